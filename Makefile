@@ -1,0 +1,59 @@
+# The two commands are `make demo` and `make test`. Everything lives in one virtual environment, .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test crash-matrix check fmt bench docs clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
+
+demo: $(VENV)/.demo ## the whole job on this machine, in about half a minute
+	@$(BIN)/rotator demo
+
+test: check ## everything that CI runs
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+crash-matrix: $(VENV)/.dev ## SIGKILL at every crash point; the test run tries every 25th
+	CRASH_STRIDE=1 $(BIN)/python -m pytest tests/engine/test_crash_points.py --capture=no
+
+check: $(VENV)/.dev ## formatting, types and architecture
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format, and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.dev ## measurements, as ratios
+	$(BIN)/python bench/help.py
+
+docs: $(VENV)/.dev ## write the generated parts of docs/ anew
+	$(BIN)/python -m tests.docs.generate
+
+clean: ## remove the virtual environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a second run installs nothing unless what is to be installed has changed.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Making $(VENV) and installing into it; this happens once."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made
+	@$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.demo $@

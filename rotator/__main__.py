@@ -1,0 +1,5 @@
+"""`python -m rotator` is the command `rotator`."""
+
+from rotator.cli import rotator
+
+rotator()
