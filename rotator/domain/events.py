@@ -1,0 +1,54 @@
+"""The names of events: one enumeration that the audit trail, log lines and metrics share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Subject(StrEnum):
+    """What an event is about: a step, a verb or a finding."""
+
+    # a rotation and its steps
+    ROTATION = "rotation"
+    CREATE = "create"
+    AUTHENTICATE = "authenticate"
+    PUSH = "push"
+    VERIFY = "verify"
+    PROMOTE = "promote"
+    # a retirement and its steps
+    RETIREMENT = "retirement"
+    DRAIN = "drain"
+    DISABLE = "disable"
+    DELETE = "delete"
+    # verbs
+    INIT = "init"
+    ENROLL = "enroll"
+    UNMANAGE = "unmanage"
+    ADOPT = "adopt"
+    RESUME = "resume"
+    ABANDON = "abandon"
+    FORGET = "forget"  # a person gave up a destination that the configuration names no more
+    REPLACE = "replace"  # a person allowed a foreign value to be overwritten
+    COMPROMISED = "compromised"  # a person said that a key has leaked
+    CONDEMN = "condemn"  # a lost key was recognised as ours
+    # findings
+    RECONCILE = "reconcile"
+    CLOCK = "clock"
+    NOT_ADOPTED = "not_adopted"
+
+
+class Outcome(StrEnum):
+    """What became of it."""
+
+    STARTED = "started"  # committed before the effect
+    SUCCEEDED = "succeeded"
+    DELAYED = "delayed"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    FOUND = "found"
+    CLEARED = "cleared"
+
+
+def name(subject: Subject, outcome: Outcome) -> str:
+    """`push.succeeded`."""
+    return f"{subject}.{outcome}"

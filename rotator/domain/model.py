@@ -1,0 +1,300 @@
+"""The things the service knows, as frozen rows. A field's name is its column's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+
+CredentialId = NewType("CredentialId", str)
+VersionId = NewType("VersionId", str)
+RotationId = NewType("RotationId", str)
+RetirementId = NewType("RetirementId", str)
+DeliveryId = NewType("DeliveryId", str)
+
+WHOLE_BODY = ""
+"""The field name that stands for the whole body of a place (`value:` in the configuration)."""
+
+
+class VersionState(StrEnum):
+    """Where one key of a credential stands."""
+
+    PENDING = "pending"  # the row is the intent: it exists before the key does
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    DISABLED = "disabled"
+    CONDEMNED = "condemned"  # ours, to be taken away, never to be used
+    RETIRED = "retired"
+
+    @property
+    def living(self) -> bool:
+        """Whether the key may still work at the provider."""
+        return self is not VersionState.RETIRED
+
+
+class RotationState(StrEnum):
+    """How far a rotation came. Past participles: what is true."""
+
+    PLANNED = "planned"
+    CREATED = "created"
+    AUTHENTICATED = "authenticated"
+    PUSHED = "pushed"
+    VERIFIED = "verified"
+    COMPLETED = "completed"
+    ABANDONED = "abandoned"
+
+
+class RetirementState(StrEnum):
+    """How far the taking-away of one version came."""
+
+    PLANNED = "planned"
+    DRAINED = "drained"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+    CANCELLED = "cancelled"
+
+
+class DeliveryState(StrEnum):
+    """One rotation to one destination."""
+
+    PLANNED = "planned"
+    PUSHED = "pushed"
+    VERIFIED = "verified"
+
+
+class RetirementReason(StrEnum):
+    """Why a version is taken away; decides its gates (`domain.plans`)."""
+
+    SUPERSEDED = "superseded"
+    COMPROMISED = "compromised"
+    ABANDONED = "abandoned"
+    LOST_ANSWER = "lost_answer"
+    EXTRA = "extra"
+
+
+class Cause(StrEnum):
+    """Why a rotation was opened."""
+
+    FIRST = "first"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    COMPROMISED = "compromised"
+    PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
+    ADDED = "added"  # a destination was added: the current key is pushed there
+
+
+REUSES = (Cause.PUT_BACK, Cause.ADDED)
+"""Rotations whose target is a living version: no key is created."""
+
+OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
+OPEN_RETIREMENT = tuple(s for s in RetirementState if s not in (RetirementState.DELETED, RetirementState.CANCELLED))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """The managed thing that outlives its keys."""
+
+    id: CredentialId
+    name: str
+    provider: str
+    managed: bool  # False once the configuration names it no more
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A credential's n-th key. Inserted `pending` before the request that creates it is sent, one row per request."""
+
+    id: VersionId
+    credential_id: CredentialId
+    number: int
+    state: VersionState
+    account: str  # the provider's own name of the account, pinned
+    label: str
+    created_at: datetime  # of the row
+    key_id: str | None = None
+    sent_at: datetime | None = None  # when the create request may have left us; None: adopted, or chosen by us
+    issued_at: datetime | None = None  # when the provider made the key; None: unknown
+    fingerprint: str | None = None
+    identity: str | None = None  # who the provider says the key is, such as an STS ARN
+    current_at: datetime | None = None
+    checked_at: datetime | None = None  # when we last used the key ourselves, to tell our use from others'
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What every row of work knows about why it does not move. Waiting is a fact, not a sleep.
+
+    `blocked` means a person is needed. `not_before` serves grace, soak, settle, Retry-After and back-off alike.
+    """
+
+    attempt: int = 0  # failures in a row of the step at hand
+    not_before: datetime | None = None
+    blocked: bool = False
+    reason: str | None = None
+    message: str | None = None
+    remedy: str | None = None
+    since: datetime | None = None  # since when this reason holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation(Waiting):
+    """One durable attempt to make its target current."""
+
+    id: RotationId
+    credential_id: CredentialId
+    state: RotationState
+    cause: Cause
+    account: str  # pinned; empty until the first rotation has asked
+    opened_at: datetime
+    grace: timedelta
+    soak: timedelta
+    target_id: VersionId | None = None
+    actor: str = ""
+    urgent: bool = False  # --compromised: what it replaces dies as soon as the new key is verified everywhere
+    successes: int = 0  # of authenticate, in a row
+    first_success_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is anything left to do."""
+        return self.state in OPEN_ROTATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retirement(Waiting):
+    """The durable taking-away of one version. `attempt` counts the step at hand."""
+
+    id: RetirementId
+    credential_id: CredentialId
+    version_id: VersionId
+    state: RetirementState
+    why: RetirementReason
+    opened_at: datetime
+    grace: timedelta
+    soak: timedelta
+    delete_started: bool = False  # the point of no return
+    disable_started: bool = False
+    keep: Sequence[str] = ()  # key ids that a person said are not the lost one
+    closed_at: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is anything left to do."""
+        return self.state in OPEN_RETIREMENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery(Waiting):
+    """One rotation to one destination. What and where are pinned; how to reach it is today's configuration."""
+
+    id: DeliveryId
+    rotation_id: RotationId
+    credential_id: CredentialId
+    position: int
+    to: str
+    address: str
+    identity: str
+    templates: Mapping[str, str]  # field → template
+    state: DeliveryState
+    started: bool = False  # a write of it may have left us
+    base_revision: str | None = None  # committed before the write that is conditional on it
+    revision: str | None = None  # what the destination said after our write
+
+
+class Observed(StrEnum):
+    """What stood at a place when we last looked."""
+
+    SERVED = "served"  # what the placement says
+    MISSING = "missing"
+    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What we last put at (destination, field). Outlives rotations.
+
+    `version_id` is None where a person allowed us to replace what stands there (`adopt --replace`).
+    """
+
+    identity: str
+    field: str
+    to: str  # how the configuration called the place
+    address: str
+    credential_id: CredentialId
+    version_id: VersionId | None
+    fingerprint: str | None  # of the rendered value; None: nothing stands there
+    revision: str | None
+    placed_at: datetime
+    observed: Observed = Observed.SERVED  # what we saw when we last looked
+    checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something true that a person should know. Found and cleared, never deleted."""
+
+    id: str
+    kind: str
+    subject: str  # what it is about: a credential's name, a key id, an address
+    credential_id: CredentialId | None
+    account: str | None
+    message: str
+    remedy: str | None
+    found_at: datetime
+    cleared_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A worker's time-limited right to one credential. `epoch` is its fencing token."""
+
+    credential_id: CredentialId
+    holder: str
+    epoch: int
+    until: datetime
+    released: bool
+    fenced_at: datetime | None  # when an *expired* lease was last taken over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything on record about one credential, read in one go. Closed rotations and retirements are left out."""
+
+    credential: Credential
+    versions: Sequence[Version]  # living ones, and the newest retired one, by number
+    rotation: Rotation | None
+    deliveries: Sequence[Delivery]  # of the open rotation
+    retirements: Sequence[Retirement]  # open ones, oldest first
+    placements: Sequence[Placement]  # of this credential
+    last_completed_at: datetime | None  # of a rotation that made a *new* key current
+    creates: Sequence[datetime] = field(default=())  # when requests to create were sent, last 24 hours
+
+    @property
+    def current(self) -> Version | None:
+        """The version consumers should read."""
+        return next((v for v in self.versions if v.state is VersionState.CURRENT), None)
+
+    @property
+    def target(self) -> Version | None:
+        """The version that the open rotation wants to make current."""
+        if self.rotation is None or self.rotation.target_id is None:
+            return None
+        return self.version(self.rotation.target_id)
+
+    def version(self, version_id: VersionId) -> Version | None:
+        """The version of this id, if it is among those loaded."""
+        return next((v for v in self.versions if v.id == version_id), None)
+
+    def retirement_of(self, version_id: VersionId) -> Retirement | None:
+        """The open retirement of a version."""
+        return next((r for r in self.retirements if r.version_id == version_id), None)
+
+    def placements_at(self, identity: str) -> dict[str, Placement]:
+        """Field → what we put there, for one destination."""
+        return {p.field: p for p in self.placements if p.identity == identity}

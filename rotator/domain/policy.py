@@ -1,0 +1,201 @@
+"""When a credential is due: an ordered chain of named checks over stored facts and the clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from rotator.domain.model import Cause, Situation
+
+DAY = timedelta(days=1)
+
+
+class Schedule(Protocol):
+    """A compiled cron line with its time zone."""
+
+    def next_after(self, moment: datetime) -> datetime:
+        """The first slot later than `moment`, in UTC."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """When to rotate and how gently. Neither `rotate_every` nor `cron` means: only by hand."""
+
+    rotate_every: timedelta | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    schedule: Schedule | None = field(default=None, compare=False)
+    jitter: timedelta = timedelta(0)
+    grace: timedelta = DAY
+    soak: timedelta = DAY
+    require_idle: timedelta = timedelta(hours=1)
+    min_interval: timedelta = timedelta(hours=1)
+    max_creates_per_day: int = 5
+    settle: timedelta | None = None  # None: the provider's
+    hold_alarm: timedelta = timedelta(days=3)
+    allow_downtime: bool = False
+    first: Literal["issue", "ask", "adopt"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A rotation should be opened now."""
+
+    cause: Cause
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotDue:
+    """Nothing to do, why, and when that changes (None: not by itself)."""
+
+    reason: str
+    message: str
+    until: datetime | None
+
+
+Decision = Due | NotDue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What the checks look at."""
+
+    name: str
+    situation: Situation
+    policy: Policy
+    now: datetime
+    living: int | None = None  # how many keys the provider lets live at once
+    unplaced: bool = False  # a configured destination was never given anything
+    wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
+
+
+Check = Callable[[Question], Decision | None]
+
+
+def why_due(question: Question) -> Decision:
+    """The first check that has an answer decides. A pure function of stored facts and the clock."""
+    for check in CHAIN:
+        decision = check(question)
+        if decision is not None:
+            return decision
+    return NotDue(reason="not_due", message="not due", until=next_rotation_at(question))
+
+
+def already_open(question: Question) -> Decision | None:
+    """One credential, one open rotation."""
+    rotation = question.situation.rotation
+    if rotation is None:
+        return None
+    return NotDue(reason="rotating", message="a rotation is open", until=rotation.not_before)
+
+
+def unmanaged(question: Question) -> Decision | None:
+    """A credential that the configuration does not name any more opens nothing new."""
+    if question.situation.credential.managed:
+        return None
+    return NotDue(reason="unmanaged", message="the configuration does not name it any more", until=None)
+
+
+def too_many_creates(question: Question) -> Decision | None:
+    """`max_creates_per_day` holds for everybody; a leak has its own cap of 3 on top."""
+    limit = question.policy.max_creates_per_day + (3 if question.wanted is Cause.COMPROMISED else 0)
+    recent = sorted(moment for moment in question.situation.creates if moment > question.now - DAY)
+    if len(recent) < limit:
+        return None
+    until = recent[-limit] + DAY
+    return NotDue(reason="max_creates", message=f"{len(recent)} keys were created in 24 hours", until=until)
+
+
+def slot_in_retirement(question: Question) -> Decision | None:
+    """A provider with few slots, and ours are taken until the old key is retired."""
+    keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
+    if question.living is None or len(keys) < question.living:
+        return None
+    ends = [r.not_before for r in question.situation.retirements if r.not_before is not None]
+    message = f"all {question.living} slots hold keys of this credential until the old one is retired"
+    return NotDue(reason="slot_in_retirement", message=message, until=min(ends, default=None))
+
+
+def asked_for(question: Question) -> Decision | None:
+    """A person asked: the schedule has no say."""
+    if question.wanted is None:
+        return None
+    return Due(cause=question.wanted, message="asked for")
+
+
+def too_soon(question: Question) -> Decision | None:
+    """Two creates keep `min_interval` between them, whatever the clock or the configuration does."""
+    if not question.situation.creates:
+        return None
+    until = max(question.situation.creates) + question.policy.min_interval
+    if question.now >= until:
+        return None
+    return NotDue(reason="min_interval", message="a key was created a short while ago", until=until)
+
+
+def destination_added(question: Question) -> Decision | None:
+    """A destination that was added gets the current key; no key is created."""
+    if question.situation.current is None or not question.unplaced:
+        return None
+    return Due(cause=Cause.ADDED, message="a destination was added")
+
+
+def never_rotated(question: Question) -> Decision | None:
+    """The first key is made at once; whether it may be is the engine's to see (a value may stand there)."""
+    if question.situation.current is not None:
+        return None
+    return Due(cause=Cause.FIRST, message="it has no key yet")
+
+
+def no_schedule(question: Question) -> Decision | None:
+    """Neither `rotate_every` nor `cron`."""
+    if question.policy.rotate_every is not None or question.policy.schedule is not None:
+        return None
+    return NotDue(reason="by_hand", message="rotated only by hand: no rotate_every and no cron", until=None)
+
+
+def slot_reached(question: Question) -> Decision | None:
+    """The period has passed, or the cron slot after the last rotation has come; a missed slot stays due."""
+    slot = next_rotation_at(question)
+    if slot is None or question.now < slot:
+        return None
+    return Due(cause=Cause.SCHEDULE, message=f"due since {slot:%Y-%m-%d %H:%M} UTC")
+
+
+CHAIN: tuple[Check, ...] = (
+    already_open,
+    unmanaged,
+    slot_in_retirement,
+    too_many_creates,
+    asked_for,
+    destination_added,
+    too_soon,
+    never_rotated,
+    no_schedule,
+    slot_reached,
+)
+
+
+def next_rotation_at(question: Question) -> datetime | None:
+    """When the next scheduled rotation falls due, jitter included; None without a schedule or a first key."""
+    last = question.situation.last_completed_at
+    policy = question.policy
+    if last is None or not question.situation.credential.managed:
+        return None
+    delay = _jitter(question.name, policy.jitter)
+    if policy.schedule is not None:
+        return policy.schedule.next_after(last) + delay
+    if policy.rotate_every is not None:
+        return last + policy.rotate_every + delay
+    return None
+
+
+def _jitter(name: str, most: timedelta) -> timedelta:
+    """A share of `most` that is always the same for this name, so that a fleet spreads out and stays so."""
+    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
+    return most * share

@@ -1,0 +1,85 @@
+"""What a consumer's field holds: plain text around the fields of a key's material."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from rotator.domain.secret import Material, Secret
+
+PUBLIC = ("key_id", "version", "fingerprint")
+"""Facts besides the material that a template may name; none of them is secret."""
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([a-z0-9]+))?\}")
+_FORMATS = ("url", "base64")
+
+
+@dataclass(frozen=True)
+class Template:
+    """Plain substitution of `{name}`, `{name:url}` and `{name:base64}`; other braces stay as they are."""
+
+    text: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The placeholders' names, in order."""
+        return tuple(match[1] for match in _PLACEHOLDER.finditer(self.text))
+
+    def problem(self, material: tuple[str, ...]) -> str | None:
+        """Say what is wrong with this template for a provider with these material fields, or None."""
+        for match in _PLACEHOLDER.finditer(self.text):
+            name, form = match[1], match[2]
+            if name not in material and name not in PUBLIC:
+                known = ", ".join(f"{{{n}}}" for n in (*material, *PUBLIC))
+                return f"unknown placeholder {{{name}}}; known here: {known}"
+            if form is not None and form not in _FORMATS:
+                return f"unknown format :{form} in {match[0]}; known: :url, :base64"
+        if not any(name in material for name in self.names):
+            return "holds no field of the key, so it would never change"
+        return None
+
+    def render(self, material: Material, facts: Mapping[str, str]) -> Secret:
+        """Fill the template in. `facts` are the public ones."""
+
+        def fill(match: re.Match[str]) -> str:
+            name, form = match[1], match[2]
+            value = material[name].reveal() if name in material else facts[name]
+            if form == "url":
+                return quote(value, safe="")
+            if form == "base64":
+                return base64.b64encode(value.encode()).decode()
+            return value
+
+        return Secret(_PLACEHOLDER.sub(fill, self.text))
+
+    def extract(self, found: Secret) -> dict[str, Secret]:
+        """Read back which values stand in a text that this template rendered; empty where it does not fit."""
+        pattern, names = "", []
+        position = 0
+        for match in _PLACEHOLDER.finditer(self.text):
+            pattern += re.escape(self.text[position : match.start()]) + "(.+?)"
+            names.append((match[1], match[2]))
+            position = match.end()
+        pattern += re.escape(self.text[position:])
+        fitted = re.fullmatch(pattern, found.reveal(), re.DOTALL)
+        if fitted is None:
+            return {}
+        values = {}
+        for (name, form), text in zip(names, fitted.groups(), strict=True):
+            try:
+                values[name] = Secret(_decode(text, form))
+            except (binascii.Error, UnicodeDecodeError):
+                return {}
+        return values
+
+
+def _decode(text: str, form: str | None) -> str:
+    if form == "url":
+        return unquote(text)
+    if form == "base64":
+        return base64.b64decode(text, validate=True).decode()
+    return text
