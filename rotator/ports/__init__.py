@@ -1,0 +1,1 @@
+"""What the engine asks of the world: Protocols and their small dataclasses."""

@@ -1,0 +1,52 @@
+"""What the wiring asks of an adapter's class: how one file joins the house."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar, Protocol
+
+from rotator.ports.destination import Destination
+from rotator.ports.provider import Provider
+
+
+class ProviderAccount(Protocol):
+    """One entry of `providers:`. Built as `Class(settings, timeout)`; opens nothing until a key is asked for.
+
+    `timeout` is what every socket operation may take.
+    """
+
+    Settings: ClassVar[type[Any]]  # a model of rotator.settings.Settings, without `type`
+    Options: ClassVar[type[Any]]  # likewise; a credential's `options:`
+
+    def __init__(self, settings: Any, timeout: timedelta) -> None: ...
+
+    def bind(self, options: Any) -> Provider:
+        """The provider for one credential. Clients are shared by all credentials of the account.
+
+        Raises ValueError with the reason where the options cannot be.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections. May be repeated."""
+        ...
+
+
+class DestinationServer(Protocol):
+    """One entry of `destinations:`. Built as `Class(name, settings, timeout)`; opens nothing until it is used."""
+
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, name: str, settings: Any, timeout: timedelta) -> None: ...
+
+    def at(self, path: str | None) -> Destination:
+        """The place at this path; None: the settings name it. Raises ValueError with the reason if it cannot be."""
+        ...
+
+    def parse(self, short: str) -> str:
+        """The path in the short form `NAME:REST`, from its rest. Optional: without it the rest is the path."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections. May be repeated."""
+        ...

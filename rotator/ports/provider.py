@@ -1,0 +1,151 @@
+"""A provider issues, checks, lists, disables and deletes the keys of one account, for one credential's options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal, Protocol, runtime_checkable
+
+from rotator.domain.secret import Material
+
+
+class Verdict(StrEnum):
+    """What a provider makes of a key."""
+
+    ACCEPTED = "accepted"
+    ACCEPTED_LIMITED = "accepted_limited"  # alive, but not for this request: scopes, network, quota
+    REFUSED = "refused"  # definitive only after `settle`
+    INCONCLUSIVE = "inconclusive"  # says nothing about the key: 429, 5xx, no answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The outcome of authenticate. `identity` is who the key is, where the provider tells."""
+
+    verdict: Verdict
+    identity: str | None = None
+    why: str | None = None
+    retry_after: float | None = None  # seconds
+
+    @property
+    def alive(self) -> bool:
+        """Whether the provider recognised the key."""
+        return self.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_LIMITED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuedKey:
+    """What create returns: shown once, sealed in the same breath."""
+
+    key_id: str
+    material: Material
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key as the provider lists it."""
+
+    id: str
+    label: str | None
+    created_at: datetime | None
+    enabled: bool = True
+    last_used_at: datetime | None = None
+    last_used_by: str | None = None  # the service that saw it, such as `sts`
+    owner: str | None = None  # whose it is, where keys of several owners are listed together
+    deletable: bool = True  # False: the API is known to refuse it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a provider can promise. Data, so that the engine plans without knowing any vendor."""
+
+    origin: Literal["issued", "chosen"]  # it makes the value, or we do
+    living: int | None  # how many keys may live at once; None: many
+    labels: bool  # a key carries the text we gave to create, and lists show it
+    can_disable: bool
+    tells_last_use: bool
+    can_tell: bool  # authenticate really asks somebody; False: the value is ours alone (`generated`)
+    settle: timedelta  # how long a new key may be refused, or missing from lists
+    default_fields: dict[str, str]  # field → template, used where a destination names none
+    material: tuple[str, ...]  # names of the secret fields, the public id first where there is one
+    own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
+
+
+class Provider(Protocol):
+    """Bound to one account and one credential's options. Methods may be called from several threads.
+
+    Every method raises the types of `domain.errors`: TemporaryError (LostAnswer where the request may have
+    taken effect), or PermanentError. No method retries a request by itself, so that one call is one request.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this provider can do."""
+        ...
+
+    def account(self) -> str:
+        """The account's own name, such as `aws:123456789012`. Asks the provider; may be repeated.
+
+        Raises WrongAccount where the configuration pins another one, or the credential's principal (user,
+        service account, project) is not there: this is the preflight that runs before anything is created.
+        """
+        ...
+
+    def authenticate(self, material: Material) -> Answer:
+        """Ask whether the key works. May be repeated; counts as use at some providers. Never raises for a bad key."""
+        ...
+
+    def keys(self) -> Sequence[Key]:
+        """Every key of this credential's principal, all pages, enabled or not, ours or not. May be repeated."""
+        ...
+
+    def identify(self, material: Material) -> str | None:
+        """The key id of a value found at a destination, or None where it cannot be told. May be repeated."""
+        ...
+
+    def delete(self, key_id: str) -> None:
+        """Take the key away for good. May be repeated: an unknown id is success."""
+        ...
+
+
+@runtime_checkable
+class Issues(Protocol):
+    """A provider with `origin: issued`."""
+
+    def create(self, label: str) -> IssuedKey:
+        """Make a key. Sent exactly once; never retried below this call.
+
+        `label` holds `rotator/<version uuid>`. Raises LostAnswer unless it is certain that no key was made:
+        a time-out, a cut connection after bytes were sent, any 5xx, an answer that cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A provider with `origin: chosen`: we make the value and seal it first."""
+
+    def generate(self) -> Material:
+        """Make a value. No I/O."""
+        ...
+
+    def set(self, material: Material) -> str:
+        """Make the provider accept the value and return its key id. May be repeated with the same value."""
+        ...
+
+
+@runtime_checkable
+class Disables(Protocol):
+    """A provider with `can_disable`."""
+
+    def disable(self, key_id: str) -> None:
+        """Stop the key from working, reversibly. May be repeated."""
+        ...
+
+    def enable(self, key_id: str) -> None:
+        """Undo disable. May be repeated."""
+        ...

@@ -1,0 +1,218 @@
+"""The store: claims, guarded transitions, events, findings, placements, and the only clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from rotator.domain.model import (
+    Credential,
+    CredentialId,
+    Delivery,
+    Finding,
+    Lease,
+    Placement,
+    Retirement,
+    Rotation,
+    Situation,
+    Version,
+    VersionId,
+)
+from rotator.domain.secret import Material
+
+Row = Version | Rotation | Retirement | Delivery
+
+
+@dataclass(frozen=True)
+class Insert:
+    """A new row. A violated uniqueness rule (one open rotation, one key id in an account) raises StaleLease."""
+
+    row: Row
+
+
+@dataclass(frozen=True)
+class Update:
+    """`row` as it is now in our hands → the fields to set. The row must still be in `row.state`: else StaleLease."""
+
+    row: Row
+    set: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Keep this material, sealed, until the version is retired. Replaces what is there."""
+
+    version_id: VersionId
+    material: Material
+
+
+@dataclass(frozen=True)
+class DropSealed:
+    """Forget the sealed material of a version."""
+
+    version_id: VersionId
+
+
+@dataclass(frozen=True)
+class Place:
+    """What now stands at (identity, field). Replaces the row of the same place."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Unplace:
+    """Forget what we put at a place (`forget`, a destination that is gone)."""
+
+    identity: str
+    field: str
+
+
+Write = Insert | Update | Seal | DropSealed | Place | Unplace
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """A line of the audit trail to be. The store adds seq, time, hashes."""
+
+    event: str  # `<step, verb or finding>.<outcome>`, see domain.events
+    actor: str
+    credential: str | None = None  # the name
+    rotation: str | None = None
+    version: int | None = None  # the number
+    key_id: str | None = None
+    destination: str | None = None
+    attempt: int | None = None
+    reason: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)  # JSON without floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """A line of the audit trail as it is stored. `body` is RFC 8785 JSON of all keys but `hash`."""
+
+    seq: int
+    body: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody else has the lease."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What the database says about itself."""
+
+    id: str
+    environment: str
+    created_at: datetime
+    last_pass_at: datetime | None
+
+
+class Store(Protocol):
+    """One database. Methods may be called from several threads.
+
+    Every method raises StoreUnavailable where the database does not answer; reads may be repeated. `record` is
+    one transaction and is not repeated by itself: after StoreUnavailable its outcome is unknown until `load`.
+    """
+
+    def now(self) -> datetime:
+        """The only source of time, aware UTC: the database's clock on PostgreSQL, the host's on SQLite."""
+        ...
+
+    def installation(self) -> Installation:
+        """Identity and environment of this database."""
+        ...
+
+    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+        """Make the rows agree with the configuration's names → providers; return all credentials.
+
+        Missing rows are inserted, rows without a name become `managed=False` and come back when named again.
+        Each change has its event (`enroll.succeeded`, `unmanage.succeeded`). May be repeated.
+        """
+        ...
+
+    def credentials(self) -> Sequence[Credential]:
+        """All credentials, by name."""
+        ...
+
+    def load(self, credential_id: CredentialId) -> Situation:
+        """Everything on record about one credential, from one snapshot."""
+        ...
+
+    def material(self, version_id: VersionId) -> Material | None:
+        """The unsealed material of a version, or None where it is not kept. Needs the sealing key."""
+        ...
+
+    def version(self, version_id: VersionId) -> Version | None:
+        """One version row of any credential: tells whether a label at the provider is ours."""
+        ...
+
+    def known_keys(self, account: str) -> Mapping[str, str]:
+        """Key id → credential name, of every version row of the account, retired ones included."""
+        ...
+
+    def placed(self, identity: str) -> Mapping[str, Placement]:
+        """Field → placement, for one destination, whoever put it there."""
+        ...
+
+    def lease(self, credential_id: CredentialId) -> Lease | None:
+        """The lease row as it stands, held or not."""
+        ...
+
+    def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
+        """Take the lease if it is free, expired, or its holder is provably dead on this host. Epoch + 1.
+
+        `holder` is JSON of {host, boot, pid, started}. An expired or orphaned lease sets `fenced_at`.
+        """
+        ...
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Lease:
+        """Extend a lease that is still ours; else StaleLease."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Say that every call made under the lease has ended. No error where it is ours no more."""
+        ...
+
+    def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        """Apply all writes and append all events in one transaction, under the lease.
+
+        Locks the lease row, checks epoch and time; every guarded update must change exactly one row, else
+        StaleLease and nothing is written.
+        """
+        ...
+
+    def note(self, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        """Append events that change no row."""
+        ...
+
+    def find(self, finding: Finding, event: NewEvent) -> bool:
+        """Record a finding unless an uncleared one of the same kind and subject stands; say whether it is new."""
+        ...
+
+    def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Clear the finding of this kind and subject, if it stands; say whether one did."""
+        ...
+
+    def findings(self) -> Sequence[Finding]:
+        """The uncleared ones, oldest first."""
+        ...
+
+    def pass_ended(self) -> None:
+        """Note the time of the last pass."""
+        ...
+
+    def last_event_at(self) -> datetime | None:
+        """The time of the newest event: a clock behind it has been set back."""
+        ...
+
+    def events(self, after: int = 0) -> Iterator[StoredEvent]:
+        """The trail in order, from the event after `after`."""
+        ...
