@@ -1,0 +1,315 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# What a release has migrated to must not change with later releases: nothing is imported from the package here.
+MOMENT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
+ROTATION_IS_OPEN = "state NOT IN ('completed', 'abandoned')"
+RETIREMENT_IS_OPEN = "state NOT IN ('deleted', 'cancelled')"
+
+
+def text(name: str, *, null: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text(), nullable=null)
+
+
+def moment(name: str, *, null: bool = True) -> sa.Column[Any]:
+    return sa.Column(name, MOMENT, nullable=null)
+
+
+def flag(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Boolean(), nullable=False)
+
+
+def number(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer(), nullable=False, autoincrement=False)
+
+
+def large(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
+
+
+def waiting() -> list[sa.Column[Any]]:
+    return [
+        number("attempt"),
+        moment("not_before"),
+        flag("blocked"),
+        text("reason", null=True),
+        text("message", null=True),
+        text("remedy", null=True),
+        moment("since"),
+    ]
+
+
+def key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint(*columns, name=op.f(f"pk_{table}"))
+
+
+def reference(table: str, column: str, to: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint([column], [f"{to}.id"], name=op.f(f"fk_{table}_{column}"))
+
+
+def among(table: str, column: str, *words: str) -> sa.CheckConstraint:
+    known = ", ".join(f"'{word}'" for word in words)
+    return sa.CheckConstraint(f"{column} IN ({known})", name=op.f(f"ck_{table}_{column}"))
+
+
+def one_row(table: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint("one = 1", name=op.f(f"ck_{table}_one"))
+
+
+def partial(name: str, table: str, *columns: str, where: str, unique: bool = True) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, list(columns), unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def upgrade() -> None:
+    credentials()
+    rotations()
+    retirements()
+    places()
+    installation()
+    trail()
+    nothing_changes_the_trail()
+
+
+def credentials() -> None:
+    op.create_table(
+        "credential",
+        text("id"),
+        text("name"),
+        text("provider"),
+        flag("managed"),
+        moment("created_at", null=False),
+        key("credential", "id"),
+        sa.UniqueConstraint("name", name=op.f("uq_credential_name")),
+    )
+    op.create_table(
+        "lease",
+        text("credential_id"),
+        text("holder"),
+        large("epoch"),
+        moment("until", null=False),
+        flag("released"),
+        moment("fenced_at"),
+        key("lease", "credential_id"),
+        reference("lease", "credential_id", "credential"),
+    )
+    op.create_table(
+        "version",
+        text("id"),
+        text("credential_id"),
+        number("number"),
+        text("state"),
+        text("account"),
+        text("label"),
+        moment("created_at", null=False),
+        text("key_id", null=True),
+        moment("sent_at"),
+        moment("issued_at"),
+        text("fingerprint", null=True),
+        text("identity", null=True),
+        moment("current_at"),
+        moment("checked_at"),
+        moment("retired_at"),
+        key("version", "id"),
+        reference("version", "credential_id", "credential"),
+        sa.UniqueConstraint("account", "key_id", name=op.f("uq_version_account_key_id")),
+        sa.UniqueConstraint("credential_id", "number", name=op.f("uq_version_credential_id_number")),
+        among("version", "state", "pending", "current", "previous", "disabled", "condemned", "retired"),
+    )
+    partial("one_current_version", "version", "credential_id", where="state = 'current'")
+    op.create_table(
+        "sealed",
+        text("version_id"),
+        sa.Column("material", sa.LargeBinary(), nullable=False),
+        moment("sealed_at", null=False),
+        key("sealed", "version_id"),
+        reference("sealed", "version_id", "version"),
+    )
+
+
+def rotations() -> None:
+    op.create_table(
+        "rotation",
+        text("id"),
+        text("credential_id"),
+        text("state"),
+        text("cause"),
+        text("account"),
+        moment("opened_at", null=False),
+        large("grace"),
+        large("soak"),
+        text("target_id", null=True),
+        text("actor"),
+        flag("urgent"),
+        number("successes"),
+        moment("first_success_at"),
+        moment("closed_at"),
+        *waiting(),
+        key("rotation", "id"),
+        reference("rotation", "credential_id", "credential"),
+        reference("rotation", "target_id", "version"),
+        among(
+            "rotation",
+            "state",
+            *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
+        ),
+        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added"),
+    )
+    partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
+    op.create_index("closed_rotations", "rotation", ["credential_id", "closed_at"])
+    op.create_table(
+        "delivery",
+        text("id"),
+        text("rotation_id"),
+        text("credential_id"),
+        number("position"),
+        text("to"),
+        text("address"),
+        text("identity"),
+        text("templates"),
+        text("state"),
+        flag("started"),
+        text("base_revision", null=True),
+        text("revision", null=True),
+        *waiting(),
+        key("delivery", "id"),
+        reference("delivery", "rotation_id", "rotation"),
+        reference("delivery", "credential_id", "credential"),
+        among("delivery", "state", "planned", "pushed", "verified"),
+    )
+    op.create_index("deliveries_of_rotation", "delivery", ["rotation_id", "position"])
+
+
+def retirements() -> None:
+    op.create_table(
+        "retirement",
+        text("id"),
+        text("credential_id"),
+        text("version_id"),
+        text("state"),
+        text("why"),
+        moment("opened_at", null=False),
+        large("grace"),
+        large("soak"),
+        flag("delete_started"),
+        flag("disable_started"),
+        text("keep"),
+        moment("closed_at"),
+        *waiting(),
+        key("retirement", "id"),
+        reference("retirement", "credential_id", "credential"),
+        reference("retirement", "version_id", "version"),
+        among("retirement", "state", "planned", "drained", "disabled", "deleted", "cancelled"),
+        among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra"),
+    )
+    partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)
+    partial("open_retirements", "retirement", "credential_id", where=RETIREMENT_IS_OPEN, unique=False)
+
+
+def places() -> None:
+    op.create_table(
+        "placement",
+        text("identity"),
+        text("field"),
+        text("to"),
+        text("address"),
+        text("credential_id"),
+        text("version_id", null=True),
+        text("fingerprint", null=True),
+        text("revision", null=True),
+        moment("placed_at", null=False),
+        text("observed"),
+        moment("checked_at"),
+        key("placement", "identity", "field"),
+        reference("placement", "credential_id", "credential"),
+        reference("placement", "version_id", "version"),
+        among("placement", "observed", "served", "missing", "foreign", "unknown"),
+    )
+    op.create_index("placements_of_credential", "placement", ["credential_id"])
+    op.create_table(
+        "finding",
+        text("id"),
+        text("kind"),
+        text("subject"),
+        text("credential_id", null=True),
+        text("account", null=True),
+        text("message"),
+        text("remedy", null=True),
+        moment("found_at", null=False),
+        moment("cleared_at"),
+        key("finding", "id"),
+        reference("finding", "credential_id", "credential"),
+    )
+    partial("one_standing_finding", "finding", "kind", "subject", where="cleared_at IS NULL")
+
+
+def installation() -> None:
+    op.create_table(
+        "install",
+        number("one"),
+        text("id"),
+        text("environment"),
+        moment("created_at", null=False),
+        moment("last_pass_at"),
+        sa.Column("pepper", sa.LargeBinary()),
+        key("install", "one"),
+        one_row("install"),
+    )
+
+
+def trail() -> None:
+    op.create_table(
+        "event",
+        large("seq"),
+        text("body"),
+        text("hash"),
+        moment("at", null=False),
+        text("event"),
+        text("credential", null=True),
+        text("rotation", null=True),
+        key("event", "seq"),
+    )
+    op.create_index("events_of_credential", "event", ["credential", "seq"])
+    op.create_table(
+        "head",
+        number("one"),
+        large("seq"),
+        text("hash"),
+        key("head", "one"),
+        one_row("head"),
+    )
+
+
+def nothing_changes_the_trail() -> None:
+    """Events are only added. Who owns the database can drop these triggers; the hashes are for that."""
+    if op.get_bind().dialect.name == "sqlite":
+        for act in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER event_no_{act.lower()} BEFORE {act} ON event "
+                "BEGIN SELECT RAISE(ABORT, 'events are only added'); END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'events are only added'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+
+
+def downgrade() -> None:
+    message = "the first schema has nothing before it: make a new database instead"
+    raise NotImplementedError(message)

@@ -1,0 +1,1 @@
+"""The database: tables, guarded transitions, the audit trail, sealing."""

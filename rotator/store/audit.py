@@ -1,0 +1,115 @@
+"""The audit trail's writer: each event's hash covers the event before it, under a locked head row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import rfc8785
+from sqlalchemy import Connection, insert, select, update
+
+from rotator.ports.store import NewEvent, StoredEvent
+from rotator.store.columns import moment_text
+from rotator.store.database import TOLD
+from rotator.store.tables import event as event_table
+from rotator.store.tables import head
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+_HEAD_TO_LOCK = select(head.c.seq, head.c.hash).with_for_update()
+
+
+def line(event: NewEvent, *, seq: int, at: datetime, previous_hash: str) -> StoredEvent:
+    """The stored form of an event: RFC 8785 JSON, and the SHA-256 of exactly those bytes.
+
+    Raises TypeError or ValueError where `detail` holds what JSON cannot carry the same way everywhere (floats).
+    """
+    body = rfc8785.dumps(
+        {
+            "seq": seq,
+            "at": moment_text(at),
+            "actor": _plain(event.actor),
+            "event": _plain(event.event),
+            "credential": _plain(event.credential),
+            "rotation": _plain(event.rotation),
+            "version": event.version,
+            "key_id": _plain(event.key_id),
+            "destination": _plain(event.destination),
+            "attempt": event.attempt,
+            "reason": _plain(event.reason),
+            "detail": _plain(event.detail),
+            "previous_hash": previous_hash,
+        }
+    )
+    return StoredEvent(seq=seq, body=body.decode(), hash=hashlib.sha256(body).hexdigest())
+
+
+def lock(connection: Connection) -> tuple[int, str]:
+    """Seq and hash of the last event. Until the transaction ends, nobody else appends."""
+    row = connection.execute(_HEAD_TO_LOCK).one()
+    return row.seq, row.hash
+
+
+def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+    """Append events in the caller's transaction. To be its last act: it holds up every other writer."""
+    if not events:
+        return ()
+    seq, previous_hash = lock(connection)
+    stored, rows = [], []
+    for event in events:
+        seq += 1
+        written = line(event, seq=seq, at=at, previous_hash=previous_hash)
+        previous_hash = written.hash
+        stored.append(written)
+        rows.append(_row(written, event, at))
+    connection.execute(insert(event_table), rows)
+    connection.execute(update(head).values(seq=seq, hash=previous_hash))
+    connection.info.setdefault(TOLD, []).extend(stored)
+    return stored
+
+
+class Trail(Protocol):
+    """What has events."""
+
+    def events(self, after: int = 0) -> Iterator[StoredEvent]:
+        """All of them, in order."""
+        ...
+
+
+def export(store: Trail, after: int = 0) -> Iterator[str]:
+    """The trail as JSON lines, without line ends: each stored body with its `hash` added."""
+    return exported(store.events(after))
+
+
+def exported(events: Iterable[StoredEvent]) -> Iterator[str]:
+    """Events as the lines of an export."""
+    for event in events:
+        yield f'{event.body[:-1]},"hash":"{event.hash}"}}'
+
+
+def _row(written: StoredEvent, event: NewEvent, at: datetime) -> dict[str, Any]:
+    return {
+        "seq": written.seq,
+        "body": written.body,
+        "hash": written.hash,
+        "at": at,
+        "event": _plain(event.event),
+        "credential": _plain(event.credential),
+        "rotation": _plain(event.rotation),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types only. Half characters, as in a badly encoded $ROTATOR_ACTOR, must not stop a write."""
+    if isinstance(value, str):
+        return str.__str__(value).encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        message = "an event's detail holds no floats: they are not written the same way everywhere"
+        raise TypeError(message)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

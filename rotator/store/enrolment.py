@@ -1,0 +1,87 @@
+"""Enrolment: the credentials on record, made to agree with those that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.model import Credential, CredentialId
+from rotator.ports.store import NewEvent
+from rotator.store import audit, reading, tables
+from rotator.store.database import Database
+
+NewId = Callable[[], str]
+
+
+def credentials(connection: Connection) -> Sequence[Credential]:
+    """All of them, by name."""
+    return reading.many(connection, Credential, select(tables.credential).order_by(tables.credential.c.name))
+
+
+def enroll(database: Database, names: Mapping[str, str], actor: str, new_id: NewId) -> Sequence[Credential]:
+    """Insert what is missing, unmanage what is named no more, and return all credentials.
+
+    A look is enough where the rows agree already, as they do nearly always.
+    """
+    with database.read() as connection:
+        known = credentials(connection)
+        if not _changes(known, names):
+            return known
+    with database.write() as connection:
+        audit.lock(connection)  # of several workers that start at once, one enrolls
+        now = database.now(connection)
+        changes = _changes(credentials(connection), names)
+        events = [_change(connection, known, provider, actor, now, new_id) for known, provider in changes]
+        events_in_order = sorted(events, key=lambda event: event.credential or "")
+        audit.append(connection, now, events_in_order)
+        return credentials(connection)
+
+
+def _changes(known: Sequence[Credential], names: Mapping[str, str]) -> list[tuple[Credential | str, str | None]]:
+    """Pairs of a credential (or the name of a new one) and its provider in the configuration (None: unnamed)."""
+    changed: list[tuple[Credential | str, str | None]] = []
+    for credential in known:
+        provider = names.get(credential.name)
+        stays = credential.managed and credential.provider == provider
+        if not stays and (provider is not None or credential.managed):
+            changed.append((credential, provider))
+    return changed + [(new, names[new]) for new in names.keys() - {credential.name for credential in known}]
+
+
+def _change(
+    connection: Connection,
+    known: Credential | str,
+    provider: str | None,
+    actor: str,
+    now: datetime,
+    new_id: NewId,
+) -> NewEvent:
+    if isinstance(known, str):
+        assert provider is not None
+        _insert(connection, CredentialId(new_id()), known, provider, now)
+        return _event(Subject.ENROLL, known, actor, {"provider": provider})
+    managed = provider is not None
+    changed = replace(known, managed=managed, provider=provider or known.provider)
+    table = tables.credential
+    values = {"managed": changed.managed, "provider": changed.provider}
+    connection.execute(update(table).where(table.c.id == known.id).values(values))
+    if not managed:
+        return _event(Subject.UNMANAGE, known.name, actor, {})
+    was = {} if known.provider == provider else {"provider_before": known.provider}
+    return _event(Subject.ENROLL, known.name, actor, {"provider": changed.provider, **was})
+
+
+def _insert(connection: Connection, new: CredentialId, called: str, provider: str, now: datetime) -> None:
+    credential = Credential(id=new, name=called, provider=provider, managed=True, created_at=now)
+    connection.execute(insert(tables.credential).values(asdict(credential)))
+    # The lease row exists from the start, so that a claim has a row to lock.
+    lease = {"credential_id": new, "holder": "", "epoch": 0, "until": now, "released": True, "fenced_at": None}
+    connection.execute(insert(tables.lease).values(lease))
+
+
+def _event(subject: Subject, credential: str, actor: str, detail: Mapping[str, str]) -> NewEvent:
+    return NewEvent(event=name(subject, Outcome.SUCCEEDED), actor=actor, credential=credential, detail=detail)

@@ -1,0 +1,58 @@
+"""Findings: each is found once and cleared once, with the event that tells it in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import ColumnElement, Connection, insert, select, text, update
+
+from rotator.domain.model import Finding
+from rotator.ports.store import NewEvent
+from rotator.store import audit, reading
+from rotator.store.database import Database
+from rotator.store.tables import FINDING_STANDS
+from rotator.store.tables import finding as table
+
+
+def find(database: Database, finding: Finding, event: NewEvent) -> bool:
+    """Record a finding and its event, unless it stands already; say whether it is new."""
+    with database.read() as connection:  # most findings stand for long, and a look locks nothing
+        if _stands(connection, finding.kind, finding.subject):
+            return False
+    with database.write() as connection:
+        audit.lock(connection)
+        if _stands(connection, finding.kind, finding.subject):
+            return False
+        connection.execute(insert(table).values(asdict(finding)))
+        audit.append(connection, database.now(connection), [event])
+    return True
+
+
+def clear(database: Database, kind: str, subject: str, event: NewEvent) -> bool:
+    """Clear a finding and append its event; say whether one stood."""
+    with database.read() as connection:
+        if not _stands(connection, kind, subject):
+            return False
+    with database.write() as connection:
+        audit.lock(connection)
+        now = database.now(connection)
+        standing = _about(kind, subject) & table.c.cleared_at.is_(None)
+        if connection.execute(update(table).where(standing).values(cleared_at=now)).rowcount == 0:
+            return False
+        audit.append(connection, now, [event])
+    return True
+
+
+def standing(connection: Connection) -> Sequence[Finding]:
+    """The uncleared ones, oldest first."""
+    query = select(table).where(text(FINDING_STANDS)).order_by(table.c.found_at, table.c.id)
+    return reading.many(connection, Finding, query)
+
+
+def _stands(connection: Connection, kind: str, subject: str) -> bool:
+    return connection.scalar(select(table.c.id).where(_about(kind, subject), text(FINDING_STANDS))) is not None
+
+
+def _about(kind: str, subject: str) -> ColumnElement[bool]:
+    return (table.c.kind == kind) & (table.c.subject == subject)

@@ -1,0 +1,145 @@
+"""Reading: from rows to the things of `domain.model`. Queries are built once: building costs more than asking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
+
+from rotator.domain.model import (
+    REUSES,
+    Credential,
+    CredentialId,
+    Delivery,
+    Placement,
+    Retirement,
+    Rotation,
+    RotationState,
+    Situation,
+    Version,
+    VersionState,
+)
+from rotator.ports.store import StoredEvent
+from rotator.store import tables
+
+T = TypeVar("T")
+
+_CREATES_WITHIN = timedelta(hours=24)
+
+_OF_CREDENTIAL = {
+    table: table.c.credential_id == bindparam("credential")
+    for table in (tables.version, tables.rotation, tables.retirement, tables.placement)
+}
+_CREDENTIAL = select(tables.credential).where(tables.credential.c.id == bindparam("credential"))
+_OPEN_ROTATION = select(tables.rotation).where(_OF_CREDENTIAL[tables.rotation], text(tables.ROTATION_IS_OPEN))
+_DELIVERIES = (
+    select(tables.delivery)
+    .where(tables.delivery.c.rotation_id == bindparam("rotation"))
+    .order_by(tables.delivery.c.position, tables.delivery.c.id)
+)
+_OPEN_RETIREMENTS = (
+    select(tables.retirement)
+    .where(_OF_CREDENTIAL[tables.retirement], text(tables.RETIREMENT_IS_OPEN))
+    .order_by(tables.retirement.c.opened_at, tables.retirement.c.id)
+)
+_PLACEMENTS = (
+    select(tables.placement)
+    .where(_OF_CREDENTIAL[tables.placement])
+    .order_by(tables.placement.c.identity, tables.placement.c.field)
+)
+_RETIRED = tables.version.c.state == VersionState.RETIRED
+_NEWEST_RETIRED = select(func.max(tables.version.c.number)).where(_OF_CREDENTIAL[tables.version], _RETIRED)
+_VERSIONS = (
+    select(tables.version)
+    .where(
+        _OF_CREDENTIAL[tables.version],
+        or_(
+            ~_RETIRED,
+            tables.version.c.number == _NEWEST_RETIRED.scalar_subquery(),
+            tables.version.c.id.in_(bindparam("named", expanding=True)),
+        ),
+    )
+    .order_by(tables.version.c.number)
+)
+_LAST_COMPLETED_AT = select(func.max(tables.rotation.c.closed_at)).where(
+    _OF_CREDENTIAL[tables.rotation],
+    tables.rotation.c.state == RotationState.COMPLETED,
+    tables.rotation.c.cause.not_in(REUSES),
+)
+_CREATES = (
+    select(tables.version.c.sent_at)
+    .where(_OF_CREDENTIAL[tables.version], tables.version.c.sent_at > bindparam("since"))
+    .order_by(tables.version.c.sent_at)
+)
+_KNOWN_KEYS = (
+    select(tables.version.c.key_id, tables.credential.c.name)
+    .join_from(tables.version, tables.credential)
+    .where(tables.version.c.account == bindparam("account"), tables.version.c.key_id.is_not(None))
+)
+_PLACED = select(tables.placement).where(tables.placement.c.identity == bindparam("identity"))
+_EVENTS = select(tables.event.c.seq, tables.event.c.body, tables.event.c.hash).order_by(tables.event.c.seq)
+
+
+def many(connection: Connection, kind: type[T], query: Select[Any], **given: Any) -> list[T]:
+    """The rows of a query as dataclasses of this kind."""
+    return [kind(**row) for row in connection.execute(query, given).mappings()]
+
+
+def one(connection: Connection, kind: type[T], query: Select[Any], **given: Any) -> T | None:
+    """The only row, if there is one."""
+    row = connection.execute(query, given).mappings().one_or_none()
+    return None if row is None else kind(**row)
+
+
+def situation(connection: Connection, credential_id: CredentialId, now: datetime) -> Situation:
+    """Everything on record about one credential. The connection must show one snapshot."""
+    credential = one(connection, Credential, _CREDENTIAL, credential=credential_id)
+    if credential is None:
+        message = f"there is no credential {credential_id}"
+        raise LookupError(message)
+    rotation = one(connection, Rotation, _OPEN_ROTATION, credential=credential_id)
+    retirements = many(connection, Retirement, _OPEN_RETIREMENTS, credential=credential_id)
+    named = [retirement.version_id for retirement in retirements]
+    if rotation is not None and rotation.target_id is not None:
+        named.append(rotation.target_id)
+    versions = many(connection, Version, _VERSIONS, credential=credential_id, named=named)
+    since = now - _CREATES_WITHIN
+    return Situation(
+        credential=credential,
+        versions=versions,
+        rotation=rotation,
+        deliveries=() if rotation is None else many(connection, Delivery, _DELIVERIES, rotation=rotation.id),
+        retirements=retirements,
+        placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
+        last_completed_at=_last_completed_at(connection, credential_id, versions),
+        creates=list(connection.scalars(_CREATES, {"credential": credential_id, "since": since})),
+    )
+
+
+def _last_completed_at(
+    connection: Connection, credential_id: CredentialId, versions: Sequence[Version]
+) -> datetime | None:
+    """Of a rotation or an adoption: the later of the last completed rotation and the current version's own time."""
+    moments = [version.current_at for version in versions if version.state is VersionState.CURRENT]
+    moments.append(connection.scalar(_LAST_COMPLETED_AT, {"credential": credential_id}))
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def known_keys(connection: Connection, account: str) -> dict[str, str]:
+    """Key id → credential name, of every version of the account, retired ones included."""
+    return {row.key_id: row.name for row in connection.execute(_KNOWN_KEYS, {"account": account})}
+
+
+def placed(connection: Connection, identity: str) -> dict[str, Placement]:
+    """Field → placement, for one destination."""
+    return {placement.field: placement for placement in many(connection, Placement, _PLACED, identity=identity)}
+
+
+def events(connection: Connection, after: int, credential: str | None, limit: int) -> list[StoredEvent]:
+    """One page of the trail."""
+    query = _EVENTS.where(tables.event.c.seq > after).limit(limit)
+    if credential is not None:
+        query = query.where(tables.event.c.credential == credential)
+    return many(connection, StoredEvent, query)

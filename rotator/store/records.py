@@ -1,0 +1,131 @@
+"""One record: guarded writes to the rows of one credential, in the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, PrimaryKeyConstraint, Table, UniqueConstraint, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from rotator.domain.errors import StaleLease
+from rotator.domain.model import CredentialId, Delivery, Retirement, Rotation, Version, VersionId
+from rotator.ports.store import DropSealed, Insert, Place, Row, Seal, Unplace, Update, Write
+from rotator.store import material, tables
+
+_TABLES: Mapping[type[Row], Table] = {
+    Version: tables.version,
+    Rotation: tables.rotation,
+    Retirement: tables.retirement,
+    Delivery: tables.delivery,
+}
+_FIXED = {"id", "credential_id"}
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A Seal whose material is encrypted already."""
+
+    version_id: VersionId
+    blob: bytes
+
+
+def apply(connection: Connection, credential_id: CredentialId, writes: list[Write | Keep], now: datetime) -> None:
+    """Apply the writes in order. Raises StaleLease where one of them meets a row it did not expect."""
+    for write in writes:
+        try:
+            _apply(connection, credential_id, write, now)
+        except IntegrityError as problem:
+            rule = violated_rule(problem)
+            if rule is None:
+                raise
+            message = f"another row stands in the way ({rule})"
+            raise StaleLease(message) from None
+
+
+def _apply(connection: Connection, credential_id: CredentialId, write: Write | Keep, now: datetime) -> None:
+    match write:
+        case Insert(row):
+            _check_owner(row.credential_id, credential_id)
+            connection.execute(insert(_TABLES[type(row)]).values(_values(row)))
+        case Update(row, changes):
+            _check_owner(row.credential_id, credential_id)
+            _update(connection, row, changes)
+        case Keep(version_id, blob):
+            material.keep(connection, version_id, blob, at=now)
+        case DropSealed(version_id):
+            material.forget(connection, version_id)
+        case Place(placement):
+            _check_owner(placement.credential_id, credential_id)
+            connection.execute(delete(tables.placement).where(_at(placement.identity, placement.field)))
+            connection.execute(insert(tables.placement).values(_values(placement)))
+        case Unplace(identity, field):
+            mine = tables.placement.c.credential_id == credential_id
+            connection.execute(delete(tables.placement).where(_at(identity, field), mine))
+        case Seal():
+            message = "material is sealed before the transaction begins"
+            raise TypeError(message)
+
+
+def _update(connection: Connection, row: Row, changes: Mapping[str, Any]) -> None:
+    table = _TABLES[type(row)]
+    wrong = [name for name in changes if name in _FIXED or name not in table.c]
+    if wrong:
+        message = f"{', '.join(wrong)} of a {table.name} cannot be set"
+        raise ValueError(message)
+    expected = (table.c.id == row.id) & (table.c.state == row.state)
+    # Nothing to set is still a guard: the row must be where we think it is.
+    changed = connection.execute(update(table).where(expected).values(dict(changes) or {"state": row.state}))
+    if changed.rowcount != 1:
+        message = f"the {table.name} {row.id} is no longer {row.state}"
+        raise StaleLease(message)
+
+
+def _at(identity: str, field: str) -> ColumnElement[bool]:
+    return (tables.placement.c.identity == identity) & (tables.placement.c.field == field)
+
+
+def _values(row: Any) -> dict[str, Any]:
+    return {column.name: getattr(row, column.name) for column in fields(row)}
+
+
+def _check_owner(owner: CredentialId, leased: CredentialId) -> None:
+    if owner != leased:
+        message = f"a row of credential {owner} is not written under the lease of {leased}"
+        raise ValueError(message)
+
+
+def violated_rule(problem: IntegrityError) -> str | None:
+    """The name of the uniqueness rule that was violated; None where it was another kind of rule."""
+    original = problem.orig
+    if isinstance(original, sqlite3.Error):
+        if original.sqlite_errorname not in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
+            return None
+        # SQLite tells the columns: `UNIQUE constraint failed: version.account, version.key_id`.
+        columns = str(original).rpartition(": ")[2]
+        return _RULES.get(columns, columns)
+    if getattr(original, "sqlstate", None) != "23505":  # unique_violation
+        return None
+    return str(original.diag.constraint_name)  # type: ignore[union-attr]
+
+
+def _rules() -> dict[str, str]:
+    found = {}
+    for table in tables.METADATA.tables.values():
+        for constraint in table.constraints:
+            if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint):
+                found[_columns(table, constraint.columns)] = str(constraint.name)
+        for index in table.indexes:
+            if index.unique:
+                found[_columns(table, index.columns)] = str(index.name)
+    return found
+
+
+def _columns(table: Table, columns: Iterable[ColumnElement[Any]]) -> str:
+    return ", ".join(f"{table.name}.{column.key}" for column in columns)
+
+
+_RULES = _rules()

@@ -1,0 +1,217 @@
+"""The store in a database: implements `ports.store.Store` on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from sqlalchemy import Engine, select, update
+
+from rotator.domain.errors import SetupError
+from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
+from rotator.domain.secret import Material
+from rotator.ports.sealer import Fingerprint, Sealer
+from rotator.ports.store import Held, Installation, NewEvent, Seal, StoredEvent, Write
+from rotator.store import audit, enrolment, findings, leases, reading, records, schema, tables
+from rotator.store.database import Clock, Database, Observe, connect, opening
+from rotator.store.material import Vault
+
+_PAGE = 1000
+
+
+def open_store(
+    url: str,
+    *,
+    new_id: Callable[[], str],
+    sealer: Sealer | None = None,
+    clock: Clock | None = None,
+    environment: str | None = None,
+    observe: Observe = lambda _: None,
+) -> SqlStore:
+    """Open an existing database and check that it is the right one; None as environment is not checked.
+
+    `observe` is told each event of this process once it is committed.
+
+    Raises SetupError with reason `bad_store_url`, `no_database`, `database_refused`, `schema_outdated`,
+    `schema_newer`, `other_environment`, or, where a sealer is given, `wrong_sealing_key`;
+    StoreUnavailable where a server does not answer.
+    """
+    store = SqlStore(connect(url), new_id=new_id, clock=clock, sealer=sealer, observe=observe)
+    try:
+        with opening():
+            schema.check(store.database)
+            schema.check_environment(store.installation().environment, environment, store.database.where)
+            if sealer is not None:
+                _ = store.fingerprint
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+class SqlStore:
+    """One database with an up-to-date schema. Methods may be called from several threads.
+
+    `new_id` makes the ids of the rows that the store makes itself. A given `clock` wins over the database's.
+    Without a sealer everything works but `fingerprint`, `material` and recording a Seal.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        new_id: Callable[[], str],
+        clock: Clock | None = None,
+        sealer: Sealer | None = None,
+        observe: Observe = lambda _: None,
+    ) -> None:
+        self.database = Database(engine, clock, observe)
+        self._new_id = new_id
+        self._sealer = sealer
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.engine.dispose()
+
+    def now(self) -> datetime:
+        """The database's clock on PostgreSQL, the host's on SQLite, unless one was given."""
+        with self.database.read() as connection:
+            return self.database.now(connection)
+
+    def installation(self) -> Installation:
+        """Identity and environment of this database."""
+        columns = (tables.install.c[name] for name in ("id", "environment", "created_at", "last_pass_at"))
+        with self.database.read() as connection:
+            found = reading.one(connection, Installation, select(*columns))
+        if found is None:
+            message = f"the database {self.database.where} was never set up"
+            raise SetupError(message, reason="schema_outdated", remedy="run `rotator db upgrade`")
+        return found
+
+    def pass_ended(self) -> None:
+        """Note the time of the last pass."""
+        with self.database.write() as connection:
+            connection.execute(update(tables.install).values(last_pass_at=self.database.now(connection)))
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Fingerprints under this installation's pepper. Raises SetupError without the right sealing key."""
+        return self._vault.fingerprint()
+
+    def material(self, version_id: VersionId) -> Material | None:
+        """The unsealed material of a version. Raises SetupError without the right sealing key."""
+        return self._vault.material(version_id)
+
+    @cached_property
+    def _vault(self) -> Vault:
+        return Vault(self.database, self.installation().id, self._sealer)
+
+    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+        """Make the rows agree with the configuration's names → providers; return all credentials."""
+        return enrolment.enroll(self.database, names, actor, self._new_id)
+
+    def credentials(self) -> Sequence[Credential]:
+        """All credentials, by name."""
+        with self.database.read() as connection:
+            return enrolment.credentials(connection)
+
+    def load(self, credential_id: CredentialId) -> Situation:
+        """Everything on record about one credential. Raises LookupError where there is none of this id."""
+        with self.database.read() as connection:
+            return reading.situation(connection, credential_id, self.database.now(connection))
+
+    def version(self, version_id: VersionId) -> Version | None:
+        """One version row of any credential."""
+        with self.database.read() as connection:
+            return reading.one(connection, Version, select(tables.version).where(tables.version.c.id == version_id))
+
+    def known_keys(self, account: str) -> Mapping[str, str]:
+        """Key id → credential name."""
+        with self.database.read() as connection:
+            return reading.known_keys(connection, account)
+
+    def placed(self, identity: str) -> Mapping[str, Placement]:
+        """Field → placement."""
+        with self.database.read() as connection:
+            return reading.placed(connection, identity)
+
+    def lease(self, credential_id: CredentialId) -> Lease | None:
+        """The lease row; None where it was never claimed."""
+        with self.database.read() as connection:
+            return leases.find(connection, credential_id)
+
+    def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
+        """Take the lease; Held also where this very holder has it already."""
+        return leases.claim(self.database, credential_id, holder, ttl)
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Lease:
+        """Extend a lease that is still ours."""
+        return leases.renew(self.database, lease, ttl)
+
+    def release(self, lease: Lease) -> None:
+        """Say that every call made under the lease has ended."""
+        leases.release(self.database, lease)
+
+    def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        """Apply the writes in their order, then append the events, in one transaction.
+
+        The order matters, since the rules hold at every moment: what makes room (the current version that becomes
+        previous, the rotation that closes) stands before what takes it, and a row before those that name it.
+        """
+        ready = [self._encrypted(write) for write in writes]
+        with self.database.write() as connection:
+            now = leases.hold(self.database, connection, lease)
+            records.apply(connection, lease.credential_id, ready, now)
+            return audit.append(connection, now, events)
+
+    def _encrypted(self, write: Write) -> Write | records.Keep:
+        if isinstance(write, Seal):
+            return records.Keep(write.version_id, self._vault.seal(write.version_id, write.material))
+        return write
+
+    def note(self, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        """Append events that change no row."""
+        with self.database.write() as connection:
+            return audit.append(connection, self.database.now(connection), events)
+
+    def find(self, finding: Finding, event: NewEvent) -> bool:
+        """Record a finding unless it stands already; say whether it is new."""
+        return findings.find(self.database, finding, event)
+
+    def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Clear a finding; say whether one stood."""
+        return findings.clear(self.database, kind, subject, event)
+
+    def findings(self) -> Sequence[Finding]:
+        """The uncleared ones, oldest first."""
+        with self.database.read() as connection:
+            return findings.standing(connection)
+
+    def events(
+        self, after: int = 0, *, credential: str | None = None, limit: int | None = None
+    ) -> Iterator[StoredEvent]:
+        """The trail in order, from the event after `after`; of one credential; at most `limit`.
+
+        Read page by page, each in its own short transaction: events that come meanwhile are given too.
+        """
+        left = limit
+        while left is None or left > 0:
+            with self.database.read() as connection:
+                page = reading.events(connection, after, credential, _PAGE if left is None else min(left, _PAGE))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after, left = page[-1].seq, None if left is None else left - len(page)
+
+    def head(self) -> tuple[int, str]:
+        """Seq and hash of the last event, as remembered apart from the trail; 0 and 64 zeros before the first."""
+        with self.database.read() as connection:
+            row = connection.execute(select(tables.head.c.seq, tables.head.c.hash)).one()
+            return row.seq, row.hash
+
+    def last_event_at(self) -> datetime | None:
+        """The time of the last event, for comparing it with the clock."""
+        table = tables.event
+        with self.database.read() as connection:
+            return connection.scalar(select(table.c.at).order_by(table.c.seq.desc()).limit(1))

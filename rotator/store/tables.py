@@ -1,0 +1,268 @@
+"""The tables. A column is called as the field of the dataclass; the rules that matter most hold in the database too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from rotator.domain.model import (
+    Cause,
+    DeliveryState,
+    Observed,
+    RetirementReason,
+    RetirementState,
+    RotationState,
+    VersionState,
+)
+from rotator.store.columns import Moment, Span, TextList, TextMap, Word
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# Spelled out once and used by the partial indexes and by the queries: a database uses a partial index only where
+# the query says the very same thing. "Not closed" rather than "open": a state of a newer version counts as open.
+ROTATION_IS_OPEN = "state NOT IN ('completed', 'abandoned')"
+RETIREMENT_IS_OPEN = "state NOT IN ('deleted', 'cancelled')"
+VERSION_IS_CURRENT = "state = 'current'"
+FINDING_STANDS = "cleared_at IS NULL"
+
+
+def _among(column: str, words: Iterable[str]) -> CheckConstraint:
+    known = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({known})", name=column)
+
+
+def _one_row() -> tuple[Column[Any], CheckConstraint]:
+    return Column("one", Integer, primary_key=True, autoincrement=False), CheckConstraint("one = 1", name="one")
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = True) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def _id() -> Column[Any]:
+    return Column("id", Text, primary_key=True)
+
+
+def _credential_id() -> Column[Any]:
+    return Column("credential_id", Text, ForeignKey("credential.id"), nullable=False)
+
+
+def _waiting() -> tuple[Column[Any], ...]:
+    return (
+        Column("attempt", Integer, nullable=False),
+        Column("not_before", Moment),
+        Column("blocked", Boolean, nullable=False),
+        Column("reason", Text),
+        Column("message", Text),
+        Column("remedy", Text),
+        Column("since", Moment),
+    )
+
+
+credential = Table(
+    "credential",
+    METADATA,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("provider", Text, nullable=False),
+    Column("managed", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+version = Table(
+    "version",
+    METADATA,
+    _id(),
+    _credential_id(),
+    Column("number", Integer, nullable=False),
+    Column("state", Word(VersionState), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("key_id", Text),
+    Column("sent_at", Moment),
+    Column("issued_at", Moment),
+    Column("fingerprint", Text),
+    Column("identity", Text),
+    Column("current_at", Moment),
+    Column("checked_at", Moment),
+    Column("retired_at", Moment),
+    UniqueConstraint("account", "key_id"),
+    UniqueConstraint("credential_id", "number"),
+    _among("state", VersionState),
+    _partial("one_current_version", "credential_id", where=VERSION_IS_CURRENT),
+)
+
+rotation = Table(
+    "rotation",
+    METADATA,
+    _id(),
+    _credential_id(),
+    Column("state", Word(RotationState), nullable=False),
+    Column("cause", Word(Cause), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("grace", Span, nullable=False),
+    Column("soak", Span, nullable=False),
+    Column("target_id", Text, ForeignKey("version.id")),
+    Column("actor", Text, nullable=False),
+    Column("urgent", Boolean, nullable=False),
+    Column("successes", Integer, nullable=False),
+    Column("first_success_at", Moment),
+    Column("closed_at", Moment),
+    *_waiting(),
+    _among("state", RotationState),
+    _among("cause", Cause),
+    _partial("one_open_rotation", "credential_id", where=ROTATION_IS_OPEN),
+    Index("closed_rotations", "credential_id", "closed_at"),
+)
+
+retirement = Table(
+    "retirement",
+    METADATA,
+    _id(),
+    _credential_id(),
+    Column("version_id", Text, ForeignKey("version.id"), nullable=False),
+    Column("state", Word(RetirementState), nullable=False),
+    Column("why", Word(RetirementReason), nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("grace", Span, nullable=False),
+    Column("soak", Span, nullable=False),
+    Column("delete_started", Boolean, nullable=False),
+    Column("disable_started", Boolean, nullable=False),
+    Column("keep", TextList, nullable=False),
+    Column("closed_at", Moment),
+    *_waiting(),
+    _among("state", RetirementState),
+    _among("why", RetirementReason),
+    _partial("one_open_retirement", "version_id", where=RETIREMENT_IS_OPEN),
+    _partial("open_retirements", "credential_id", where=RETIREMENT_IS_OPEN, unique=False),
+)
+
+delivery = Table(
+    "delivery",
+    METADATA,
+    _id(),
+    Column("rotation_id", Text, ForeignKey("rotation.id"), nullable=False),
+    _credential_id(),
+    Column("position", Integer, nullable=False),
+    Column("to", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("templates", TextMap, nullable=False),
+    Column("state", Word(DeliveryState), nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("base_revision", Text),
+    Column("revision", Text),
+    *_waiting(),
+    _among("state", DeliveryState),
+    Index("deliveries_of_rotation", "rotation_id", "position"),
+)
+
+placement = Table(
+    "placement",
+    METADATA,
+    Column("identity", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("to", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    _credential_id(),
+    Column("version_id", Text, ForeignKey("version.id")),
+    Column("fingerprint", Text),
+    Column("revision", Text),
+    Column("placed_at", Moment, nullable=False),
+    Column("observed", Word(Observed), nullable=False),
+    Column("checked_at", Moment),
+    _among("observed", Observed),
+    Index("placements_of_credential", "credential_id"),
+)
+
+lease = Table(  # made with its credential, released, at epoch 0: never held
+    "lease",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("released", Boolean, nullable=False),
+    Column("fenced_at", Moment),
+)
+
+finding = Table(
+    "finding",
+    METADATA,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential_id", Text, ForeignKey("credential.id")),
+    Column("account", Text),
+    Column("message", Text, nullable=False),
+    Column("remedy", Text),
+    Column("found_at", Moment, nullable=False),
+    Column("cleared_at", Moment),
+    _partial("one_standing_finding", "kind", "subject", where=FINDING_STANDS),
+)
+
+event = Table(  # body and hash are the trail; the other columns repeat what is in the body, to search by
+    "event",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("credential", Text),
+    Column("rotation", Text),
+    Index("events_of_credential", "credential", "seq"),
+)
+
+head = Table(  # the end of the chain; its row lock is what keeps the chain from forking
+    "head",
+    METADATA,
+    *_one_row(),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+sealed = Table(
+    "sealed",
+    METADATA,
+    Column("version_id", Text, ForeignKey("version.id"), primary_key=True),
+    Column("material", LargeBinary, nullable=False),
+    Column("sealed_at", Moment, nullable=False),
+)
+
+install = Table(
+    "install",
+    METADATA,
+    *_one_row(),
+    Column("id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("last_pass_at", Moment),
+    Column("pepper", LargeBinary),  # sealed
+)

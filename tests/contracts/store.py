@@ -1,0 +1,854 @@
+"""What every store must do, as tests that a store's own test class inherits.
+
+A subclass of `StoreContract` gives one fixture:
+
+    fresh_store   a factory: each call is a new empty store that takes its time from `clock` and can seal
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count, pairwise
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from rotator.domain.errors import StaleLease
+from rotator.domain.model import (
+    Cause,
+    CredentialId,
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Finding,
+    Lease,
+    Observed,
+    Placement,
+    Retirement,
+    RetirementId,
+    RetirementReason,
+    RetirementState,
+    Rotation,
+    RotationId,
+    RotationState,
+    Situation,
+    Version,
+    VersionId,
+    VersionState,
+)
+from rotator.domain.secret import Material
+from rotator.ports.store import (
+    DropSealed,
+    Held,
+    Insert,
+    NewEvent,
+    Place,
+    Seal,
+    Store,
+    StoredEvent,
+    Unplace,
+    Update,
+    Write,
+)
+from rotator.store.audit import exported
+from rotator.store.holder import this_process
+from rotator.store.verify import verify
+
+START = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+ACCOUNT = "openai:proj_abc"
+PLACE = "vault:http://127.0.0.1:8200/secret/web"
+
+
+class VirtualClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, span: timedelta) -> datetime:
+        self.moment += span
+        return self.moment
+
+
+def holder_elsewhere(worker: str = "w") -> str:
+    return json.dumps({"host": "elsewhere", "boot": "b", "pids": "p", "pid": 1, "started": "1", "worker": worker})
+
+
+def happened(event: str = "push.succeeded", **given: Any) -> NewEvent:
+    return NewEvent(event=event, actor="test", **given)
+
+
+def whole_trail(store: Store) -> list[StoredEvent]:
+    return list(store.events())
+
+
+def bodies(events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+    return [json.loads(event.body) for event in events]
+
+
+class Work:
+    """A credential in a store with a lease on it, and rows for it."""
+
+    def __init__(self, store: Store, name: str = "web") -> None:
+        self.store = store
+        known = {credential.name: credential.provider for credential in store.credentials()}
+        enrolled = store.enroll({**known, name: "openai"}, "test")
+        self.credential = next(credential for credential in enrolled if credential.name == name)
+        self.id = self.credential.id
+        claimed = store.claim(self.id, this_process(name), MINUTE)
+        assert isinstance(claimed, Lease)
+        self.lease = claimed
+        self._numbers = count(1)
+
+    def record(self, *writes: Write, events: Sequence[NewEvent] = ()) -> Sequence[StoredEvent]:
+        return self.store.record(self.lease, writes, events)
+
+    def insert(self, *rows: Version | Rotation | Retirement | Delivery) -> None:
+        self.record(*(Insert(row) for row in rows))
+
+    def load(self) -> Situation:
+        return self.store.load(self.id)
+
+    def version(self, state: VersionState = VersionState.PENDING, **given: Any) -> Version:
+        number = next(self._numbers)
+        usual: dict[str, Any] = {
+            "id": VersionId(str(uuid4())),
+            "credential_id": self.id,
+            "number": number,
+            "state": state,
+            "account": ACCOUNT,
+            "label": f"web {number}",
+            "created_at": START,
+        }
+        return Version(**usual | given)
+
+    def rotation(self, state: RotationState = RotationState.PLANNED, **given: Any) -> Rotation:
+        usual: dict[str, Any] = {
+            "id": RotationId(str(uuid4())),
+            "credential_id": self.id,
+            "state": state,
+            "cause": Cause.SCHEDULE,
+            "account": ACCOUNT,
+            "opened_at": START,
+            "grace": DAY,
+            "soak": DAY,
+        }
+        return Rotation(**usual | given)
+
+    def retirement(self, version: Version, **given: Any) -> Retirement:
+        usual: dict[str, Any] = {
+            "id": RetirementId(str(uuid4())),
+            "credential_id": self.id,
+            "version_id": version.id,
+            "state": RetirementState.PLANNED,
+            "why": RetirementReason.SUPERSEDED,
+            "opened_at": START,
+            "grace": DAY,
+            "soak": DAY,
+        }
+        return Retirement(**usual | given)
+
+    def delivery(self, rotation: Rotation, position: int = 0, **given: Any) -> Delivery:
+        usual: dict[str, Any] = {
+            "id": DeliveryId(str(uuid4())),
+            "rotation_id": rotation.id,
+            "credential_id": self.id,
+            "position": position,
+            "to": "vault",
+            "address": f"vault:secret/web{position}",
+            "identity": PLACE,
+            "templates": {"Z_LAST": "{secret}", "A_FIRST": "{key_id}"},
+            "state": DeliveryState.PLANNED,
+        }
+        return Delivery(**usual | given)
+
+    def placement(self, field: str = "OPENAI_API_KEY", **given: Any) -> Placement:
+        usual: dict[str, Any] = {
+            "identity": PLACE,
+            "to": "vault",
+            "address": "vault:secret/web",
+            "field": field,
+            "credential_id": self.id,
+            "version_id": None,
+            "fingerprint": "f1",
+            "revision": "1",
+            "placed_at": START,
+        }
+        return Placement(**usual | given)
+
+
+def finding(subject: str = "web", **given: Any) -> Finding:
+    usual: dict[str, Any] = {
+        "id": str(uuid4()),
+        "kind": "stranger",
+        "subject": subject,
+        "credential_id": None,
+        "account": ACCOUNT,
+        "message": "there is a key that nobody here made",
+        "remedy": "delete it",
+        "found_at": START,
+    }
+    return Finding(**usual | given)
+
+
+def at_once(number: int, act: Callable[..., Any], *given: Any) -> list[Any]:
+    """The outcomes of so many threads that start together, each with its index; an exception is an outcome too."""
+    barrier = threading.Barrier(number)
+
+    def one(index: int) -> Any:
+        barrier.wait(10)
+        try:
+            return act(index, *given)
+        except Exception as problem:  # noqa: BLE001 - looked at by the test
+            return problem
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(one, range(number)))
+
+
+class StoreContract:
+    """Each test is a promise of `ports.store.Store`."""
+
+    @pytest.fixture
+    def clock(self) -> VirtualClock:
+        return VirtualClock()
+
+    @pytest.fixture
+    def store(self, fresh_store: Callable[[], Store]) -> Store:
+        return fresh_store()
+
+    @pytest.fixture
+    def work(self, store: Store) -> Work:
+        return Work(store)
+
+    # Time and identity
+
+    def test_the_given_clock_is_the_time(self, store: Store, clock: VirtualClock) -> None:
+        assert store.now() == START
+        clock.advance(HOUR)
+        assert store.now() == START + HOUR
+
+    def test_the_end_of_a_pass_is_noted(self, store: Store, clock: VirtualClock) -> None:
+        before = store.installation()
+        clock.advance(HOUR)
+        store.pass_ended()
+        assert before.last_pass_at is None
+        assert store.installation() == replace(before, last_pass_at=START + HOUR)
+
+    def test_two_databases_are_two_installations(self, fresh_store: Callable[[], Store]) -> None:
+        assert fresh_store().installation().id != fresh_store().installation().id
+
+    # Enrolment
+
+    def test_credentials_are_enrolled_by_name(self, store: Store) -> None:
+        enrolled = store.enroll({"web": "openai", "deployer": "aws"}, "cli:me")
+        assert [(row.name, row.provider, row.managed) for row in enrolled] == [
+            ("deployer", "aws", True),
+            ("web", "openai", True),
+        ]
+        assert store.credentials() == enrolled
+
+    def test_enrolling_again_changes_and_tells_nothing(self, store: Store) -> None:
+        first = store.enroll({"web": "openai"}, "me")
+        told = whole_trail(store)
+        assert store.enroll({"web": "openai"}, "me") == first
+        assert whole_trail(store) == told
+
+    def test_a_credential_without_a_name_is_unmanaged_and_comes_back(self, store: Store) -> None:
+        (web,) = store.enroll({"web": "openai"}, "me")
+        assert store.enroll({}, "me") == [replace(web, managed=False)]
+        assert store.enroll({}, "me") == [replace(web, managed=False)]
+        assert store.enroll({"web": "openai"}, "me") == [web]
+        told = [(body["event"], body["credential"]) for body in bodies(whole_trail(store)) if body["credential"]]
+        assert told == [("enroll.succeeded", "web"), ("unmanage.succeeded", "web"), ("enroll.succeeded", "web")]
+
+    def test_another_provider_is_taken_over_and_told(self, store: Store) -> None:
+        store.enroll({"web": "openai"}, "me")
+        (web,) = store.enroll({"web": "openai-eu"}, "me")
+        assert web.provider == "openai-eu"
+        assert bodies(whole_trail(store))[-1]["detail"] == {"provider": "openai-eu", "provider_before": "openai"}
+
+    def test_workers_that_start_at_once_enroll_each_credential_once(self, store: Store) -> None:
+        names = {f"web-{number}": "openai" for number in range(5)}
+        outcomes = at_once(6, lambda _: store.enroll(names, "me"))
+        assert all(outcome == outcomes[0] for outcome in outcomes)
+        told = [body["credential"] for body in bodies(whole_trail(store)) if body["event"] == "enroll.succeeded"]
+        assert told == sorted(names)
+
+    # Leases
+
+    def test_a_credential_that_was_never_claimed_has_no_lease(self, store: Store) -> None:
+        (web,) = store.enroll({"web": "openai"}, "me")
+        assert store.lease(web.id) is None
+
+    def test_a_first_claim_gives_the_first_epoch(self, store: Store) -> None:
+        (web,) = store.enroll({"web": "openai"}, "me")
+        lease = store.claim(web.id, holder_elsewhere(), MINUTE)
+        assert lease == Lease(
+            credential_id=web.id,
+            holder=holder_elsewhere(),
+            epoch=1,
+            until=START + MINUTE,
+            released=False,
+            fenced_at=None,
+        )
+        assert store.lease(web.id) == lease
+
+    def test_a_living_lease_is_given_to_nobody_else(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(MINUTE - timedelta(microseconds=1))
+        assert work.store.claim(work.id, holder_elsewhere(), MINUTE) == Held(work.lease)
+        assert work.store.lease(work.id) == work.lease
+
+    def test_the_same_holder_does_not_get_its_lease_twice(self, work: Work) -> None:
+        assert work.store.claim(work.id, work.lease.holder, MINUTE) == Held(work.lease)
+
+    def test_an_expired_lease_is_taken_over_and_fenced(self, work: Work, clock: VirtualClock) -> None:
+        now = clock.advance(MINUTE)
+        lease = work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        assert isinstance(lease, Lease)
+        assert (lease.epoch, lease.until, lease.fenced_at) == (2, now + MINUTE, now)
+
+    def test_a_released_lease_is_free_and_not_fenced(self, work: Work) -> None:
+        work.store.release(work.lease)
+        lease = work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        assert isinstance(lease, Lease)
+        assert (lease.epoch, lease.fenced_at, lease.released) == (2, None, False)
+
+    def test_a_lease_released_late_has_no_calls_left_to_fence(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(HOUR)
+        work.store.release(work.lease)
+        lease = work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        assert isinstance(lease, Lease)
+        assert lease.fenced_at is None
+
+    def test_the_last_fence_is_remembered_after_a_clean_release(self, work: Work, clock: VirtualClock) -> None:
+        fenced = clock.advance(HOUR)
+        second = work.store.claim(work.id, holder_elsewhere("second"), MINUTE)
+        assert isinstance(second, Lease)
+        work.store.release(second)
+        third = work.store.claim(work.id, holder_elsewhere("third"), MINUTE)
+        assert isinstance(third, Lease)
+        assert (third.epoch, third.fenced_at) == (3, fenced)
+
+    def test_a_dead_process_of_this_host_loses_its_lease_at_once(self, work: Work, clock: VirtualClock) -> None:
+        work.store.release(work.lease)
+        script = "from rotator.store.holder import this_process; print(this_process('w'))"
+        ended = subprocess.run([sys.executable, "-c", script], env=_child(), capture_output=True, text=True, check=True)
+        dead = work.store.claim(work.id, ended.stdout.strip(), HOUR)
+        now = clock.advance(SECOND)
+        lease = work.store.claim(work.id, this_process("w"), MINUTE)
+        assert isinstance(dead, Lease)
+        assert isinstance(lease, Lease)
+        assert (lease.epoch, lease.fenced_at) == (dead.epoch + 1, now)
+
+    def test_a_living_process_of_this_host_keeps_its_lease(self, work: Work, clock: VirtualClock) -> None:
+        work.store.release(work.lease)
+        script = "from rotator.store.holder import this_process; print(this_process('w'), flush=True); input()"
+        child = subprocess.Popen(
+            [sys.executable, "-c", script], env=_child(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with child:
+            assert child.stdout is not None
+            taken = work.store.claim(work.id, child.stdout.readline().strip(), HOUR)
+            clock.advance(MINUTE)
+            second = work.store.claim(work.id, this_process("w"), MINUTE)
+            child.communicate("\n", timeout=10)
+        assert isinstance(taken, Lease)
+        assert second == Held(taken)
+
+    @pytest.mark.parametrize(
+        ("change", "dead"),
+        [
+            ({"started": "1"}, True),  # the process id was given to another process
+            ({"started": "1", "host": "elsewhere"}, False),
+            ({"started": "1", "boot": "another"}, False),
+            ({"started": "1", "pids": "pid:[1]"}, False),  # another container on the same machine
+            ({"started": None}, False),
+            ({"pid": "1"}, False),
+            ({}, False),
+        ],
+    )
+    def test_only_what_is_proved_dead_is_dead(self, work: Work, change: dict[str, Any], dead: bool) -> None:
+        work.store.release(work.lease)
+        holder = json.dumps({**json.loads(this_process("w")), **change})
+        work.store.claim(work.id, holder, HOUR)
+        assert isinstance(work.store.claim(work.id, this_process("mine"), HOUR), Lease) is dead
+
+    @pytest.mark.parametrize("holder", ["", "not JSON", "[]", "{}", f'{{"host": "{socket.gethostname()}"}}'])
+    def test_a_holder_that_says_too_little_may_be_alive(self, work: Work, holder: str) -> None:
+        work.store.release(work.lease)
+        work.store.claim(work.id, holder, HOUR)
+        assert isinstance(work.store.claim(work.id, this_process("mine"), HOUR), Held)
+
+    def test_of_two_that_claim_at_once_one_wins(self, store: Store) -> None:
+        names = {f"web-{number:02}": "openai" for number in range(50)}
+        for credential in store.enroll(names, "me"):
+            outcomes = at_once(2, lambda n, web: store.claim(web.id, holder_elsewhere(f"w{n}"), MINUTE), credential)
+            won = [outcome for outcome in outcomes if isinstance(outcome, Lease)]
+            lost = [outcome for outcome in outcomes if isinstance(outcome, Held)]
+            assert lost == [Held(won[0])], outcomes
+
+    def test_a_renewed_lease_lasts_from_now(self, work: Work, clock: VirtualClock) -> None:
+        now = clock.advance(30 * SECOND)
+        renewed = work.store.renew(work.lease, MINUTE)
+        assert renewed == replace(work.lease, until=now + MINUTE)
+        assert work.store.lease(work.id) == renewed
+
+    def test_a_lease_that_is_ours_no_more_is_not_renewed(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(MINUTE)
+        with pytest.raises(StaleLease):
+            work.store.renew(work.lease, MINUTE)
+        taken = work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        with pytest.raises(StaleLease):
+            work.store.renew(work.lease, MINUTE)
+        assert work.store.lease(work.id) == taken
+
+    def test_a_released_lease_is_not_renewed(self, work: Work) -> None:
+        work.store.release(work.lease)
+        with pytest.raises(StaleLease):
+            work.store.renew(work.lease, MINUTE)
+
+    def test_releasing_a_lost_lease_leaves_its_successor_alone(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(MINUTE)
+        taken = work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        work.store.release(work.lease)
+        work.store.release(work.lease)
+        assert work.store.lease(work.id) == taken
+
+    def test_credentials_are_leased_apart(self, store: Store) -> None:
+        web, deployer = Work(store, "web"), Work(store, "deployer")
+        store.release(web.lease)
+        assert store.lease(deployer.id) == deployer.lease
+
+    # Recording
+
+    def test_every_field_of_every_row_comes_back(self, work: Work) -> None:
+        version = _filled(work.version(VersionState.CURRENT))
+        rotation = _filled(work.rotation(target_id=version.id))
+        retirement = _filled(work.retirement(version, keep=("key_1", "key_2")))
+        delivery = _filled(work.delivery(rotation))
+        placement = _filled(work.placement(version_id=version.id, observed=Observed.FOREIGN))
+        work.insert(version, rotation, retirement, delivery)
+        work.record(Place(placement))
+        assert work.load() == Situation(
+            credential=work.credential,
+            versions=[version],
+            rotation=rotation,
+            deliveries=[delivery],
+            retirements=[retirement],
+            placements=[placement],
+            last_completed_at=version.current_at,
+            creates=[version.sent_at] if version.sent_at else [],
+        )
+        assert list(work.load().deliveries[0].templates) == ["Z_LAST", "A_FIRST"]
+
+    def test_an_update_sets_what_it_names_and_keeps_the_rest(self, work: Work) -> None:
+        version, rotation = work.version(), work.rotation()
+        work.insert(version, rotation)
+        changes: dict[str, Any] = {
+            "state": RotationState.CREATED,
+            "target_id": version.id,
+            "grace": 90 * MINUTE,
+            "not_before": START + HOUR,
+            "blocked": True,
+        }
+        work.record(Update(rotation, changes), Update(version, {"key_id": "key_1"}))
+        after = work.load()
+        assert after.rotation == replace(rotation, **changes)
+        assert after.target == replace(version, key_id="key_1")
+
+    def test_events_are_given_back_as_they_are_stored(self, work: Work, clock: VirtualClock) -> None:
+        now = clock.advance(SECOND)
+        given = work.record(
+            events=[happened(credential="web", attempt=2, detail={"b": [1, None], "a": "ä"}), happened()]
+        )
+        assert list(given) == whole_trail(work.store)[-2:]
+        assert [event.seq for event in given] == [given[0].seq, given[0].seq + 1]
+        body = json.loads(given[0].body)
+        assert body.pop("previous_hash") == whole_trail(work.store)[-3].hash
+        assert body == {
+            "seq": given[0].seq,
+            "at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "actor": "test",
+            "event": "push.succeeded",
+            "credential": "web",
+            "rotation": None,
+            "version": None,
+            "key_id": None,
+            "destination": None,
+            "attempt": 2,
+            "reason": None,
+            "detail": {"b": [1, None], "a": "ä"},
+        }
+
+    def _refused(self, work: Work, refusal: type[Exception], *writes: Write, lease: Lease | None = None) -> str:
+        """Say why; and see that nothing of the record was written."""
+        before, told = work.load(), whole_trail(work.store)
+        with pytest.raises(refusal) as refused:
+            work.store.record(lease or work.lease, [Place(work.placement("MARK")), *writes], [happened()])
+        assert work.load() == before
+        assert whole_trail(work.store) == told
+        return str(refused.value)
+
+    def test_a_worker_whose_lease_was_taken_over_writes_nothing(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(MINUTE)
+        work.store.claim(work.id, holder_elsewhere(), HOUR)
+        assert "taken over" in self._refused(work, StaleLease, Insert(work.rotation()))
+
+    def test_a_worker_whose_lease_expired_writes_nothing(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(MINUTE)
+        assert "expired" in self._refused(work, StaleLease, Insert(work.rotation()))
+
+    def test_a_worker_that_released_its_lease_writes_nothing(self, work: Work) -> None:
+        work.store.release(work.lease)
+        assert "released" in self._refused(work, StaleLease, Insert(work.rotation()))
+
+    def test_a_worker_with_a_renewed_lease_writes(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(30 * SECOND)
+        work.store.renew(work.lease, MINUTE)
+        clock.advance(45 * SECOND)
+        work.insert(work.rotation())  # under the lease as it was first given: the epoch is what counts
+        assert work.load().rotation is not None
+
+    def test_an_update_from_another_state_is_refused_with_all_of_its_record(self, work: Work) -> None:
+        rotation = work.rotation()
+        work.insert(rotation)
+        work.record(Update(rotation, {"state": RotationState.CREATED}))
+        why = self._refused(work, StaleLease, Update(rotation, {"state": RotationState.ABANDONED}))
+        assert rotation.id in why
+
+    def test_an_update_that_sets_nothing_is_still_a_guard(self, work: Work) -> None:
+        rotation = work.rotation()
+        work.insert(rotation)
+        work.record(Update(rotation, {}))
+        assert work.load().rotation == rotation
+        self._refused(work, StaleLease, Update(replace(rotation, state=RotationState.CREATED), {}))
+
+    def test_an_update_of_no_row_is_refused(self, work: Work) -> None:
+        self._refused(work, StaleLease, Update(work.rotation(), {"attempt": 1}))
+
+    @pytest.mark.parametrize("field", ["no_such_field", "id", "credential_id"])
+    def test_an_update_of_what_cannot_be_set_is_a_mistake(self, work: Work, field: str) -> None:
+        rotation = work.rotation()
+        work.insert(rotation)
+        assert field in self._refused(work, ValueError, Update(rotation, {field: "x"}))
+
+    def test_a_row_of_another_credential_is_a_mistake(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        rotation = other.rotation()
+        other.insert(rotation)
+        self._refused(work, ValueError, Insert(other.version()))
+        self._refused(work, ValueError, Update(rotation, {"attempt": 1}))
+        self._refused(work, ValueError, Place(other.placement()))
+
+    def test_a_second_open_rotation_is_refused(self, work: Work) -> None:
+        rotation = work.rotation()
+        work.insert(rotation)
+        assert "one_open_rotation" in self._refused(work, StaleLease, Insert(work.rotation()))
+        back = work.rotation(cause=Cause.PUT_BACK)
+        work.record(Update(rotation, {"state": RotationState.ABANDONED}), Insert(back))
+        assert work.load().rotation == back
+
+    def test_a_second_current_version_is_refused(self, work: Work) -> None:
+        old, new = work.version(VersionState.CURRENT), work.version()
+        work.insert(old, new)
+        promote = Update(new, {"state": VersionState.CURRENT})
+        assert "one_current_version" in self._refused(work, StaleLease, promote)
+        work.record(Update(old, {"state": VersionState.PREVIOUS}), promote)
+        assert work.load().current == replace(new, state=VersionState.CURRENT)
+
+    def test_one_key_of_an_account_has_one_row(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        other.insert(other.version(key_id="key_1"), other.version(), other.version())
+        why = self._refused(work, StaleLease, Insert(work.version(key_id="key_1")))
+        assert "key_id" in why
+        work.insert(work.version(key_id="key_1", account="aws:123456789012"))
+
+    def test_a_version_number_is_given_once(self, work: Work) -> None:
+        work.insert(work.version(number=7))
+        assert "number" in self._refused(work, StaleLease, Insert(work.version(number=7)))
+
+    def test_a_second_open_retirement_of_a_version_is_refused(self, work: Work) -> None:
+        version, other = work.version(), work.version()
+        retirement = work.retirement(version)
+        work.insert(version, other, retirement, work.retirement(other))
+        why = self._refused(work, StaleLease, Insert(work.retirement(version)))
+        assert "one_open_retirement" in why
+        again = work.retirement(version, opened_at=START + HOUR)
+        work.record(Update(retirement, {"state": RetirementState.CANCELLED}), Insert(again))
+        assert work.load().retirement_of(version.id) == again
+
+    def test_of_two_threads_that_move_one_row_one_succeeds(self, work: Work) -> None:
+        for _ in range(10):
+            rotation = work.rotation()
+            work.insert(rotation)
+            move = Update(rotation, {"state": RotationState.ABANDONED})
+            outcomes = at_once(2, lambda _, move: work.record(move, events=[happened()]), move)
+            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["StaleLease", "list"], outcomes
+
+    # Loading
+
+    def test_an_empty_credential_loads_empty(self, work: Work) -> None:
+        assert work.load() == Situation(
+            credential=work.credential,
+            versions=[],
+            rotation=None,
+            deliveries=(),
+            retirements=[],
+            placements=[],
+            last_completed_at=None,
+            creates=[],
+        )
+
+    def test_an_unknown_credential_is_a_mistake(self, store: Store) -> None:
+        with pytest.raises(LookupError):
+            store.load(CredentialId("none"))
+
+    def test_what_is_closed_is_left_out(self, work: Work) -> None:
+        first, second, third = (work.version(VersionState.RETIRED) for _ in range(3))
+        living = work.version(VersionState.CONDEMNED)
+        done = work.rotation(RotationState.ABANDONED)
+        gone = work.retirement(first, state=RetirementState.DELETED)
+        work.insert(first, second, third, living, done, gone, work.delivery(done))
+        loaded = work.load()
+        assert loaded.versions == [third, living]  # the newest retired one, and all living ones
+        assert (loaded.rotation, list(loaded.retirements), list(loaded.deliveries)) == (None, [], [])
+
+    def test_a_retired_version_that_open_work_names_is_loaded(self, work: Work) -> None:
+        first, second, third = (work.version(VersionState.RETIRED) for _ in range(3))
+        work.insert(first, second, third, work.rotation(target_id=first.id), work.retirement(second))
+        assert work.load().versions == [first, second, third]
+
+    def test_one_credential_loads_nothing_of_another(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        version = other.version(VersionState.RETIRED, sent_at=START, number=99)
+        rotation = other.rotation(target_id=version.id)
+        other.insert(version, rotation, other.retirement(version), other.delivery(rotation))
+        other.record(Place(other.placement()))
+        mine = work.version(VersionState.RETIRED)
+        work.insert(mine)
+        assert work.load().versions == [mine]
+        assert work.load() == replace(
+            work.load(), rotation=None, deliveries=(), retirements=[], placements=[], creates=[]
+        )
+
+    def test_deliveries_and_retirements_come_in_order(self, work: Work) -> None:
+        rotation = work.rotation()
+        versions = [work.version() for _ in range(3)]
+        deliveries = [work.delivery(rotation, position) for position in (2, 0, 1)]
+        ages = (HOUR, 0 * HOUR, DAY)
+        opened = [work.retirement(v, opened_at=START - age) for v, age in zip(versions, ages, strict=True)]
+        work.insert(rotation, *versions, *deliveries, *opened)
+        loaded = work.load()
+        assert [delivery.position for delivery in loaded.deliveries] == [0, 1, 2]
+        assert loaded.retirements == [opened[2], opened[0], opened[1]]
+
+    def test_requests_to_create_count_for_a_day(self, work: Work, clock: VirtualClock) -> None:
+        sent = [START - DAY, START - DAY + SECOND, START, None]
+        work.insert(*(work.version(VersionState.RETIRED, sent_at=moment) for moment in reversed(sent)))
+        assert work.load().creates == [START - DAY + SECOND, START]
+        clock.advance(DAY)
+        assert work.load().creates == []
+
+    def test_the_last_completed_rotation_is_one_that_made_a_new_key_current(self, work: Work) -> None:
+        def closed(after: timedelta, state: RotationState, cause: Cause) -> Rotation:
+            return work.rotation(state, cause=cause, closed_at=START + after)
+
+        work.insert(
+            closed(HOUR, RotationState.COMPLETED, Cause.FIRST),
+            closed(2 * HOUR, RotationState.COMPLETED, Cause.COMPROMISED),
+            closed(3 * HOUR, RotationState.ABANDONED, Cause.SCHEDULE),
+            closed(4 * HOUR, RotationState.COMPLETED, Cause.PUT_BACK),
+            closed(5 * HOUR, RotationState.COMPLETED, Cause.ADDED),
+        )
+        assert work.load().last_completed_at == START + 2 * HOUR
+
+    def test_an_adopted_key_counts_as_completed(self, work: Work) -> None:
+        adopted = work.version(VersionState.CURRENT, current_at=START - DAY)
+        work.insert(adopted, work.version(VersionState.PREVIOUS, current_at=START))
+        assert work.load().last_completed_at == START - DAY
+
+    def test_a_version_of_any_credential_is_found_by_its_id(self, work: Work) -> None:
+        version = work.version()
+        work.insert(version)
+        assert work.store.version(version.id) == version
+        assert work.store.version(VersionId("none")) is None
+
+    def test_every_key_ever_known_in_an_account_is_known(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        work.insert(work.version(VersionState.RETIRED, key_id="key_1"), work.version(key_id="key_2"), work.version())
+        other.insert(other.version(key_id="key_3"), other.version(key_id="key_4", account="elsewhere"))
+        assert work.store.known_keys(ACCOUNT) == {"key_1": "web", "key_2": "web", "key_3": "other"}
+        assert work.store.known_keys("nowhere") == {}
+
+    # Placements
+
+    def test_a_placement_replaces_the_one_before_it(self, work: Work) -> None:
+        version = work.version()
+        work.insert(version)
+        work.record(Place(work.placement()), Place(work.placement("OTHER")))
+        newer = work.placement(version_id=version.id, fingerprint="f2", revision=None)
+        work.record(Place(newer))
+        assert work.store.placed(PLACE) == {"OPENAI_API_KEY": newer, "OTHER": work.placement("OTHER")}
+        assert work.load().placements == [newer, work.placement("OTHER")]
+
+    def test_the_whole_body_is_a_field_too(self, work: Work) -> None:
+        work.record(Place(work.placement("")))
+        assert work.store.placed(PLACE) == {"": work.placement("")}
+
+    def test_a_placement_can_be_forgotten(self, work: Work) -> None:
+        work.record(Place(work.placement()), Place(work.placement("OTHER")))
+        work.record(Unplace(PLACE, "OPENAI_API_KEY"), Unplace(PLACE, "NEVER_THERE"))
+        assert work.store.placed(PLACE) == {"OTHER": work.placement("OTHER")}
+
+    def test_what_another_credential_placed_is_not_forgotten(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        other.record(Place(other.placement()))
+        work.record(Unplace(PLACE, "OPENAI_API_KEY"))
+        assert work.store.placed(PLACE) == {"OPENAI_API_KEY": other.placement()}
+        work.record(Place(work.placement()))  # the configuration gave the field to this one
+        assert work.store.placed(PLACE) == {"OPENAI_API_KEY": work.placement()}
+        assert other.load().placements == []
+
+    # Material
+
+    def test_material_comes_back_as_it_was_sealed(self, work: Work) -> None:
+        version = work.version()
+        material = Material.of(access_key_id="AKIA", secret_access_key='ä"\n\\ \0 🔑')
+        work.record(Insert(version), Seal(version.id, material))
+        assert work.store.material(version.id) == material
+
+    def test_material_that_was_never_kept_is_none(self, work: Work) -> None:
+        assert work.store.material(work.version().id) is None
+
+    def test_sealing_again_replaces(self, work: Work) -> None:
+        version = work.version()
+        work.record(Insert(version), Seal(version.id, Material.of(secret="one")))
+        work.record(Seal(version.id, Material.of(secret="two")))
+        assert work.store.material(version.id) == Material.of(secret="two")
+
+    def test_dropped_material_is_gone(self, work: Work) -> None:
+        version = work.version()
+        work.record(Insert(version), Seal(version.id, Material.of(secret="one")))
+        work.record(DropSealed(version.id))
+        work.record(DropSealed(version.id))
+        assert work.store.material(version.id) is None
+
+    def test_material_of_a_refused_record_is_not_kept(self, work: Work, clock: VirtualClock) -> None:
+        version = work.version()
+        work.insert(version)
+        clock.advance(MINUTE)
+        self._refused(work, StaleLease, Seal(version.id, Material.of(secret="late")))
+        assert work.store.material(version.id) is None
+
+    # Findings
+
+    def test_a_finding_is_found_once(self, store: Store, clock: VirtualClock) -> None:
+        first = finding()
+        assert store.find(first, happened("stranger.found"))
+        clock.advance(HOUR)
+        assert not store.find(finding(message="again"), happened("stranger.found"))
+        assert store.findings() == [first]
+        assert [body["event"] for body in bodies(whole_trail(store))].count("stranger.found") == 1
+
+    def test_findings_of_another_kind_or_subject_stand_beside_it(self, store: Store) -> None:
+        found = [finding(), finding("other", found_at=START - HOUR), finding(kind="clock", found_at=START - DAY)]
+        assert all(store.find(each, happened("stranger.found")) for each in found)
+        assert store.findings() == [found[2], found[1], found[0]]
+
+    def test_a_cleared_finding_can_be_found_again(self, store: Store) -> None:
+        store.find(finding(), happened("stranger.found"))
+        assert store.clear("stranger", "web", happened("stranger.cleared"))
+        assert store.findings() == []
+        assert not store.clear("stranger", "web", happened("stranger.cleared"))
+        again = finding()
+        assert store.find(again, happened("stranger.found"))
+        assert store.findings() == [again]
+        told = [body["event"] for body in bodies(whole_trail(store))][-3:]
+        assert told == ["stranger.found", "stranger.cleared", "stranger.found"]
+
+    def test_of_workers_that_find_it_at_once_one_finds_it(self, store: Store) -> None:
+        outcomes = at_once(6, lambda _: store.find(finding(), happened("stranger.found")))
+        assert sorted(outcomes) == [False] * 5 + [True]
+        outcomes = at_once(6, lambda _: store.clear("stranger", "web", happened("stranger.cleared")))
+        assert sorted(outcomes) == [False] * 5 + [True]
+
+    # The trail
+
+    def test_events_without_a_row_are_noted(self, store: Store) -> None:
+        noted = store.note([happened("init.started"), happened("init.failed")])
+        assert list(noted) == whole_trail(store)[-2:]
+        assert list(store.note([])) == []
+
+    def test_the_trail_can_be_read_on(self, store: Store) -> None:
+        store.note([happened() for _ in range(5)])
+        everything = whole_trail(store)
+        assert [event.seq for event in everything] == list(range(1, len(everything) + 1))
+        assert list(store.events(after=everything[1].seq)) == everything[2:]
+        assert list(store.events(after=everything[-1].seq)) == []
+
+    def test_the_time_of_the_last_event_is_known(self, store: Store, clock: VirtualClock) -> None:
+        clock.advance(HOUR)
+        store.note([happened()])
+        clock.advance(HOUR)
+        assert store.last_event_at() == START + HOUR
+
+    def test_a_float_in_an_event_is_a_mistake(self, store: Store) -> None:
+        with pytest.raises(TypeError):
+            store.note([happened(detail={"seconds": 0.5})])
+
+    def test_odd_characters_stop_no_event(self, store: Store) -> None:
+        store.note([NewEvent(event="init.failed", actor="cli:\udce4\0", detail={"\ud800": "é\u2028🔑"})])
+        assert verify(exported(store.events())).problem is None
+
+    def test_the_trail_does_not_fork_under_many_writers(self, store: Store) -> None:
+        before = len(whole_trail(store))
+        web = Work(store, "web")
+
+        def write(number: int) -> None:
+            for _ in range(10):
+                store.note([happened(attempt=number), happened()])
+                web.record(Place(web.placement(f"F{number}")), events=[happened(), happened()])
+
+        assert at_once(8, write) == [None] * 8
+        trail = whole_trail(store)
+        assert len(trail) == before + 1 + 8 * 10 * 4  # and the enrolment
+        assert all(json.loads(after.body)["previous_hash"] == one.hash for one, after in pairwise(trail))
+        verification = verify(exported(trail))
+        assert (verification.count, verification.problem) == (len(trail), None)
+
+
+def _child() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _filled(row: Any) -> Any:
+    """The row with a value in every field that was left at its default."""
+    examples: Iterator[int] = count(1)
+    given: dict[str, Any] = {}
+    for field in fields(row):
+        value, number = getattr(row, field.name), next(examples)
+        kind = str(field.type)
+        if value is None and "datetime" in kind:
+            given[field.name] = START + number * timedelta(seconds=-1, microseconds=1)
+        elif value is None or value == "":
+            given[field.name] = f"{field.name} ä {number}"
+        elif value is False:
+            given[field.name] = True
+        elif value == 0:
+            given[field.name] = number
+    return replace(row, **given)
