@@ -1,0 +1,1 @@
+"""What happens. Knows domain and ports only."""

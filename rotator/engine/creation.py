@@ -1,0 +1,265 @@
+"""The first step of a rotation: a key is asked for once, and known from before it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from rotator.domain.errors import (
+    LostAnswer,
+    PermanentError,
+    QuotaExceeded,
+    RotatorError,
+    TemporaryError,
+    Unsafe,
+    WrongAccount,
+)
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import (
+    Cause,
+    Finding,
+    Retirement,
+    RetirementReason,
+    RotationState,
+    Version,
+    VersionId,
+    VersionState,
+)
+from rotator.domain.policy import DAY
+from rotator.engine.places import look, reach, refuse_foreign, templates_of
+from rotator.engine.retirement import LABEL, labelled, open_retirement
+from rotator.engine.work import MOVING, Work
+from rotator.ports.provider import Chooses, Issues, Key
+from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
+
+
+def label_of(credential: str, version_id: str) -> str:
+    """What a key of ours is called at the provider: a name for people, the version's id for us."""
+    return f"{credential} {LABEL}{version_id}"
+
+
+def create(work: Work) -> None:
+    """planned → created: the provider issues the key, or accepts the one that we chose."""
+    rotation, target = work.rotation(), work.situation.target
+    if target is not None and target.key_id is not None:
+        told = work.event(Subject.CREATE, Outcome.SUCCEEDED, version=target.id, reason="reused")
+        work.record([Update(rotation, {"state": RotationState.CREATED, **MOVING})], [told])
+        return
+    unlocated = unlocated_keys(work)
+    if unlocated:
+        _wait_for_lost_key(work, unlocated[0])
+        return
+    preflight(work)
+    if isinstance(work.provider, Chooses):
+        _choose(work, work.provider, target)
+    elif isinstance(work.provider, Issues):
+        _issue(work, work.provider)
+
+
+def preflight(work: Work) -> None:
+    """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
+    rotation = work.rotation()
+    account = work.call(work.provider.account)
+    if not rotation.account:  # the first one: pinned from here on
+        work.record([Update(rotation, {"account": account})], [])
+        rotation = work.rotation()
+    if account != rotation.account:
+        message = f"the provider says {account}, this rotation is for {rotation.account}"
+        remedy = f"check the provider's credentials, or `rotator abandon {work.managed.name}`"
+        raise WrongAccount(message, remedy=remedy)
+    keys = work.call(work.provider.keys)
+    _condemn_late_keys(work, keys)
+    _refuse_unknown_labels(work, keys)
+    _refuse_full_slots(work, keys)
+    for delivery in work.situation.deliveries:
+        destination = reach(work, delivery)
+        seen = look(work, destination, templates_of(delivery))
+        refuse_foreign(work, delivery.to, destination, seen)
+        work.call(destination.preflight, delivery.templates)
+    _keep_create_limits(work)
+
+
+def _condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
+    """A key that took longer to appear than `settle` carries the label of a row that was closed as never created."""
+    for key in keys:
+        version_id = labelled(key)
+        row = work.store.version(version_id) if version_id is not None else None
+        if row is None or row.credential_id != work.credential.id or row.key_id is not None:
+            continue
+        if row.state is VersionState.RETIRED:
+            found = replace(row, key_id=key.id)
+            told = _about(work.event(Subject.CONDEMN, Outcome.SUCCEEDED, reason="late"), found)
+            changes = {"state": VersionState.CONDEMNED, "key_id": key.id, "retired_at": None}
+            work.record([Update(row, changes), open_retirement(work, row, RetirementReason.LOST_ANSWER)], [told])
+
+
+def _refuse_unknown_labels(work: Work, keys: Sequence[Key]) -> None:
+    listed = {key.id for key in keys}
+    for finding in work.store.findings():
+        if finding.kind == "reconcile" and finding.account == work.rotation().account and finding.subject not in listed:
+            work.store.clear("reconcile", finding.subject, work.event(Subject.RECONCILE, Outcome.CLEARED))
+    for key in keys:
+        version_id = labelled(key)
+        if version_id is None or work.store.version(version_id) is not None:
+            continue
+        message = f"the key {key.id} carries this service's label and this database does not know it"
+        remedy = "is this an old copy of the database, or of another installation? Nothing is created or taken away"
+        finding = Finding(
+            id=work.around.new_id(),
+            kind="reconcile",
+            subject=key.id,
+            credential_id=work.credential.id,
+            account=work.rotation().account,
+            message=message,
+            remedy=remedy,
+            found_at=work.now(),
+        )
+        work.store.find(finding, work.event(Subject.RECONCILE, Outcome.FOUND, reason="reconcile", key=key.id))
+        raise Unsafe(message, reason="reconcile", remedy=remedy)
+
+
+def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
+    living = work.provider.capabilities.living
+    present = {key.id for key in keys}
+    if living is None or len(present) < living:
+        return
+    for retirement in work.situation.retirements:
+        version = work.situation.version(retirement.version_id)
+        if version is not None and version.key_id in present:
+            until = retirement.not_before or work.now() + work.limits.retry_first
+            message = f"the slot of {version.key_id} is free once it is retired"
+            wait = max((until - work.now()).total_seconds(), 1)
+            raise TemporaryError(message, reason="slot_in_retirement", retry_after=wait)
+    known = work.store.known_keys(work.rotation().account)
+    strangers = sorted(present - known.keys())
+    named = ", ".join(strangers or sorted(present))
+    message = f"all {living} slots are taken; in the way: {named}"
+    remedy = (
+        f"delete {named} if nothing uses it, or `rotator adopt {work.managed.name} --key {(strangers or ['KEY'])[0]}"
+        " --as previous` to have it retired; then `rotator resume`"
+    )
+    raise QuotaExceeded(message, remedy=remedy)
+
+
+def _keep_create_limits(work: Work) -> None:
+    rotation, policy, now = work.rotation(), work.managed.policy, work.now()
+    recent = sorted(moment for moment in work.situation.creates if moment > now - DAY)
+    limit = policy.max_creates_per_day + (3 if rotation.cause is Cause.COMPROMISED else 0)
+    if len(recent) >= limit:
+        until = recent[-limit] + DAY
+        message = f"{len(recent)} keys were created in 24 hours"
+        raise TemporaryError(message, reason="max_creates", retry_after=(until - now).total_seconds())
+    if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
+        wait = (recent[-1] + policy.min_interval - now).total_seconds()
+        if wait > 0:
+            message = "a key was created a short while ago"
+            raise TemporaryError(message, reason="min_interval", retry_after=wait)
+
+
+def _new_version(work: Work) -> Version:
+    version_id = VersionId(work.around.new_id())
+    now = work.now()
+    return Version(
+        id=version_id,
+        credential_id=work.credential.id,
+        number=max((v.number for v in work.situation.versions), default=0) + 1,
+        state=VersionState.PENDING,
+        account=work.rotation().account,
+        label=label_of(work.managed.name, version_id),
+        created_at=now,
+        sent_at=now,
+    )
+
+
+def _issue(work: Work, provider: Issues) -> None:
+    """The row is the intent; the request is sent once; the answer is sealed in the same breath."""
+    version = _new_version(work)
+    told = _about(work.event(Subject.CREATE, Outcome.STARTED), version)
+    work.record([Insert(version), Update(work.rotation(), {"target_id": version.id})], [told])
+    try:
+        issued = work.call(provider.create, version.label)
+    except LostAnswer as error:
+        lost(work, version, error.message)
+        return
+    except RotatorError as error:
+        _not_created(work, version, error)
+        raise
+    secret = issued.material[work.provider.capabilities.material[-1]]
+    changes = {"key_id": issued.key_id, "issued_at": issued.issued_at, "fingerprint": work.fingerprint(secret)}
+    told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), version, issued.key_id)
+    work.record_surely(
+        [
+            Update(version, changes),
+            Seal(version.id, issued.material),
+            Update(work.rotation(), {"state": RotationState.CREATED, **MOVING}),
+        ],
+        [told],
+        done=lambda: (v := work.situation.version(version.id)) is not None and v.key_id is not None,
+    )
+
+
+def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
+    """We make the value: sealed first, then set; a lost answer repeats the same value."""
+    if target is None:
+        target = _new_version(work)
+        material = provider.generate()
+        told = _about(work.event(Subject.CREATE, Outcome.STARTED), target)
+        seal = Seal(target.id, material)
+        work.record([Insert(target), seal, Update(work.rotation(), {"target_id": target.id})], [told])
+    else:
+        material = work.material(target)
+    key_id = work.call(provider.set, material)
+    secret = material[work.provider.capabilities.material[-1]]
+    changes = {"key_id": key_id, "issued_at": work.now(), "fingerprint": work.fingerprint(secret)}
+    told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), target, key_id)
+    work.record([Update(target, changes), Update(work.rotation(), {"state": RotationState.CREATED, **MOVING})], [told])
+
+
+def _about(event: NewEvent, version: Version, key_id: str | None = None) -> NewEvent:
+    """The event with a version, or a key id, that is not among the rows yet."""
+    return replace(event, version=version.number, key_id=key_id or version.key_id)
+
+
+def _not_created(work: Work, version: Version, error: RotatorError) -> None:
+    """A definitive no: there is no key, so the row has nothing to take away and does not count as a create."""
+    told = work.event(Subject.CREATE, Outcome.FAILED, version=version.id, reason=error.reason, message=error.message)
+    changes = {"state": VersionState.RETIRED, "retired_at": work.now(), "sent_at": None}
+    work.record([Update(version, changes), Update(work.rotation(), {"target_id": None})], [told])
+
+
+def lost(work: Work, version: Version, why: str) -> None:
+    """The request may have made a key that nobody holds: condemn its row; the retirement finds and deletes it."""
+    rotation = work.situation.rotation
+    writes: list[Write] = [
+        Update(version, {"state": VersionState.CONDEMNED}),
+        open_retirement(work, version, RetirementReason.LOST_ANSWER),
+    ]
+    if rotation is not None and rotation.target_id == version.id:
+        writes.append(Update(rotation, {"target_id": None}))
+    told = work.event(Subject.CREATE, Outcome.FAILED, version=version.id, reason="lost_answer", message=why)
+    work.record(writes, [told])
+
+
+def lost_intents(work: Work) -> list[Version]:
+    """Rows whose request was sent by a worker that never recorded an answer."""
+    if isinstance(work.provider, Chooses):
+        return []  # the value is sealed and set again instead
+    pending = (v for v in work.situation.versions if v.state is VersionState.PENDING)
+    return [v for v in pending if v.sent_at is not None and v.key_id is None]
+
+
+def unlocated_keys(work: Work) -> list[Retirement]:
+    """Open retirements of keys whose id we do not know yet."""
+    rows = ((r, work.situation.version(r.version_id)) for r in work.situation.retirements)
+    return [r for r, version in rows if version is not None and version.key_id is None]
+
+
+def _wait_for_lost_key(work: Work, retirement: Retirement) -> None:
+    message = "an earlier request to create a key got no answer; looking for its key first"
+    if retirement.blocked:
+        raise PermanentError(
+            retirement.message or message, reason=retirement.reason or "lost_answer", remedy=retirement.remedy
+        )
+    until = retirement.not_before or work.now()
+    soon = work.now() + work.limits.retry_first / 4
+    work.wait(work.rotation(), Subject.CREATE, max(until, soon), "lost_answer", message)

@@ -1,0 +1,346 @@
+"""Claim → one step → record: the only loop. Daemon, CronJob and `rotate --now` all run it, on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.events import Subject
+from rotator.domain.model import (
+    REUSES,
+    Cause,
+    CredentialId,
+    Delivery,
+    DeliveryState,
+    Lease,
+    Retirement,
+    Rotation,
+    RotationState,
+    Situation,
+)
+from rotator.domain.plans import taking_away
+from rotator.domain.policy import Decision, Due, NotDue
+from rotator.engine import adoption, creation, operator, retirement, rotation
+from rotator.engine.intake import hasten, take_in
+from rotator.engine.work import Limits, Managed, Surroundings, Work
+from rotator.ports.sealer import Fingerprint
+from rotator.ports.store import Held, Store
+
+HELD_WAIT = 5.0
+"""Seconds that `--now` waits for another worker before it says who that is."""
+
+STEPS_AT_MOST = 1000
+"""Far above what any turn needs; a turn that gets there does not make progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a person asked for: rotate now, or rotate because of a leak (of one key, or of all)."""
+
+    cause: Cause
+    key: str | None = None
+    because: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What one run did with one credential, and what it waits for."""
+
+    name: str
+    held: Lease | None = None  # somebody else works on it
+    decision: Decision | None = None  # why nothing was opened
+    completed: bool = False  # a new key became current since the run began
+    rotation: Rotation | None = None  # still open
+    ready_at: datetime | None = None  # when anything can go on; None: not by itself
+    rotation_ready_at: datetime | None = None
+    trouble: RotatorError | None = None  # what stopped the turn itself
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do: a step of a plan, and the row that it belongs to."""
+
+    verb: Subject
+    row_id: str
+    do: Callable[[], None]
+
+
+class Engine:
+    """Runs whatever is due or unfinished, for the credentials of one configuration and one database."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fingerprint: Fingerprint,
+        managed: Mapping[str, Managed],
+        limits: Limits,
+        around: Surroundings,
+    ) -> None:
+        self.store = store
+        self.fingerprint = fingerprint
+        self.managed = managed
+        self.limits = limits
+        self.around = around
+
+    # one credential
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[Work]:
+        """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
+        claimed = self.store.claim(self.credential_id(name), self.around.holder, self.limits.lease)
+        if isinstance(claimed, Held):
+            raise HeldByOther(claimed.lease)
+        work = Work(
+            store=self.store,
+            fingerprint=self.fingerprint,
+            managed=self.managed[name],
+            lease=claimed,
+            limits=self.limits,
+            around=self.around,
+        )
+        try:
+            yield work
+        finally:
+            if work.calls_ended:
+                self.store.release(work.lease)
+
+    def credential_id(self, name: str) -> CredentialId:
+        """The row of a credential; `enroll` has made one for each name of the configuration."""
+        for credential in self.store.credentials():
+            if credential.name == name:
+                return credential.id
+        message = f"there is no credential {name} on record"
+        raise SetupError(message, reason="unknown_credential")
+
+    def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
+        """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
+        try:
+            with self.hold(name) as work:
+                return self._work_on(work, wish, began)
+        except HeldByOther as held:
+            return Progress(name=name, held=held.lease)
+        except StaleLease as stale:
+            return Progress(name=name, ready_at=self.store.now(), trouble=stale)
+        except RotatorError as trouble:
+            return Progress(name=name, trouble=trouble)
+        except Exception as problem:  # noqa: BLE001 - a bug in one credential never stops the others
+            self.around.bug(name, problem)
+            message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
+            return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
+
+    def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        decision: Decision | None = None
+        if wish is not None and self._fulfilled(work, began):
+            wish = None
+        if wish is not None:
+            wish = self._join(work, wish)
+        for _ in range(STEPS_AT_MOST):
+            if self.around.stopping():
+                break
+            item = next_item(work)
+            if item is not None:
+                self._do(work, item)
+                continue
+            if work.situation.rotation is not None:
+                break
+            taken = take_in(work, wish.cause if wish else None)
+            decision = taken.decision
+            if not taken.opened and self._adopted(work, decision):
+                continue
+            if not taken.opened:
+                break
+            if isinstance(decision, Due) and wish is not None and decision.cause is wish.cause:
+                wish = None
+        else:
+            message = "this credential makes no progress"
+            raise TemporaryError(message, reason="bug")
+        return self._progress(work, decision, began)
+
+    def _adopted(self, work: Work, decision: Decision) -> bool:
+        """`first: adopt`: take over what stands at the destinations, where that needs no person's choice."""
+        waits = isinstance(decision, NotDue) and decision.reason == "not_adopted"
+        if not waits or work.managed.policy.first != "adopt":
+            return False
+        try:
+            adoption.adopt(work, because="first: adopt")
+        except SetupError:  # the finding `not_adopted` stands, and says how a person does it
+            return False
+        return True
+
+    def _fulfilled(self, work: Work, began: datetime) -> bool:
+        done = work.situation.last_completed_at
+        return done is not None and done >= began
+
+    def _join(self, work: Work, wish: Wish) -> Wish | None:
+        """`--now` joins an open rotation; `--compromised` hurries what is being retired as well."""
+        if wish.cause is Cause.COMPROMISED and not operator.compromised(work, wish.key, wish.because):
+            return None
+        hasten(work)
+        open_now = work.situation.rotation
+        return None if open_now is not None and open_now.cause not in REUSES else wish
+
+    def _do(self, work: Work, item: Item) -> None:
+        try:
+            item.do()
+        except StaleLease:
+            work.still_ours()
+        except StoreUnavailable:
+            raise
+        except RotatorError as error:
+            self._note(work, item, error)
+        except Exception as problem:  # noqa: BLE001 - a bug is logged, counted, delayed
+            self.around.bug(work.managed.name, problem)
+            message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
+            self._note(work, item, TemporaryError(message, reason="bug"))
+
+    def _note(self, work: Work, item: Item, error: RotatorError) -> None:
+        work.refresh()
+        rows: list[Rotation | Retirement] = list(work.situation.retirements)
+        if work.situation.rotation is not None:
+            rows.append(work.situation.rotation)
+        for row in rows:
+            if row.id == item.row_id:
+                work.failed(row, item.verb, error)
+
+    def _progress(self, work: Work, decision: Decision | None, began: datetime) -> Progress:
+        situation = work.situation
+        times = [rotation_ready_at(situation), *(ready_at(r) for r in situation.retirements)]
+        return Progress(
+            name=work.managed.name,
+            decision=decision,
+            completed=self._fulfilled(work, began),
+            rotation=situation.rotation,
+            ready_at=min((t for t in times if t is not None), default=None),
+            rotation_ready_at=times[0],
+        )
+
+    # many credentials
+
+    def run(self, names: Iterable[str], wish: Wish | None, patience: timedelta) -> dict[str, Progress]:
+        """Work on these credentials side by side; follow waits that end within `patience`, leave longer ones as rows.
+
+        With a wish a credential is finished when its rotation is closed or blocked; without one, when nothing of it
+        can go on within the patience. Always ends with one Progress for each name.
+        """
+        began = self.store.now()
+        end = self.around.monotonic() + patience.total_seconds()
+        held_until = self.around.monotonic() + HELD_WAIT
+        results: dict[str, Progress] = {}
+        due = dict.fromkeys(names, self.around.monotonic())
+        running: dict[Future[Progress], str] = {}
+        with ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
+            while due or running:
+                now = self.around.monotonic()
+                for name in [n for n, at in due.items() if at <= now]:
+                    del due[name]
+                    running[pool.submit(self.turn, name, wish, began)] = name
+                if not running and (self.around.stopping() or not due):
+                    break
+                if not running:
+                    self.around.pause(max(min(due.values()) - now, 0))
+                    continue
+                done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    results[name] = future.result()
+                    again = self._again(results[name], wish, end, held_until)
+                    if again is not None and not self.around.stopping():
+                        due[name] = again
+        if wish is None:
+            self.store.pass_ended()
+        return {name: results.get(name, Progress(name=name)) for name in names}
+
+    def _again(self, progress: Progress, wish: Wish | None, end: float, held_until: float) -> float | None:
+        """When this credential is looked at again in this run (monotonic seconds), or None."""
+        now = self.around.monotonic()
+        if progress.held is not None:
+            if progress.held.holder == self.around.holder:  # a call of ours is over its budget and not back yet
+                wake = now + max((progress.held.until - self.store.now()).total_seconds(), 0.25)
+                return wake if wake <= end else None
+            return now + 0.25 if wish is not None and now < held_until else None
+        at = progress.ready_at
+        if wish is not None:
+            at = progress.rotation_ready_at or (progress.ready_at if self._still_wished(progress) else None)
+        if progress.trouble is not None and not isinstance(progress.trouble, StaleLease | StoreUnavailable):
+            return None
+        if isinstance(progress.trouble, StoreUnavailable):
+            return now + 1 if now + 1 < end else None
+        if at is None:
+            return None
+        wake = now + max((at - self.store.now()).total_seconds(), 0.01)
+        return wake if wake <= end else None
+
+    def _still_wished(self, progress: Progress) -> bool:
+        """Whether the wish was held up by something of ours that ends soon, such as a slot in retirement."""
+        held_up = isinstance(progress.decision, NotDue) and progress.decision.reason == "slot_in_retirement"
+        return progress.trouble is not None or (held_up and not progress.completed)
+
+
+class HeldByOther(Busy):
+    """Busy, with the lease that is in the way."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__("another worker has this credential")
+        self.lease = lease
+
+
+def ready_at(row: Rotation | Retirement | Delivery) -> datetime | None:
+    """When a row can go on: None while blocked; the distant past where nothing keeps it."""
+    if row.blocked:
+        return None
+    return row.not_before or LONG_AGO
+
+
+LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+_WAITING_DELIVERIES = {
+    RotationState.AUTHENTICATED: DeliveryState.PLANNED,
+    RotationState.PUSHED: DeliveryState.PUSHED,
+}
+
+
+def rotation_ready_at(situation: Situation) -> datetime | None:
+    """When the open rotation can go on: its own wait, and the earliest of the deliveries it is at."""
+    row = situation.rotation
+    if row is None:
+        return None
+    own = ready_at(row)
+    state = _WAITING_DELIVERIES.get(row.state)
+    times = [ready_at(d) for d in situation.deliveries if d.state is state]
+    if own is None or not times:
+        return own
+    known = [t for t in times if t is not None]
+    return max(own, min(known)) if known else None
+
+
+def next_item(work: Work) -> Item | None:
+    """The next thing that is ready: lost answers first, then the rotation, then what is taken away."""
+    situation, now = work.situation, work.now()
+    intents = creation.lost_intents(work)
+    if intents:
+        row_id = situation.rotation.id if situation.rotation else ""
+        why = "the worker that sent the request did not live to record an answer"
+        return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
+    ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
+    unlocated = {r.id for r in creation.unlocated_keys(work)}
+    ready.sort(key=lambda r: r.id not in unlocated)
+    if ready and ready[0].id in unlocated:
+        return _retirement_item(work, ready[0])
+    at = rotation_ready_at(situation)
+    if situation.rotation is not None and at is not None and at <= now:
+        verb, do = rotation.STEPS[situation.rotation.state]
+        return Item(verb, situation.rotation.id, lambda: do(work))
+    return _retirement_item(work, ready[0]) if ready else None
+
+
+def _retirement_item(work: Work, row: Retirement) -> Item | None:
+    step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
+    if step is None:
+        return None
+    do = retirement.STEPS[step.verb]
+    return Item(step.verb, row.id, lambda: do(work, row))

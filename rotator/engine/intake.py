@@ -1,0 +1,176 @@
+"""Which credentials are due, and the rows that open a rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rotator.domain.errors import RotatorError, StaleLease, StoreUnavailable
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import (
+    Cause,
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Finding,
+    Rotation,
+    RotationId,
+    RotationState,
+    Version,
+)
+from rotator.domain.policy import Decision, NotDue, Question, why_due
+from rotator.engine.places import Standing, look
+from rotator.engine.work import Work
+from rotator.ports.store import Insert, Update
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What intake decided, and why."""
+
+    decision: Decision
+    opened: bool = False
+
+
+def question(work: Work, wanted: Cause | None = None) -> Question:
+    """What the policy's checks look at."""
+    return Question(
+        name=work.managed.name,
+        situation=work.situation,
+        policy=work.managed.policy,
+        now=work.now(),
+        living=work.provider.capabilities.living,
+        unplaced=_unplaced(work),
+        wanted=wanted,
+    )
+
+
+def _unplaced(work: Work) -> bool:
+    """Whether a configured destination was never given anything of this credential."""
+    placed = {p.identity for p in work.situation.placements}
+    return any(t.destination.identity not in placed for t in work.managed.targets)
+
+
+def take_in(work: Work, wanted: Cause | None = None) -> Taken:
+    """Open a rotation if one is due. The account is the current key's; a first rotation pins it before it creates."""
+    asked = question(work, wanted)
+    decision = why_due(asked)
+    if isinstance(decision, NotDue):
+        return Taken(decision)
+    if decision.cause is Cause.ADDED and not _have_current_value(work):
+        return Taken(NotDue(reason="no_material", message="the current value is not on record", until=None))
+    if work.situation.current is None and not _may_issue(work):
+        message = "a destination holds a value already, and no key of this credential is on record"
+        return Taken(NotDue(reason="not_adopted", message=message, until=None))
+    account = work.situation.current.account if work.situation.current else ""
+    rows = open_rotation(work, decision.cause, account)
+    told = work.event(Subject.ROTATION, Outcome.STARTED, reason=decision.cause.value, message=decision.message)
+    work.record(rows, [told])
+    return Taken(decision, opened=True)
+
+
+def _have_current_value(work: Work) -> bool:
+    current = work.situation.current
+    return current is not None and work.store.material(current.id) is not None
+
+
+def _may_issue(work: Work) -> bool:
+    """First contact: a value that stands there is never replaced unasked. Records or clears `not_adopted`."""
+    name, first = work.managed.name, work.managed.policy.first
+    holding = []
+    if first != "issue":
+        for target in work.managed.targets:
+            try:
+                seen = look(work, target.destination, target.templates)
+            except (StaleLease, StoreUnavailable):
+                raise
+            except RotatorError:
+                return True  # the rotation shows the trouble on its row, and creates nothing before it has looked
+            if seen.standing is Standing.FOREIGN:
+                holding.append(target)
+    if not holding:
+        work.store.clear("not_adopted", name, work.event(Subject.NOT_ADOPTED, Outcome.CLEARED))
+        return True
+    addresses = ", ".join(t.destination.address for t in holding)
+    message = f"{addresses} holds a value already; nothing is overwritten"
+    remedy = (
+        f"`rotator adopt {name}` takes the living key over without changing it; "
+        f"`rotator adopt {name} --replace {holding[0].to}` allows it to be overwritten"
+    )
+    finding = Finding(
+        id=work.around.new_id(),
+        kind="not_adopted",
+        subject=name,
+        credential_id=work.credential.id,
+        account=None,
+        message=message,
+        remedy=remedy,
+        found_at=work.now(),
+    )
+    work.store.find(finding, work.event(Subject.NOT_ADOPTED, Outcome.FOUND, reason="not_adopted", message=message))
+    return False
+
+
+def open_rotation(work: Work, cause: Cause, account: str, target: Version | None = None) -> list[Insert]:
+    """The rows of a new rotation: what is pinned is account, places, fields, grace and soak."""
+    policy = work.managed.policy
+    if target is None and cause is Cause.ADDED:
+        target = work.situation.current
+    rotation = Rotation(
+        id=RotationId(work.around.new_id()),
+        credential_id=work.credential.id,
+        state=RotationState.PLANNED,
+        cause=cause,
+        account=account,
+        opened_at=work.now(),
+        grace=policy.grace,
+        soak=policy.soak,
+        target_id=target.id if target else None,
+        actor=work.around.actor,
+        urgent=cause is Cause.COMPROMISED,
+    )
+    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation))]
+
+
+def _deliveries(work: Work, rotation: Rotation) -> Sequence[Delivery]:
+    return [
+        Delivery(
+            id=DeliveryId(work.around.new_id()),
+            rotation_id=rotation.id,
+            credential_id=work.credential.id,
+            position=position,
+            to=target.to,
+            address=target.destination.address,
+            identity=target.destination.identity,
+            templates={field: template.text for field, template in target.templates.items()},
+            state=DeliveryState.PLANNED,
+        )
+        for position, target in enumerate(work.managed.targets)
+    ]
+
+
+def put_back(work: Work, abandoned: Rotation, current: Version) -> list[Insert]:
+    """The rows of the rotation that writes the current key everywhere once more."""
+    return open_rotation(work, Cause.PUT_BACK, abandoned.account, current)
+
+
+def hasten(work: Work) -> None:
+    """`--now` joins what is open: back-off is cleared, Retry-After is not, a block is tried once more."""
+    rotation = work.situation.rotation
+    rows: list[Rotation | Delivery] = [*([rotation] if rotation else []), *work.situation.deliveries]
+    clear = {"not_before": None, "blocked": False}
+    waiting = [r for r in rows if r.blocked or (r.not_before and r.reason not in UNHURRIED)]
+    if waiting:
+        work.record([Update(row, clear) for row in waiting], [])
+
+
+UNHURRIED = (
+    "fenced",
+    "lost_answer",
+    "max_creates",
+    "not_accepted_yet",
+    "rate_limited",
+    "settling",
+    "slot_in_retirement",
+)
+"""Reasons to wait that a person in a hurry does not shorten: another side, or safety, has set the time."""

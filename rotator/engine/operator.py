@@ -1,0 +1,158 @@
+"""The operator's verbs: what a person may tell the service, each safe in every state and audited. `adopt` is apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rotator.domain.errors import SetupError
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import (
+    Delivery,
+    Retirement,
+    RetirementReason,
+    RetirementState,
+    Rotation,
+    Version,
+    VersionState,
+)
+from rotator.domain.plans import pace
+from rotator.engine import rotation as rotation_steps
+from rotator.engine.work import MOVING, Work
+from rotator.ports.store import Unplace, Update, Write
+
+
+def resume(work: Work, *, delete: str | None = None, keep: Sequence[str] = (), because: str | None = None) -> list[str]:
+    """Clear blocks and waits so that the next step is tried at once; say what was cleared.
+
+    `delete` and `keep` answer `ambiguous_keys`: which of the named keys is the lost one, or is somebody's.
+    """
+    if delete is not None or keep:
+        _settle_ambiguity(work, delete, keep)
+    rows: list[Rotation | Retirement | Delivery] = [*work.situation.retirements, *work.situation.deliveries]
+    if work.situation.rotation is not None:
+        rows.append(work.situation.rotation)
+    stuck = [row for row in rows if row.blocked]
+    stuck += [row for row in rows if not row.blocked and row.attempt and row.not_before]
+    told = work.event(Subject.RESUME, Outcome.SUCCEEDED, because=because, cleared=[row.reason or "" for row in stuck])
+    work.record([Update(row, dict(MOVING)) for row in stuck], [told])
+    return [f"{row.reason}: {row.message}" for row in stuck]
+
+
+def _settle_ambiguity(work: Work, delete: str | None, keep: Sequence[str]) -> None:
+    row = next((r for r in work.situation.retirements if r.reason == "ambiguous_keys"), None)
+    if row is None:
+        message = f"{work.managed.name} has no ambiguous key to settle"
+        raise SetupError(message, reason="nothing_to_do")
+    version = work.situation.version(row.version_id)
+    if version is not None and version.key_id is not None and version.key_id in (delete, *keep):
+        _settle_used_key(work, row, version, keep=version.key_id in keep)
+        return
+    if keep:
+        work.record([Update(row, {"keep": (*row.keep, *keep)})], [])
+    if delete is None:
+        return
+    if delete in work.store.known_keys(row_account(work, row)):
+        message = f"{delete} is on record already; only the lost key is named here"
+        raise SetupError(message, reason="known_key")
+    if delete not in {key.id for key in work.call(work.provider.keys)}:
+        message = f"the provider does not list {delete}"
+        raise SetupError(message, reason="unknown_key")
+    if version is not None and version.key_id is None:
+        told = work.event(Subject.CONDEMN, Outcome.SUCCEEDED, version=version.id, reason="operator", key=delete)
+        work.record([Update(version, {"key_id": delete}), Update(row, dict(MOVING))], [told])
+
+
+def _settle_used_key(work: Work, row: Retirement, version: Version, *, keep: bool) -> None:
+    """The located key has been used, so it was not taken away: it is somebody's, or may go all the same."""
+    if keep:
+        told = work.event(Subject.RETIREMENT, Outcome.FAILED, version=version.id, reason="kept")
+        now = work.now()
+        closed = Update(row, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING})
+        work.record([closed, Update(version, {"state": VersionState.RETIRED, "retired_at": now})], [told])
+        return
+    told = work.event(Subject.CONDEMN, Outcome.SUCCEEDED, version=version.id, reason="operator", key=version.key_id)
+    work.record([Update(row, {"why": RetirementReason.ABANDONED, **MOVING})], [told])
+
+
+def row_account(work: Work, row: Retirement) -> str:
+    """The account of a retirement's version."""
+    version = work.situation.version(row.version_id)
+    return version.account if version else work.call(work.provider.account)
+
+
+def abandon(work: Work, because: str | None = None) -> None:
+    """Give the open rotation up: its new key is condemned, what was pushed is put back. Possible in every state."""
+    rotation = work.situation.rotation
+    if rotation is None:
+        message = f"{work.managed.name} has no open rotation"
+        raise SetupError(message, reason="nothing_to_do")
+    rotation_steps.abandon(work, rotation, reason="abandoned", why="a person gave it up", because=because)
+
+
+def compromised(work: Work, key: str | None, because: str | None) -> bool:
+    """A key has leaked: hurry what is being retired; say whether a new key is needed.
+
+    Without `key`, the current version and every previous one count as leaked. Raises SetupError for an unknown key.
+    """
+    situation = work.situation
+    leaked = next((v for v in situation.versions if v.state.living and v.key_id == key), None) if key else None
+    if key is not None and leaked is None:
+        ids = ", ".join(v.key_id for v in situation.versions if v.state.living and v.key_id) or "none"
+        message = f"{key} is not a living key of {work.managed.name}; living: {ids}"
+        raise SetupError(message, reason="unknown_key")
+    writes: list[Write] = [
+        _hurried(work, row) for row in situation.retirements if leaked is None or row.version_id == leaked.id
+    ]
+    rotation, current = situation.rotation, situation.current
+    new_key_needed = leaked is None or (current is not None and leaked.id == current.id)
+    if rotation is not None and new_key_needed:
+        writes.append(Update(rotation, {"urgent": True}))
+    told = work.event(
+        Subject.COMPROMISED, Outcome.SUCCEEDED, version=leaked.id if leaked else None, because=because, key=key
+    )
+    work.record(writes, [told])
+    target = work.situation.target
+    if leaked is not None and target is not None and target.id == leaked.id and target.state is VersionState.PENDING:
+        rotation_steps.abandon(
+            work, work.rotation(), reason="compromised", why="the new key has leaked", because=because
+        )
+    return new_key_needed
+
+
+def _hurried(work: Work, row: Retirement) -> Update:
+    capabilities = work.provider.capabilities
+    grace, soak = pace(
+        RetirementReason.COMPROMISED,
+        grace=row.grace,
+        soak=row.soak,
+        settle=work.managed.settle,
+        labels=capabilities.labels,
+        can_disable=capabilities.can_disable,
+    )
+    full = capabilities.living is not None and _living_keys(work) >= capabilities.living
+    if full:
+        soak = timedelta(0)  # its slot is needed for the new key
+    soaking = row.state is RetirementState.DISABLED and not full
+    changes = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
+    return Update(row, changes if soaking else {**MOVING, **changes})
+
+
+def _living_keys(work: Work) -> int:
+    return sum(1 for v in work.situation.versions if v.state.living and v.key_id is not None)
+
+
+def forget_destination(work: Work, to: str, because: str | None = None) -> list[str]:
+    """Stop waiting for a place that the configuration names no more; say which addresses were forgotten.
+
+    Whoever still reads there may hold an old key: that is what the person says is not so.
+    """
+    configured = {t.destination.identity for t in work.managed.targets}
+    gone = [p for p in work.situation.placements if p.identity not in configured and to in (p.address, p.to)]
+    if not gone:
+        removed = sorted({p.address for p in work.situation.placements if p.identity not in configured})
+        message = f"{work.managed.name} has no removed destination {to}; removed: {', '.join(removed) or 'none'}"
+        raise SetupError(message, reason="unknown_destination", remedy="take it out of the configuration first")
+    told = work.event(Subject.FORGET, Outcome.SUCCEEDED, destination=to, because=because)
+    work.record([Unplace(p.identity, p.field) for p in gone], [told])
+    return sorted({p.address for p in gone})

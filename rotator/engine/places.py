@@ -1,0 +1,187 @@
+"""What stands at the destinations: rendering what should, and naming what does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.domain.errors import PermanentError, RotatorError, TemporaryError, Unavailable
+from rotator.domain.model import Delivery, Observed, Placement, Version, VersionId
+from rotator.domain.secret import Material, Secret
+from rotator.domain.template import Template
+from rotator.engine.work import Target, Work
+from rotator.ports.destination import Destination, Reading
+from rotator.ports.store import Place
+
+
+class Standing(StrEnum):
+    """What a place holds in our fields, the worst field counting."""
+
+    EMPTY = "empty"  # nothing, and we never put anything there
+    WANTED = "wanted"  # exactly what the version at hand renders to
+    OURS = "ours"  # what a placement or a version of ours says
+    MISSING = "missing"  # we put something there and it is gone
+    FOREIGN = "foreign"  # somebody else's value
+
+
+_SEVERITY = list(Standing)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One reading of one place, classified."""
+
+    reading: Reading
+    standing: Standing
+    holders: frozenset[VersionId]  # ids of the versions whose values stand there
+
+    @property
+    def observed(self) -> Observed:
+        """The same for the placement's row."""
+        match self.standing:
+            case Standing.MISSING:
+                return Observed.MISSING
+            case Standing.FOREIGN:
+                return Observed.FOREIGN
+            case _:
+                return Observed.SERVED
+
+
+def render(work: Work, templates: Mapping[str, Template], version: Version, material: Material) -> dict[str, Secret]:
+    """The fields as consumers of this place should read them."""
+    facts = work.facts(version)
+    return {field: template.render(material, facts) for field, template in templates.items()}
+
+
+def templates_of(delivery: Delivery) -> dict[str, Template]:
+    """The templates that a delivery has pinned."""
+    return {field: Template(text) for field, text in delivery.templates.items()}
+
+
+def reach(work: Work, delivery: Delivery) -> Destination:
+    """Today's way to the place that a delivery has pinned."""
+    target = work.managed.target_at(delivery.identity)
+    if target is None:
+        message = f"{delivery.address} is not in the configuration any more"
+        remedy = f"put the destination {delivery.to} back, or `rotator abandon {work.managed.name}`"
+        raise PermanentError(message, reason="destination_removed", remedy=remedy)
+    return target.destination
+
+
+def look(
+    work: Work, destination: Destination, templates: Mapping[str, Template], wanted: Version | None = None
+) -> Look:
+    """Read a place and say what stands in our fields there."""
+    reading = work.call(destination.read)
+    placements = work.store.placed(destination.identity)
+    rendered = _renderings(work, templates)
+    standing = Standing.EMPTY
+    holders: set[VersionId] = set()
+    for field in templates:
+        found = reading.fields.get(field)
+        one, holder = _name_field(work, found, placements.get(field), field, rendered, wanted)
+        standing = max(standing, one, key=_SEVERITY.index)
+        if holder is not None:
+            holders.add(holder)
+    return Look(reading, standing, frozenset(holders))
+
+
+def _renderings(work: Work, templates: Mapping[str, Template]) -> list[tuple[VersionId, dict[str, Secret]]]:
+    """What every version whose value we still have would look like at this place."""
+    rendered = []
+    for version in work.situation.versions:
+        material = work.store.material(version.id) if version.state.living else None
+        if material is not None:
+            rendered.append((version.id, render(work, templates, version, material)))
+    return rendered
+
+
+def _name_field(
+    work: Work,
+    found: Secret | None,
+    placement: Placement | None,
+    field: str,
+    rendered: Sequence[tuple[VersionId, dict[str, Secret]]],
+    wanted: Version | None,
+) -> tuple[Standing, VersionId | None]:
+    if not found:  # absent, or empty as in `KEY=` of a file that was prepared
+        known_absent = placement is None or placement.fingerprint is None
+        return (Standing.EMPTY if known_absent else Standing.MISSING), None
+    for version_id, fields in rendered:
+        if fields[field] == found:
+            is_wanted = wanted is not None and version_id == wanted.id
+            return (Standing.WANTED if is_wanted else Standing.OURS), version_id
+    if placement is not None and placement.fingerprint == work.fingerprint(found):
+        return Standing.OURS, placement.version_id
+    return Standing.FOREIGN, None
+
+
+def refuse_foreign(work: Work, to: str, destination: Destination, seen: Look) -> None:
+    """Never overwrite a value that we did not put there. Raises PermanentError."""
+    name = work.managed.name
+    if seen.standing is Standing.FOREIGN:
+        message = f"{destination.address} holds a value that this service did not put there"
+        ways = f"`rotator adopt {name}` takes it over; `rotator adopt {name} --replace {to}` allows overwriting it"
+        raise PermanentError(message, reason="foreign", remedy=ways)
+    if seen.standing is Standing.MISSING:
+        message = f"what this service put at {destination.address} is gone"
+        ways = f"put it back by hand, or `rotator adopt {name} --replace {to}` allows writing there again"
+        raise PermanentError(message, reason="missing", remedy=ways)
+
+
+def placements(
+    work: Work, to: str, destination: Destination, fields: Mapping[str, Secret], version: Version | None, revision: str
+) -> list[Place]:
+    """The rows that say what now stands at a place."""
+    now = work.now()
+    return [
+        Place(
+            Placement(
+                identity=destination.identity,
+                field=field,
+                to=to,
+                address=destination.address,
+                credential_id=work.credential.id,
+                version_id=version.id if version else None,
+                fingerprint=work.fingerprint(value),
+                revision=revision,
+                placed_at=now,
+                checked_at=now,
+            )
+        )
+        for field, value in fields.items()
+    ]
+
+
+def observed(work: Work, destination: Destination, what: Observed, now: datetime) -> list[Place]:
+    """The rows of a place, with what we saw there just now."""
+    standing = work.situation.placements_at(destination.identity)
+    return [Place(replace(placement, observed=what, checked_at=now)) for placement in standing.values()]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every place of a credential, freshly read: which version each serves, or why it cannot be told."""
+
+    looks: Mapping[str, Look]  # by address
+    problems: Sequence[tuple[Target, RotatorError]]
+
+    def require_all(self) -> None:
+        """Raise Unavailable where a place could not be read: what its readers hold is not known."""
+        for target, problem in self.problems:
+            message = f"{target.destination.address} cannot be read: {problem.message}"
+            raise Unavailable(message, reason="destination_unknown", remedy=problem.remedy)
+
+
+def survey(work: Work) -> Survey:
+    """Read all of the credential's places, as configured today. Never raises for a place that does not answer."""
+    looks: dict[str, Look] = {}
+    problems: list[tuple[Target, RotatorError]] = []
+    for target in work.managed.targets:
+        try:
+            looks[target.destination.address] = look(work, target.destination, target.templates)
+        except (TemporaryError, PermanentError) as error:
+            problems.append((target, error))
+    return Survey(looks, problems)

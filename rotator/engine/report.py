@@ -1,0 +1,319 @@
+"""Read models: where everything stands, why, and what happens next. Needs no sealing key and asks nobody outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rotator.domain.model import (
+    Delivery,
+    Finding,
+    Observed,
+    Retirement,
+    Rotation,
+    Situation,
+    Version,
+    VersionState,
+)
+from rotator.domain.plans import ROTATION, step_after, taking_away
+from rotator.domain.policy import Due, Question, next_rotation_at, why_due
+from rotator.engine.work import Managed
+from rotator.ports.store import Store
+
+RETRY_ALARM = timedelta(minutes=15)
+"""A retry younger than this is no news."""
+
+OVERDUE_AFTER = timedelta(hours=1)
+"""How long a credential may be due before it is overdue: a pass that never comes must show."""
+
+PLANNED_WAITS = ("grace", "soak", "in_use", "settling", "slot_in_retirement", "min_interval", "lost_answer")
+"""Reasons to wait that are part of the plan, not trouble."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that holds of a credential; `type` is one of the words of `status`."""
+
+    type: str
+    since: datetime | None
+    reason: str | None
+    message: str | None
+    remedy: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `conditions` in `status --json`."""
+        return {"type": self.type, "since": stamp(self.since), "reason": self.reason, "message": self.message}
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC, whole seconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+class Report:
+    """What the rows say about the credentials of one configuration, at one moment."""
+
+    def __init__(self, store: Store, managed: Mapping[str, Managed]) -> None:
+        self.store = store
+        self.managed = managed
+        self.at = store.now()
+        self.findings: Sequence[Finding] = store.findings()
+
+    # status
+
+    def status(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The shape of `rotator status --json`; limited to `names` where given."""
+        wanted = None if names is None else set(names)
+        known = {c.name: c for c in self.store.credentials()}
+        shown = [n for n in sorted({*known, *self.managed}) if wanted is None or n in wanted]
+        found = (self._entry(n, self.store.load(known[n].id) if n in known else None) for n in shown)
+        entries = [entry for entry in found if entry is not None]
+        installation = self.store.installation()
+        ids: dict[str, str] = {c.id: c.name for c in known.values()}
+        findings = [f for f in self.findings if wanted is None or ids.get(f.credential_id or "", "") in wanted]
+        return {
+            "at": stamp(self.at),
+            "environment": installation.environment,
+            "healthy": not findings and all(e["status"] not in ("blocked", "overdue") for e in entries),
+            "last_pass_at": stamp(installation.last_pass_at),
+            "findings": [
+                {
+                    "kind": f.kind,
+                    "credential": ids.get(f.credential_id or ""),
+                    "account": f.account,
+                    "since": stamp(f.found_at),
+                    "message": f.message,
+                    "remedy": f.remedy,
+                }
+                for f in findings
+            ],
+            "credentials": entries,
+        }
+
+    def _entry(self, name: str, situation: Situation | None) -> dict[str, Any] | None:
+        managed = self.managed.get(name)
+        if situation is None:
+            return _never_seen(name, managed) if managed else None
+        conditions = self.conditions(name, situation)
+        first = conditions[0] if conditions else Condition("ok", None, None, None)
+        current = situation.current
+        slot = next_rotation_at(self.question(name, situation)) if managed else None
+        return {
+            "name": name,
+            "provider": situation.credential.provider,
+            "status": first.type,
+            "reason": first.reason,
+            "message": first.message,
+            "remedy": first.remedy,
+            "conditions": [c.as_json() for c in conditions],
+            "next_rotation_at": stamp(slot),
+            "current": self._current(current) if current else None,
+            "previous": [_previous(v, situation, managed) for v in _previous_versions(situation)],
+            "rotation": self._rotation(situation),
+            "destinations": self.destinations(managed, situation),
+        }
+
+    def _current(self, version: Version) -> dict[str, Any]:
+        age = int((self.at - version.issued_at).total_seconds()) if version.issued_at else None
+        return {
+            "version": version.number,
+            "key_id": version.key_id,
+            "fingerprint": version.fingerprint,
+            "created_at": stamp(version.issued_at),
+            "age_seconds": age,
+        }
+
+    def _rotation(self, situation: Situation) -> dict[str, Any] | None:
+        row = situation.rotation
+        if row is None:
+            return None
+        step = step_after(ROTATION, row.state)
+        return {
+            "id": row.id,
+            "state": row.state.value,
+            "step": step.verb.value if step else None,
+            "attempt": row.attempt,
+            "not_before": stamp(row.not_before),
+            "reason": row.reason,
+            "message": row.message,
+            "deliveries": [
+                {
+                    "to": d.to,
+                    "address": d.address,
+                    "state": d.state.value,
+                    "attempt": d.attempt,
+                    "not_before": stamp(d.not_before),
+                    "reason": d.reason,
+                    "message": d.message,
+                }
+                for d in situation.deliveries
+            ],
+        }
+
+    def destinations(self, managed: Managed | None, situation: Situation) -> list[dict[str, Any]]:
+        """The shape of `destinations` in `status --json`: what each place served when it was last seen."""
+        current = situation.current
+        rows = []
+        for target in managed.targets if managed else ():
+            placed = situation.placements_at(target.destination.identity)
+            own = [placed[f] for f in target.templates if f in placed]
+            version = situation.version(own[0].version_id) if own and own[0].version_id else None
+            state = "unknown"
+            if own and own[0].observed is not Observed.SERVED:
+                state = own[0].observed.value
+            elif version is not None:
+                newest = current is not None and version.number >= current.number
+                state = "current" if newest else "previous"
+            rows.append(
+                {
+                    "to": target.to,
+                    "address": target.destination.address,
+                    "state": state,
+                    "version": version.number if version else None,
+                    "checked_at": stamp(own[0].checked_at or own[0].placed_at) if own else None,
+                }
+            )
+        return rows
+
+    # conditions
+
+    def conditions(self, name: str, situation: Situation) -> list[Condition]:
+        """All that holds, the most pressing first; empty where all is well."""
+        found = [
+            *self._blocked(situation),
+            *self._overdue(name, situation),
+            *self._rotating(situation),
+            *self._due(name, situation),
+            *self._retiring(situation),
+        ]
+        if not situation.credential.managed or name not in self.managed:
+            message = "the configuration does not name it any more"
+            found.append(Condition("unmanaged", None, "unmanaged", message, f"put {name} back to go on with it"))
+        if situation.current is None:
+            found.append(self._never_rotated(name))
+        return found
+
+    def _blocked(self, situation: Situation) -> list[Condition]:
+        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
+        if situation.rotation is not None:
+            rows.insert(0, situation.rotation)
+        return [Condition("blocked", r.since, r.reason, _where(r), r.remedy) for r in rows if r.blocked]
+
+    def _overdue(self, name: str, situation: Situation) -> list[Condition]:
+        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
+        if situation.rotation is not None:
+            rows.insert(0, situation.rotation)
+        found = [
+            Condition("overdue", r.since, r.reason, _where(r), r.remedy)
+            for r in rows
+            if not r.blocked
+            and r.attempt
+            and r.since
+            and r.reason not in PLANNED_WAITS
+            and self.at - r.since > RETRY_ALARM
+        ]
+        if name in self.managed and situation.rotation is None:
+            slot = next_rotation_at(self.question(name, situation))
+            if slot is not None and self.at - slot > OVERDUE_AFTER and not found:
+                message = f"due since {stamp(slot)}, and no pass has rotated it"
+                found.append(
+                    Condition("overdue", slot, "overdue", message, "run `rotate`, or see why passes do not run")
+                )
+        return found
+
+    def _rotating(self, situation: Situation) -> list[Condition]:
+        row = situation.rotation
+        if row is None:
+            return []
+        waits = [row, *(d for d in situation.deliveries if d.reason)]
+        told = next((w for w in waits if w.reason), row)
+        return [Condition("rotating", row.opened_at, told.reason, told.message, told.remedy)]
+
+    def _due(self, name: str, situation: Situation) -> list[Condition]:
+        if name not in self.managed or situation.rotation is not None or situation.current is None:
+            return []
+        decision = why_due(self.question(name, situation))
+        if not isinstance(decision, Due):
+            return []
+        return [Condition("due", None, decision.cause.value, decision.message)]
+
+    def _retiring(self, situation: Situation) -> list[Condition]:
+        found = []
+        for row in situation.retirements:
+            version = situation.version(row.version_id)
+            number = version.number if version else "?"
+            until = f", not before {stamp(row.not_before)}" if row.not_before else ""
+            message = f"version {number} is being retired ({row.why.value}){until}"
+            found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
+        return found
+
+    def _never_rotated(self, name: str) -> Condition:
+        finding = next((f for f in self.findings if f.kind == "not_adopted" and f.subject == name), None)
+        if finding is None:
+            return Condition("never_rotated", None, "never_rotated", "it has no key yet", f"`rotate {name}` makes one")
+        return Condition("never_rotated", finding.found_at, "not_adopted", finding.message, finding.remedy)
+
+    def question(self, name: str, situation: Situation) -> Question:
+        """What the policy's checks look at, for a credential of the configuration."""
+        managed = self.managed[name]
+        placed = {p.identity for p in situation.placements}
+        return Question(
+            name=name,
+            situation=situation,
+            policy=managed.policy,
+            now=self.at,
+            living=managed.provider.capabilities.living,
+            unplaced=any(t.destination.identity not in placed for t in managed.targets),
+        )
+
+
+def _where(row: Rotation | Retirement | Delivery) -> str | None:
+    return f"{row.address}: {row.message}" if isinstance(row, Delivery) else row.message
+
+
+def _previous_versions(situation: Situation) -> list[Version]:
+    living = [v for v in situation.versions if v.state.living and v.state is not VersionState.CURRENT]
+    target = situation.rotation.target_id if situation.rotation else None
+    return sorted((v for v in living if v.id != target), key=lambda v: -v.number)
+
+
+def _previous(version: Version, situation: Situation, managed: Managed | None) -> dict[str, Any]:
+    row = situation.retirement_of(version.id)
+    can_disable = managed is None or managed.provider.capabilities.can_disable
+    step = taking_away(row, can_disable=can_disable) if row else None
+    return {
+        "version": version.number,
+        "key_id": version.key_id,
+        "state": version.state.value,
+        "step": step.verb.value if step else None,
+        "not_before": stamp(row.not_before) if row else None,
+        "reason": row.reason if row else None,
+    }
+
+
+def _never_seen(name: str, managed: Managed) -> dict[str, Any]:
+    return {
+        "name": name,
+        "provider": managed.provider_name,
+        "status": "never_rotated",
+        "reason": "never_rotated",
+        "message": "no pass has looked at it yet",
+        "remedy": f"`rotate {name}`",
+        "conditions": [],
+        "next_rotation_at": None,
+        "current": None,
+        "previous": [],
+        "rotation": None,
+        "destinations": [
+            {
+                "to": t.to,
+                "address": t.destination.address,
+                "state": "unknown",
+                "version": None,
+                "checked_at": None,
+            }
+            for t in managed.targets
+        ],
+    }

@@ -1,0 +1,397 @@
+"""The steps of a retirement and its gates: nothing is taken away that something may still use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rotator.domain.errors import PermanentError, TemporaryError, Unavailable, WrongAccount
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import (
+    Finding,
+    Retirement,
+    RetirementId,
+    RetirementReason,
+    RetirementState,
+    Version,
+    VersionId,
+    VersionState,
+)
+from rotator.domain.plans import GATES, Use, drain_from, pace
+from rotator.domain.secret import Material, Secret
+from rotator.engine.places import Standing, Survey, survey
+from rotator.engine.work import MOVING, Work
+from rotator.ports.provider import Disables, Key, Verdict
+from rotator.ports.store import DropSealed, Insert, Update
+
+LABEL = "rotator/"
+"""What stands before the version's id in the label of a key of ours."""
+
+OWN_USE = timedelta(minutes=2)
+"""How long after our own check of a key the provider may date that use."""
+
+CLOCK_APART = timedelta(minutes=5)
+"""Beyond this difference between the database's clock and the host's, nothing is taken away."""
+
+
+def labelled(key: Key) -> VersionId | None:
+    """The version id in a key's label, if it carries one of ours."""
+    _, mark, rest = (key.label or "").partition(LABEL)
+    return VersionId(rest.split()[0]) if mark and rest.strip() else None
+
+
+def open_retirement(
+    work: Work,
+    version: Version,
+    why: RetirementReason,
+    *,
+    grace: timedelta | None = None,
+    soak: timedelta | None = None,
+) -> Insert:
+    """The row that begins the taking-away of a version, with its times pinned."""
+    capabilities, policy, now = work.provider.capabilities, work.managed.policy, work.now()
+    grace, soak = pace(
+        why,
+        grace=policy.grace if grace is None else grace,
+        soak=policy.soak if soak is None else soak,
+        settle=work.managed.settle,
+        labels=capabilities.labels,
+        can_disable=capabilities.can_disable,
+    )
+    first_look = drain_from(now, grace, soak, can_disable=capabilities.can_disable)
+    if why is RetirementReason.LOST_ANSWER:
+        # The request may still be under way for a budget's time; lists may lag for a settle time.
+        first_look = (version.sent_at or now) + max(grace, work.limits.call_budget)
+    return Insert(
+        Retirement(
+            id=RetirementId(work.around.new_id()),
+            credential_id=work.credential.id,
+            version_id=version.id,
+            state=RetirementState.PLANNED,
+            why=why,
+            opened_at=now,
+            grace=grace,
+            soak=soak,
+            not_before=first_look,
+            reason="grace" if first_look > now else None,
+            message="the old key keeps working until then" if first_look > now else None,
+            since=now,
+        )
+    )
+
+
+def version_of(work: Work, retirement: Retirement) -> Version:
+    """The version that a retirement takes away."""
+    version = work.situation.version(retirement.version_id)
+    if version is None:
+        message = "the retirement's version is not on record"
+        raise PermanentError(message, reason="bug")
+    return version
+
+
+# drain
+
+
+def drain(work: Work, retirement: Retirement) -> None:
+    """planned → drained: every gate holds, freshly checked. A key whose id was lost is located first."""
+    version = version_of(work, retirement)
+    if version.key_id is None:
+        locate(work, retirement, version)
+        return
+    guarded = guard(work, retirement, version)
+    evidence = _use(work, retirement, version, guarded.keys)
+    evidence |= guarded.evidence
+    told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value, **evidence)
+    work.record([Update(retirement, {"state": RetirementState.DRAINED, **MOVING})], [told])
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard saw."""
+
+    keys: Sequence[Key]
+    evidence: dict[str, Any]
+
+
+def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
+    """What must be true at the very moment a key is taken away; read anew before each step that does."""
+    _clock_is_sane(work)
+    _right_account(work, version)
+    seen = survey(work)
+    _served_elsewhere(work, retirement, version, seen)
+    _another_key_works(work, retirement, version, seen)
+    numbers = {v.id: v.number for v in work.situation.versions}
+    serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
+    return Guarded(work.call(work.provider.keys), {"destinations": serving})
+
+
+def _right_account(work: Work, version: Version) -> None:
+    """What the provider says of a key counts only where it is the key's own account that says so."""
+    account = work.call(work.provider.account)
+    if account != version.account:
+        message = f"the provider says {account}, the key is of {version.account}"
+        raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
+
+
+def _clock_is_sane(work: Work) -> None:
+    """Nothing is taken away by a clock that may be wrong. Records or clears the finding `clock`."""
+    now, last = work.now(), work.store.last_event_at()
+    apart = abs(now - work.around.host_time())
+    message = ""
+    if apart > CLOCK_APART:
+        message = f"the clocks of the database and of this host are {apart} apart"
+    elif last is not None and now < last:
+        message = "the database's clock is behind its last event"
+    if not message:
+        if any(finding.kind == "clock" for finding in work.store.findings()):
+            work.store.clear("clock", "clock", work.event(Subject.CLOCK, Outcome.CLEARED))
+        return
+    remedy = "set the clocks; nothing is taken away until then"
+    finding = Finding(
+        id=work.around.new_id(),
+        kind="clock",
+        subject="clock",
+        credential_id=None,
+        account=None,
+        message=message,
+        remedy=remedy,
+        found_at=now,
+    )
+    work.store.find(finding, work.event(Subject.CLOCK, Outcome.FOUND, reason="clock", message=message))
+    raise TemporaryError(message, reason="clock", remedy=remedy)
+
+
+def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
+    """Every destination positively serves another version; anything else holds the retirement, with the reason."""
+    _no_place_was_removed(work, version)
+    condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
+    never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
+    seen.require_all()
+    for address, look in seen.looks.items():
+        if look.standing is Standing.EMPTY and never_used:
+            continue  # nothing was ever put there, so nobody can hold this key from there
+        if look.standing in (Standing.EMPTY, Standing.MISSING):
+            message = f"{address} is empty, so it is not known what its readers hold"
+            raise TemporaryError(message, reason="destination_missing", remedy="see `rotator explain`")
+        if look.standing is Standing.FOREIGN:
+            message = f"{address} holds a value that is not ours, so it is not known what its readers hold"
+            raise TemporaryError(message, reason="destination_foreign", remedy="see `rotator explain`")
+        if version.id in look.holders:
+            message = f"{address} still serves version {version.number}"
+            raise TemporaryError(message, reason="destination_serves_it", remedy="see `rotator explain`")
+        if not look.holders or look.holders & condemned:
+            message = f"{address} does not serve a key that stays"
+            raise TemporaryError(message, reason="destination_serves_condemned")
+
+
+def _no_place_was_removed(work: Work, version: Version) -> None:
+    """A place that the configuration names no more may still serve this key, and we cannot look."""
+    configured = {t.destination.identity for t in work.managed.targets}
+    for placement in work.situation.placements:
+        if placement.identity not in configured and placement.version_id == version.id:
+            name, address = work.managed.name, placement.address
+            message = f"{address} is not in the configuration any more and was last given version {version.number}"
+            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {placement.to}`"
+            raise PermanentError(message, reason="destination_removed", remedy=remedy)
+
+
+def _another_key_works(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
+    current = work.situation.current
+    if current is None or current.id == version.id:
+        if not GATES[retirement.why].other_key:
+            return
+        message = "no other key of this credential is current"
+        raise TemporaryError(message, reason="no_other_key")
+    material = work.store.material(current.id) or _material_at_places(work, current, seen)
+    if material is None:
+        message = f"the value of the current version {current.number} is neither on record nor at a destination"
+        raise PermanentError(message, reason="no_material", remedy="rotate once more, so that its successor is known")
+    answer = work.authenticate(current, material)
+    if answer.verdict is Verdict.INCONCLUSIVE:
+        raise Unavailable(answer.why or "the provider did not say", retry_after=answer.retry_after)
+    if not answer.alive:
+        message = f"the provider refuses the current key ({answer.why or 'refused'}); the old one is all that may work"
+        raise TemporaryError(message, reason="current_refused", remedy=f"`rotate --now {work.managed.name}`")
+
+
+def _material_at_places(work: Work, version: Version, seen: Survey) -> Material | None:
+    """The value of a key that was adopted by its id alone, as its consumers read it."""
+    wanted = set(work.provider.capabilities.material)
+    found: dict[str, Secret] = {}
+    for target in work.managed.targets:
+        look = seen.looks.get(target.destination.address)
+        if look is None or version.id not in look.holders:
+            continue
+        for field, template in target.templates.items():
+            if field in look.reading.fields:
+                found |= template.extract(look.reading.fields[field])
+    return Material({n: found[n] for n in wanted}) if wanted <= found.keys() else None
+
+
+def _use(work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]) -> dict[str, Any]:
+    """What the provider says about the last use; raises where that holds the retirement."""
+    capabilities, gates, now = work.provider.capabilities, GATES[retirement.why], work.now()
+    key = next((k for k in keys if k.id == version.key_id), None)
+    if not capabilities.tells_last_use:
+        return {"usage": "no usage evidence: the provider does not tell"}
+    if key is None:
+        return {"usage": "the provider lists the key no more"}
+    used = None if _was_us(work, version, key) else key.last_used_at
+    if used is None:
+        return {"usage": "no use but ours"}
+    by = f" by {key.last_used_by}" if key.last_used_by else ""
+    if gates.use is Use.WAITED_OUT and now - used < work.managed.policy.require_idle:
+        _hold_for_use(work, retirement, f"version {version.number} was used{by} at {used:%Y-%m-%d %H:%M:%S} UTC", used)
+    if gates.use is Use.FORBIDDEN:
+        message = f"the key {key.id} has been used{by}, so it is not certain that it is the one we lost"
+        name = work.managed.name
+        remedy = f"`rotator resume {name} --delete {key.id}` or `rotator resume {name} --keep {key.id}`"
+        raise PermanentError(message, reason="ambiguous_keys", remedy=remedy)
+    return {"usage": f"last used{by} at {used:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def _hold_for_use(work: Work, retirement: Retirement, message: str, used: datetime) -> None:
+    policy, now = work.managed.policy, work.now()
+    if retirement.reason == "in_use" and retirement.since and now - retirement.since > policy.hold_alarm:
+        remedy = f"find the reader; then `rotator resume {work.managed.name}`"
+        raise PermanentError(message, reason="old_key_in_use", remedy=remedy)
+    wait = (used + policy.require_idle - now).total_seconds()
+    raise TemporaryError(message, reason="in_use", retry_after=wait)
+
+
+def _was_us(work: Work, version: Version, key: Key) -> bool:
+    """Our own checks never count as use, as far as the provider lets us tell them apart."""
+    own = work.provider.capabilities.own_use
+    if key.last_used_at is None or version.checked_at is None or own is None or key.last_used_by != own:
+        return False
+    return key.last_used_at <= version.checked_at + OWN_USE
+
+
+# a key whose id was lost with the answer
+
+
+def locate(work: Work, retirement: Retirement, version: Version) -> None:
+    """Find the key that an unanswered request may have made. By label; else as the only unknown one of that moment."""
+    _right_account(work, version)
+    keys = work.call(work.provider.keys)
+    if work.provider.capabilities.labels:
+        found = [key for key in keys if labelled(key) == version.id]
+    else:
+        found = _unknown_keys_of_that_moment(work, retirement, version, keys)
+    if not found:
+        now = work.now()
+        told = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason="never_created")
+        work.record(
+            [
+                Update(version, {"state": VersionState.RETIRED, "retired_at": now}),
+                Update(retirement, {"state": RetirementState.DELETED, "closed_at": now, **MOVING}),
+            ],
+            [told],
+        )
+        return
+    key = found[0]
+    told = work.event(Subject.CONDEMN, Outcome.SUCCEEDED, version=version.id, key=key.id)
+    changes = {"key_id": key.id, "issued_at": key.created_at}
+    work.record([Update(version, changes), Update(retirement, dict(MOVING))], [told])
+
+
+def _unknown_keys_of_that_moment(
+    work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]
+) -> list[Key]:
+    sent = (version.sent_at or version.created_at).replace(microsecond=0)
+    until = sent + work.limits.call_budget + timedelta(seconds=1)  # providers date keys in whole seconds
+    known = work.store.known_keys(version.account)
+    unknown = [k for k in keys if k.id not in known and k.id not in retirement.keep]
+    near = [k for k in unknown if k.created_at is None or sent <= k.created_at <= until]
+    if not near:
+        return []
+    named = [k.id for k in near if _named_somewhere(work, k.id)]
+    if len(near) == 1 and near[0].created_at is not None and near[0].last_used_at is None and not named:
+        return near
+    name, ids = work.managed.name, ", ".join(k.id for k in near)
+    message = f"one of these keys may be ours and it cannot be told which: {ids}"
+    remedy = f"`rotator resume {name} --delete KEY` for the one to delete, `--keep KEY` for one that is somebody's"
+    raise PermanentError(message, reason="ambiguous_keys", remedy=remedy)
+
+
+def _named_somewhere(work: Work, key_id: str) -> bool:
+    """Whether a destination names this key id: then somebody uses it."""
+    seen = survey(work)
+    seen.require_all()
+    return any(value == Secret(key_id) for look in seen.looks.values() for value in look.reading.fields.values())
+
+
+# disable, delete
+
+
+def disable(work: Work, retirement: Retirement) -> None:
+    """drained → disabled: reversible; then the soak."""
+    version, provider = version_of(work, retirement), work.provider
+    if not isinstance(provider, Disables) or version.key_id is None:
+        message = "the provider cannot disable a key"
+        raise PermanentError(message, reason="bug")
+    guard(work, retirement, version)
+    told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
+    work.record([Update(retirement, {"disable_started": True})], [told])
+    work.call(provider.disable, version.key_id)
+    now = work.now()
+    soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
+    changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}
+    changes["not_before"] = now + retirement.soak
+    writes = [Update(retirement, changes)]
+    if version.state is not VersionState.CONDEMNED:
+        writes.append(Update(version, {"state": VersionState.DISABLED}))
+    work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id)])
+
+
+def delete(work: Work, retirement: Retirement) -> None:
+    """disabled (or drained) → deleted: then the provider lists it no more and refuses it; the value is forgotten."""
+    version = version_of(work, retirement)
+    if version.key_id is None:
+        message = "the id of the key is not known"
+        raise PermanentError(message, reason="no_key_id", remedy="delete it in the provider's console")
+    guard(work, retirement, version)
+    told = work.event(Subject.DELETE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
+    work.record([Update(retirement, {"delete_started": True})], [told])
+    work.call(work.provider.delete, version.key_id)
+    confirmed = _gone(work, version)
+    now = work.now()
+    told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
+    done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
+    work.record(
+        [
+            Update(retirement, {"state": RetirementState.DELETED, "closed_at": now, **MOVING}),
+            Update(version, {"state": VersionState.RETIRED, "retired_at": now}),
+            DropSealed(version.id),
+        ],
+        [told, done],
+    )
+
+
+def _gone(work: Work, version: Version) -> str:
+    """Believe a deletion when the key is listed no more and refused; say how it was confirmed."""
+    if not work.provider.capabilities.can_tell:
+        return "the value was ours alone"
+    key = next((k for k in work.call(work.provider.keys) if k.id == version.key_id), None)
+    if key is not None and key.enabled:
+        message = f"the provider still lists {version.key_id}"
+        raise TemporaryError(message, reason="not_confirmed")
+    material = work.store.material(version.id)
+    if material is None:
+        return "not listed"
+    answer = work.call(work.provider.authenticate, material)
+    if answer.verdict is not Verdict.REFUSED:
+        why = answer.why or answer.verdict
+        message = f"{version.key_id} is deleted, but the provider does not refuse it yet ({why})"
+        raise TemporaryError(message, reason="not_confirmed", retry_after=answer.retry_after)
+    return "not listed and refused"
+
+
+STEPS: dict[Subject, Callable[[Work, Retirement], None]] = {
+    Subject.DRAIN: drain,
+    Subject.DISABLE: disable,
+    Subject.DELETE: delete,
+}
+"""The functions behind `domain.plans.RETIREMENT`."""

@@ -1,0 +1,355 @@
+"""The steps of a rotation. Each is safe to run again after a crash at any point in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+from rotator.domain.errors import (
+    PermanentError,
+    RotatorError,
+    StaleLease,
+    TemporaryError,
+    Unavailable,
+    WrongAccount,
+)
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import (
+    REUSES,
+    Cause,
+    Delivery,
+    DeliveryState,
+    RetirementReason,
+    RetirementState,
+    Rotation,
+    RotationState,
+    Version,
+    VersionState,
+)
+from rotator.domain.secret import Material, Secret
+from rotator.engine import intake
+from rotator.engine.creation import create
+from rotator.engine.places import (
+    Standing,
+    look,
+    observed,
+    placements,
+    reach,
+    refuse_foreign,
+    render,
+    templates_of,
+)
+from rotator.engine.retirement import open_retirement
+from rotator.engine.work import MOVING, Work
+from rotator.ports.provider import Answer, Issues, Verdict
+from rotator.ports.store import Update, Write
+
+SUCCESSES = 3
+SPREAD = timedelta(seconds=30)
+"""A new key is believed after this many answers in a row, spread over its settle time but not over more than this."""
+
+# authenticate
+
+
+def authenticate(work: Work) -> None:
+    """created → authenticated: the provider accepts it, several times over its settle time, as the right identity."""
+    version = work.target()
+    answer = work.authenticate(version, work.material(version))
+    if not _accepted(work, work.rotation(), version, answer):
+        return
+    rotation, now = work.rotation(), work.now()
+    spread = min(work.managed.settle, SPREAD)
+    asks = work.provider.capabilities.can_tell and rotation.cause not in REUSES and spread > timedelta(0)
+    needed = SUCCESSES if asks else 1
+    first = rotation.first_success_at or now
+    if rotation.successes + 1 >= needed and (needed == 1 or now - first >= spread):
+        detail: dict[str, Any] = {"answers": rotation.successes + 1, "verdict": answer.verdict.value}
+        if answer.why:
+            detail["why"] = answer.why
+        told = work.event(Subject.AUTHENTICATE, Outcome.SUCCEEDED, version=version.id, **detail)
+        work.record([Update(rotation, {"state": RotationState.AUTHENTICATED, **MOVING})], [told])
+        return
+    changes = {
+        **MOVING,
+        "successes": rotation.successes + 1,
+        "first_success_at": first,
+        "not_before": now + spread / (SUCCESSES - 1),
+        "reason": "settling",
+        "message": "accepted; asking again until it has settled",
+        "since": first,
+    }
+    work.record([Update(rotation, changes)], [])
+
+
+def _accepted(work: Work, rotation: Rotation, version: Version, answer: Answer) -> bool:
+    """True: go on. False: the rotation was abandoned. Raises where it must wait or a person is needed.
+
+    `rotation` is the row as the step found it: deliveries run side by side, and a neighbour may have abandoned it.
+    """
+    current = work.situation.current
+    if answer.verdict is Verdict.INCONCLUSIVE:
+        raise Unavailable(answer.why or "the provider did not say", retry_after=answer.retry_after)
+    if answer.verdict is Verdict.REFUSED:
+        _refused(work, rotation, version, answer)
+        return False
+    expected = current.identity if current else None
+    if expected is not None and answer.identity is not None and answer.identity != expected:
+        message = f"the new key is {answer.identity}, the current one is {expected}"
+        raise WrongAccount(message, reason="wrong_identity", remedy=f"`rotator abandon {work.managed.name}`")
+    return True
+
+
+def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -> None:
+    """Definitive only after settle; then abandoned, if the current key still works."""
+    now = work.now()
+    settled = (version.sent_at or version.created_at) + work.managed.settle
+    if rotation.successes:
+        work.record([Update(rotation, {"successes": 0, "first_success_at": None})], [])
+    if now < settled:
+        again = min(SPREAD / 2, max(settled - now, timedelta(milliseconds=200)), work.managed.settle / 4)
+        message = f"not accepted yet ({answer.why or 'refused'}); new keys may need until {settled:%H:%M:%S} UTC"
+        raise TemporaryError(message, reason="not_accepted_yet", retry_after=again.total_seconds())
+    current = work.situation.current
+    if current is not None and current.id != version.id:
+        other = work.authenticate(current, work.material(current))
+        if other.alive:
+            abandon(work, rotation, reason="key_refused", why=answer.why or "refused")
+            return
+    message = (
+        f"the provider refuses version {version.number} ({answer.why or 'refused'}); no other key is known to work"
+    )
+    remedy = (
+        f"look at the key in the provider's console; then `rotator abandon {work.managed.name}` or `rotator resume`"
+    )
+    raise PermanentError(message, reason="key_refused", remedy=remedy)
+
+
+# push
+
+
+def push(work: Work) -> None:
+    """authenticated → pushed: every destination is given it; each has its own state and its own retries."""
+    version = work.target()
+    material = work.material(version)
+    if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
+        return  # it died since: nothing more is given out
+    each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
+    if all(d.state is not DeliveryState.PLANNED for d in work.situation.deliveries):
+        told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
+        work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
+
+
+def push_one(work: Work, delivery: Delivery, version: Version, material: Material) -> None:
+    """Read, commit the revision seen, write on condition of *that* revision, record what we put."""
+    destination, templates = reach(work, delivery), templates_of(delivery)
+    fields = render(work, templates, version, material)
+    seen = look(work, destination, templates, wanted=version)
+    fences = work.rotation().cause is Cause.PUT_BACK  # writes also where the value is right: it fences late writes
+    base = seen.reading.revision
+    if seen.standing is Standing.WANTED and not fences:
+        _pushed(work, delivery, version, fields, base, reason="already_there")
+        return
+    refuse_foreign(work, delivery.to, destination, seen)
+    _outwait_expired_worker(work, conditional=destination.capabilities.conditional)
+    told = work.event(
+        Subject.PUSH,
+        Outcome.STARTED,
+        version=version.id,
+        destination=delivery.to,
+        attempt=delivery.attempt + 1,
+        base_revision=base,
+    )
+    work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
+    token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{version.id} {delivery.identity} {base}"))
+    revision = work.call(destination.write, fields, base, token)
+    _pushed(work, delivery, version, fields, revision)
+
+
+def _pushed(
+    work: Work,
+    delivery: Delivery,
+    version: Version,
+    fields: dict[str, Secret],
+    revision: str,
+    reason: str | None = None,
+) -> None:
+    told = work.event(
+        Subject.PUSH,
+        Outcome.SUCCEEDED,
+        version=version.id,
+        destination=delivery.to,
+        attempt=delivery.attempt + 1,
+        reason=reason,
+        revision=revision,
+    )
+    row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
+    work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, version, revision)], [told])
+
+
+def _outwait_expired_worker(work: Work, *, conditional: bool) -> None:
+    """All that protects a place without compare-and-set from the late write of a worker that lost its lease."""
+    fenced_at = work.lease.fenced_at
+    if conditional or fenced_at is None:
+        return
+    wait = (fenced_at + work.limits.call_budget - work.now()).total_seconds()
+    if wait > 0:
+        message = "an earlier worker's write may still be under way"
+        raise TemporaryError(message, reason="fenced", retry_after=wait)
+
+
+def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery], None]) -> None:
+    """Run `do` for every ready delivery in a state: places side by side, one place's deliveries one after the other.
+
+    A delivery's failure is its own: noted on its row. A lost lease ends the step.
+    """
+    now = work.now()
+    ready = [
+        d
+        for d in work.situation.deliveries
+        if d.state is state and not d.blocked and (d.not_before is None or d.not_before <= now)
+    ]
+
+    def run(deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            try:
+                do(delivery)
+            except StaleLease:
+                raise
+            except RotatorError as error:
+                if work.situation.rotation is None or work.situation.rotation.id != delivery.rotation_id:
+                    return  # abandoned by a neighbour
+                work.failed(delivery, verb, error)
+
+    def place(delivery: Delivery) -> str:
+        return delivery.identity
+
+    groups = [list(group) for _, group in groupby(sorted(ready, key=place), key=place)]
+    if len(groups) < 2:  # noqa: PLR2004 - one place needs no threads
+        for group in groups:
+            run(group)
+        return
+    with ThreadPoolExecutor(max_workers=min(len(groups), 8)) as pool:
+        for outcome in [pool.submit(run, group) for group in groups]:
+            outcome.result()
+
+
+# verify
+
+
+def verify(work: Work) -> None:
+    """pushed → verified: the value is read back from each destination, and *that* value authenticates."""
+    version = work.target()
+    material = work.material(version)
+    rotation = work.rotation()
+    each(work, DeliveryState.PUSHED, Subject.VERIFY, lambda d: verify_one(work, rotation, d, version, material))
+    found = work.situation.rotation
+    if found is None or found.id != rotation.id:
+        return
+    if any(d.state is DeliveryState.PLANNED for d in work.situation.deliveries):
+        work.record([Update(rotation, {"state": RotationState.AUTHENTICATED})], [])
+    elif all(d.state is DeliveryState.VERIFIED for d in work.situation.deliveries):
+        told = work.event(Subject.VERIFY, Outcome.SUCCEEDED, version=version.id)
+        work.record([Update(rotation, {"state": RotationState.VERIFIED, **MOVING})], [told])
+
+
+def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Version, material: Material) -> None:
+    """Acks are not believed: what stands at the place must be ours, and must be a key that works."""
+    destination, templates = reach(work, delivery), templates_of(delivery)
+    seen = look(work, destination, templates, wanted=version)
+    if seen.standing is not Standing.WANTED:
+        refuse_foreign(work, delivery.to, destination, seen)
+        told = work.event(
+            Subject.VERIFY, Outcome.FAILED, version=version.id, destination=delivery.to, reason="not_there"
+        )
+        work.record([Update(delivery, {"state": DeliveryState.PLANNED, "attempt": delivery.attempt + 1})], [told])
+        return
+    found: dict[str, Secret] = dict(material)
+    for field, template in templates.items():
+        found |= {n: v for n, v in template.extract(seen.reading.fields[field]).items() if n in material}
+    answer = work.authenticate(version, Material(found))
+    if not _accepted(work, rotation, version, answer):
+        return
+    told = work.event(
+        Subject.VERIFY,
+        Outcome.SUCCEEDED,
+        version=version.id,
+        destination=delivery.to,
+        revision=seen.reading.revision,
+        verdict=answer.verdict.value,
+        asked=work.provider.capabilities.can_tell,
+    )
+    row = Update(delivery, {"state": DeliveryState.VERIFIED, "revision": seen.reading.revision, **MOVING})
+    work.record([row, *observed(work, destination, seen.observed, work.now())], [told])
+
+
+# promote
+
+
+def promote(work: Work) -> None:
+    """verified → completed: the target is current, what it replaces gets its retirement. Cutover is this commit."""
+    rotation, target, current = work.rotation(), work.target(), work.situation.current
+    now = work.now()
+    writes: list[Write] = []
+    if current is not None and current.id != target.id:
+        why = RetirementReason.COMPROMISED if rotation.urgent else RetirementReason.SUPERSEDED
+        writes.append(Update(current, {"state": VersionState.PREVIOUS}))
+        if work.situation.retirement_of(current.id) is None:
+            writes.append(open_retirement(work, current, why, grace=rotation.grace, soak=rotation.soak))
+    if target.state is not VersionState.CURRENT:
+        writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": now}))
+    retirement = work.situation.retirement_of(target.id)
+    if retirement is not None:
+        writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
+    writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
+    told = [
+        work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),
+        work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value),
+    ]
+    if current is not None and current.id != target.id:
+        told.append(work.event(Subject.RETIREMENT, Outcome.STARTED, version=current.id))
+    work.record(writes, told)
+
+
+# abandon
+
+
+def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: str | None = None) -> None:
+    """One transaction: the rotation is given up, its new key condemned, and what was pushed is put back."""
+    target, current, now = work.situation.target, work.situation.current, work.now()
+    writes: list[Write] = [
+        Update(rotation, {"state": RotationState.ABANDONED, "closed_at": now, **MOVING, "reason": reason})
+    ]
+    told = [
+        work.event(
+            Subject.ABANDON,
+            Outcome.SUCCEEDED,
+            version=target.id if target else None,
+            reason=reason,
+            message=why,
+            because=because,
+        ),
+        work.event(Subject.ROTATION, Outcome.FAILED, version=target.id if target else None, reason=reason),
+    ]
+    if target is not None and target.state is VersionState.PENDING:
+        lost_it = target.key_id is None and isinstance(work.provider, Issues)
+        cause = RetirementReason.LOST_ANSWER if lost_it else RetirementReason.ABANDONED
+        writes += [Update(target, {"state": VersionState.CONDEMNED}), open_retirement(work, target, cause)]
+        told.append(work.event(Subject.RETIREMENT, Outcome.STARTED, version=target.id, reason=cause.value))
+    if current is not None and any(d.started for d in work.situation.deliveries):
+        writes += intake.put_back(work, rotation, current)
+        told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
+    work.record(writes, told)
+
+
+STEPS: dict[RotationState, tuple[Subject, Callable[[Work], None]]] = {
+    RotationState.PLANNED: (Subject.CREATE, create),
+    RotationState.CREATED: (Subject.AUTHENTICATE, authenticate),
+    RotationState.AUTHENTICATED: (Subject.PUSH, push),
+    RotationState.PUSHED: (Subject.VERIFY, verify),
+    RotationState.VERIFIED: (Subject.PROMOTE, promote),
+}
+"""What leads on from each state: the table `domain.plans.ROTATION`, with the functions that do it."""

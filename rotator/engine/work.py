@@ -1,0 +1,358 @@
+"""One worker's hold on one credential: its lease, its row of facts, its outbound calls and its records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from rotator.domain.errors import LostAnswer, PermanentError, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.model import (
+    Credential,
+    Delivery,
+    Lease,
+    Retirement,
+    Rotation,
+    Situation,
+    Version,
+    VersionId,
+)
+from rotator.domain.policy import Policy
+from rotator.domain.secret import Material
+from rotator.domain.template import Template
+from rotator.ports.destination import Destination
+from rotator.ports.provider import Answer, Provider
+from rotator.ports.sealer import Fingerprint
+from rotator.ports.store import NewEvent, Store, StoredEvent, Update, Write
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Waiter = Rotation | Retirement | Delivery
+
+MOVING: Mapping[str, Any] = {
+    "attempt": 0,
+    "not_before": None,
+    "blocked": False,
+    "reason": None,
+    "message": None,
+    "remedy": None,
+    "since": None,
+}
+"""The waiting columns of a row that has nothing to wait for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One place of a credential, as today's configuration has it."""
+
+    to: str
+    destination: Destination
+    templates: Mapping[str, Template]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Managed:
+    """A credential as today's configuration has it: how to reach what the rows have pinned."""
+
+    name: str
+    provider_name: str
+    provider: Provider
+    policy: Policy
+    targets: Sequence[Target]
+
+    @property
+    def settle(self) -> timedelta:
+        """How long a new key may be refused, or be missing from lists."""
+        return self.provider.capabilities.settle if self.policy.settle is None else self.policy.settle
+
+    def target_at(self, identity: str) -> Target | None:
+        """The place with this identity, if it is still configured."""
+        return next((t for t in self.targets if t.destination.identity == identity), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """`engine:` of the configuration. `call_budget` is shorter than `lease`; back-off doubles from first to most."""
+
+    lease: timedelta = timedelta(seconds=60)
+    call_budget: timedelta = timedelta(seconds=20)
+    workers: int = 8
+    retry_first: timedelta = timedelta(seconds=2)
+    retry_most: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Everything from outside that is neither a port nor configuration; tests give their own."""
+
+    new_id: Callable[[], str]
+    chance: Callable[[], float]  # in [0, 1)
+    monotonic: Callable[[], float]  # seconds
+    host_time: Callable[[], datetime]  # aware UTC, to compare with the store's
+    pause: Callable[[float], object]  # sleep for seconds, or less
+    stopping: Callable[[], bool]  # a signal came: finish the step in hand, begin no other
+    actor: str
+    holder: str
+    observe: Callable[[StoredEvent], None] = field(default=lambda _: None)  # told each event by the store
+    bug: Callable[[str, Exception], None] = field(default=lambda _name, _problem: None)
+
+
+class Work:
+    """What a step may do. Every record is guarded by the lease; every call has a budget."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fingerprint: Fingerprint,
+        managed: Managed,
+        lease: Lease,
+        limits: Limits,
+        around: Surroundings,
+    ) -> None:
+        self.store = store
+        self.fingerprint = fingerprint
+        self.managed = managed
+        self.limits = limits
+        self.around = around
+        self._lease = lease
+        self._trusted_until = around.monotonic() + limits.lease.total_seconds()
+        self._renewing = threading.Lock()
+        self._running = 0
+        self.situation: Situation = store.load(lease.credential_id)
+
+    # facts
+
+    @property
+    def provider(self) -> Provider:
+        """The credential's provider."""
+        return self.managed.provider
+
+    @property
+    def credential(self) -> Credential:
+        """The credential's row."""
+        return self.situation.credential
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as we hold it."""
+        return self._lease
+
+    def now(self) -> datetime:
+        """The store's time."""
+        return self.store.now()
+
+    def rotation(self) -> Rotation:
+        """The open rotation; a step of it is running."""
+        if self.situation.rotation is None:
+            message = "no rotation is open"
+            raise StaleLease(message)
+        return self.situation.rotation
+
+    def target(self) -> Version:
+        """The version that the open rotation wants to make current."""
+        version = self.situation.target
+        if version is None:
+            message = "the rotation has no target"
+            raise StaleLease(message)
+        return version
+
+    def refresh(self) -> None:
+        """Read the rows anew."""
+        self.situation = self.store.load(self.credential.id)
+
+    # calls
+
+    def call(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one outbound call within its budget, under a lease that will outlast it.
+
+        Raises LostAnswer where the budget is over: the call may still take effect, so the lease is then not
+        released but left to expire.
+        """
+        budget = self.limits.call_budget.total_seconds()
+        self._keep_lease(budget)
+        result: list[T] = []
+        problem: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                result.append(do(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
+                problem.append(error)
+            finally:
+                with self._renewing:
+                    self._running -= 1
+
+        with self._renewing:
+            self._running += 1
+        thread = threading.Thread(target=run, daemon=True, name=f"call-{self.managed.name}")
+        thread.start()
+        thread.join(budget)
+        if problem:
+            raise problem[0]
+        if not result:
+            message = f"no answer within {budget:g} s"
+            raise LostAnswer(message)
+        return result[0]
+
+    @property
+    def calls_ended(self) -> bool:
+        """Whether every call made under the lease has come back."""
+        return self._running == 0
+
+    def still_ours(self) -> None:
+        """Renew the lease and read the rows anew; StaleLease where it is ours no more."""
+        self._keep_lease(float("inf"))
+        self.refresh()
+
+    def _keep_lease(self, seconds: float) -> None:
+        with self._renewing:
+            if self._trusted_until - self.around.monotonic() > seconds:
+                return
+            started = self.around.monotonic()
+            self._lease = self.store.renew(self._lease, self.limits.lease)
+            self._trusted_until = started + self.limits.lease.total_seconds()
+
+    # keys
+
+    def material(self, version: Version) -> Material:
+        """The unsealed material of a version. Raises PermanentError where it is not kept."""
+        material = self.store.material(version.id)
+        if material is None:
+            message = f"the value of version {version.number} is not on record"
+            raise PermanentError(message, reason="no_material", remedy="rotate to a new key instead")
+        return material
+
+    def authenticate(self, version: Version, material: Material) -> Answer:
+        """Ask the provider about a key, and remember that this use of it was ours."""
+        answer = self.call(self.provider.authenticate, material)
+        changes: dict[str, Any] = {"checked_at": self.now()}
+        if answer.identity is not None and version.identity is None:
+            changes["identity"] = answer.identity
+        self.record([Update(version, changes)], [])
+        return answer
+
+    def facts(self, version: Version) -> dict[str, str]:
+        """The public facts that templates may name."""
+        return {
+            "key_id": version.key_id or "",
+            "version": str(version.number),
+            "fingerprint": version.fingerprint or "",
+        }
+
+    # records
+
+    def record(self, writes: Sequence[Write], events: Sequence[NewEvent]) -> None:
+        """Commit under the lease and read the rows anew."""
+        self.store.record(self._lease, writes, events)
+        self.refresh()
+
+    def record_surely(self, writes: Sequence[Write], events: Sequence[NewEvent], done: Callable[[], bool]) -> None:
+        """Commit what must not be lost while the lease lasts, though the database falters.
+
+        `done` looks at the refreshed rows: a commit whose answer was lost is not repeated.
+        """
+        while True:
+            try:
+                return self.record(writes, events)
+            except StoreUnavailable:
+                if self._trusted_until - self.around.monotonic() < 1:
+                    raise
+            self.around.pause(0.2)
+            try:
+                self.refresh()
+            except StoreUnavailable:
+                continue
+            if done():
+                return None
+
+    def event(
+        self,
+        subject: Subject,
+        outcome: Outcome,
+        *,
+        version: VersionId | None = None,
+        destination: str | None = None,
+        attempt: int | None = None,
+        reason: str | None = None,
+        **detail: Any,
+    ) -> NewEvent:
+        """An event about this credential; the version's number and key id are filled in from the rows."""
+        found = self.situation.version(version) if version else None
+        rotation = self.situation.rotation
+        return NewEvent(
+            event=name(subject, outcome),
+            actor=self.around.actor,
+            credential=self.managed.name,
+            rotation=rotation.id if rotation else None,
+            version=found.number if found else None,
+            key_id=found.key_id if found else None,
+            destination=destination,
+            attempt=attempt,
+            reason=reason,
+            detail=detail,
+        )
+
+    # waiting
+
+    def wait(self, row: Waiter, verb: Subject, until: datetime, reason: str, message: str) -> None:
+        """Note a planned wait: no attempt is burnt."""
+        since = row.since if row.reason == reason else self.now()
+        changes = {"not_before": until, "reason": reason, "message": message, "remedy": None, "since": since}
+        if row.reason == reason and row.not_before is not None and row.not_before >= self.now():
+            return  # already known; nothing new to tell
+        self.record(
+            [Update(row, changes)],
+            [self._told(row, verb, Outcome.DELAYED, row.attempt, reason, message)],
+        )
+
+    def failed(self, row: Waiter, verb: Subject, error: RotatorError) -> None:
+        """Note why a step did not come about: with a time to try again, or blocked for a person."""
+        now = self.now()
+        attempt = row.attempt + 1
+        changes: dict[str, Any] = {
+            "attempt": attempt,
+            "reason": error.reason,
+            "message": error.message,
+            "remedy": error.remedy,
+            "since": row.since if row.reason == error.reason and row.since else now,
+        }
+        if isinstance(error, PermanentError):
+            resume = f"then `rotator resume {self.managed.name}`"
+            remedy = f"{error.remedy}; {resume}" if error.remedy and "rotator" not in error.remedy else error.remedy
+            changes |= {"not_before": None, "blocked": True, "remedy": remedy or resume}
+            outcome = Outcome.BLOCKED
+        else:
+            retry_after = error.retry_after if isinstance(error, TemporaryError) else None
+            changes |= {"not_before": now + self.back_off(attempt, retry_after), "blocked": False}
+            outcome = Outcome.DELAYED
+        told = self._told(row, verb, outcome, attempt, error.reason, error.message)
+        # A wait of days is one line, and a few more: at the 2nd, 4th, 8th … attempt for the same reason.
+        repeats = outcome is Outcome.DELAYED and row.reason == error.reason and attempt & (attempt - 1)
+        self.record([Update(row, changes)], [] if repeats else [told])
+
+    def back_off(self, attempt: int, retry_after: float | None = None) -> timedelta:
+        """Doubling with full jitter between `retry.first` and `retry.most`; what the other side asked for wins."""
+        if retry_after is not None:
+            return timedelta(seconds=retry_after)
+        doubled = self.limits.retry_first.total_seconds() * 2.0 ** min(attempt, 30)
+        most = min(doubled, self.limits.retry_most.total_seconds())
+        return self.limits.retry_first / 4 + timedelta(seconds=most * self.around.chance())
+
+    def _told(self, row: Waiter, verb: Subject, outcome: Outcome, attempt: int, reason: str, message: str) -> NewEvent:
+        version: VersionId | None
+        destination = None
+        if isinstance(row, Retirement):
+            version = row.version_id
+        else:
+            version = self.situation.rotation.target_id if self.situation.rotation else None
+        if isinstance(row, Delivery):
+            destination = row.to
+        event = self.event(
+            verb, outcome, version=version, destination=destination, attempt=attempt, reason=reason, message=message
+        )
+        return replace(event, rotation=None) if isinstance(row, Retirement) else event
