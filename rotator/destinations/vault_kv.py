@@ -1,0 +1,210 @@
+"""Vault and OpenBao, KV version 2: the secret's version is the revision, and `cas` makes a write conditional on it.
+
+There is no idempotency token: the same write sent again either takes effect or is a Conflict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from rotator.access.vault import Segments, Server, ServerSettings, missing_permission, segments
+from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, PermanentError, Refused, Unavailable
+from rotator.domain.model import WHOLE_BODY
+from rotator.domain.secret import Secret
+from rotator.ports.destination import Capabilities, Reading
+
+_ABSENT = "0"  # the revision of a path that never had a version; `cas` takes it as it is
+
+
+class VaultSettings(ServerSettings):
+    """One mount of one server."""
+
+    mount: Segments = "secret"
+    known_as: str | None = None
+    """The address under which this server is on record, where it is reached by another one now."""
+
+
+class VaultKV:
+    """One mount, and the connection that all its places share."""
+
+    Settings: ClassVar[type[VaultSettings]] = VaultSettings
+
+    def __init__(self, name: str, settings: VaultSettings, timeout: timedelta) -> None:
+        self.name = name
+        self.mount = settings.mount
+        self.namespace = settings.namespace
+        self.known_as = settings.known_as or settings.address
+        self.server = Server(settings, timeout)
+        self._is_kv2 = False
+
+    def parse(self, short: str) -> str:
+        """Return the path in the short form's `MOUNT/PATH`. Raises ValueError with the reason.
+
+        Only there does the mount stand before the path; `{to: vault, path: …}` is without it.
+        """
+        if not short.startswith(f"{self.mount}/"):
+            message = f"{short!r} does not begin with the mount; write {self.name}:{self.mount}/{short}"
+            raise ValueError(message)
+        return segments(short.removeprefix(f"{self.mount}/"))
+
+    def at(self, path: str | None) -> VaultPlace:
+        """The secret at this path below the mount."""
+        if path is None:
+            message = f"a path is needed, such as {{to: {self.name}, path: web/openai}}"
+            raise ValueError(message)
+        return VaultPlace(self, segments(path))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()
+
+    def check(self) -> None:
+        """Raise if the mount is known not to be KV version 2. Asks until it is known to be."""
+        if self._is_kv2:
+            return
+        path = f"sys/internal/ui/mounts/{self.mount}"
+        try:
+            answer = self.server.ask(path, lambda client: client.adapter.get(f"/v1/{path}"))
+        except AccessDenied:
+            return  # to a token that may use nothing below the mount: other requests will tell
+        if answer.status != HTTPStatus.OK or "type" not in answer.data:
+            return
+        if answer.data["type"] != "kv" or (answer.data.get("options") or {}).get("version") != "2":
+            raise self.not_kv2()
+        self._is_kv2 = True
+
+    def not_kv2(self) -> PermanentError:
+        """The mount is something else."""
+        message = f"{self.mount}/ on {self.server.address} is not a KV version 2 mount"
+        remedy = f"name such a mount, or upgrade this one: vault kv enable-versioning {self.mount}/"
+        return PermanentError(message, reason="not_kv2", remedy=remedy)
+
+
+@dataclass(frozen=True)
+class VaultPlace:
+    """One secret. Its fields are the keys of its map; values that are not text are kept, and read as JSON."""
+
+    kv: VaultKV
+    path: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Compare-and-set, and seen at once."""
+        return Capabilities(conditional=True, readable=True, propagation=timedelta(0), whole_body=False)
+
+    @property
+    def identity(self) -> str:
+        """Server, namespace, mount and path."""
+        return f"vault:{self.kv.known_as}:{self.kv.namespace or ''}:{self.kv.mount}/{self.path}"
+
+    @property
+    def address(self) -> str:
+        """Name, mount and path."""
+        return f"{self.kv.name}:{self.kv.mount}/{self.path}"
+
+    def read(self) -> Reading:
+        """The latest version. One that was deleted or destroyed has no fields and keeps its number."""
+        stands = self._version(None)
+        if stands is None:
+            self.kv.check()  # a KV version 1 mount says "not found" too
+            return Reading(fields={}, revision=_ABSENT)
+        number, data = stands
+        return Reading(fields={name: _secret(value) for name, value in data.items()}, revision=str(number))
+
+    def preflight(self, fields: Mapping[str, object]) -> None:
+        """Read, and ask what our token may do; one that may not ask is not held against us."""
+        self._refuse_whole_body(fields)
+        absent = self.read().revision == _ABSENT
+        path = "sys/capabilities-self"
+        try:
+            answer = self.kv.server.ask(path, lambda client: client.sys.get_capabilities(paths=[self._api]))
+        except AccessDenied:
+            return
+        granted = answer.data.get(self._api)
+        if not isinstance(granted, list) or "root" in granted:
+            return
+        # A secret that is created now is updated at the next rotation.
+        if missing := {"update", "create" if absent else "update"} - set(granted):
+            raise missing_permission(self._api, f"our token lacks {' and '.join(sorted(missing))} at {self._api}")
+
+    def write(self, fields: Mapping[str, Secret], expected: str, token: str) -> str:  # noqa: ARG002 - Vault takes none
+        """Add a version: the fields of version `expected` with ours put in, on condition that it is the latest."""
+        self._refuse_whole_body(fields)
+        ours = {name: self._text(name, secret) for name, secret in fields.items()}
+        everything = {**self._base(expected), **ours}
+        answer = self.kv.server.ask(
+            self._api,
+            lambda client: client.secrets.kv.v2.create_or_update_secret(
+                self.path, secret=everything, cas=int(expected), mount_point=self.kv.mount
+            ),
+            changes=True,
+        )
+        if answer.status == HTTPStatus.BAD_REQUEST and answer.says("check-and-set"):
+            message = f"{self.address} is not at version {expected} any more"
+            raise Conflict(message)
+        if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+            message = f"{self.kv.server.address} answered {answer.status} to a write of {self._api}"
+            raise Refused(message, remedy="look into the server's log")
+        version = answer.data.get("version")
+        if not isinstance(version, int):
+            message = f"{self.kv.server.address} gave no version for a write of {self._api}"
+            raise LostAnswer(message)
+        return str(version)
+
+    @property
+    def _api(self) -> str:
+        """The path that policies name."""
+        return f"{self.kv.mount}/data/{self.path}"
+
+    def _base(self, expected: str) -> Mapping[str, Any]:
+        """What stood here at this revision."""
+        if expected == _ABSENT:
+            self.kv.check()
+            return {}
+        stood = self._version(int(expected)) if expected.isdecimal() else None
+        if stood is None:
+            message = f"{self.address} has no version {expected} any more"
+            raise Conflict(message)
+        return stood[1]
+
+    def _version(self, number: int | None) -> tuple[int, Mapping[str, Any]] | None:
+        """Number and map of this version, or of the latest; None where there is none."""
+        answer = self.kv.server.ask(
+            self._api,
+            lambda client: client.secrets.kv.v2.read_secret_version(
+                self.path, version=number, mount_point=self.kv.mount, raise_on_deleted_version=True
+            ),
+        )
+        if answer.body is None or answer.status == HTTPStatus.BAD_REQUEST:
+            message = f"{self.kv.server.address} answered {answer.status} to {self._api}, and not as Vault does"
+            raise Unavailable(message)
+        metadata = answer.data.get("metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("version"), int):
+            return metadata["version"], answer.data.get("data") or {}  # no data: deleted or destroyed, with a 404
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise self.kv.not_kv2()
+
+    def _refuse_whole_body(self, fields: Mapping[str, object]) -> None:
+        if WHOLE_BODY in fields:
+            message = f"{self.address} holds named fields, never one value"
+            raise Refused(message, reason="no_whole_body", remedy="write fields instead of value")
+
+    def _text(self, name: str, secret: Secret) -> str:
+        """The value, if it is text at all: the server would replace half a surrogate pair without a word."""
+        text = secret.reveal()
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            message = f"the value of {name} for {self.address} is not Unicode text"
+            raise Refused(message, reason="unquotable", remedy="rotate again, to another value") from None
+        return text
+
+
+def _secret(value: object) -> Secret:
+    return Secret(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))

@@ -1,0 +1,547 @@
+"""OpenAI: the API keys of one service account of one project, by the organization's administration API.
+
+Facts are from OpenAI's published OpenAPI document and its documentation of error codes. An administration key is
+needed whose permission is Organization Administration = Write.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from ipaddress import ip_address
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, Field
+
+from rotator import settings
+from rotator.domain.errors import (
+    AccessDenied,
+    LostAnswer,
+    RateLimited,
+    Refused,
+    RotatorError,
+    SetupError,
+    TemporaryError,
+    Unavailable,
+    WrongAccount,
+)
+from rotator.domain.secret import Material, Secret
+from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = Mapping[str, Any]
+
+_PAGE = 100  # the most that the API gives
+_MOST_PAGES = 1000
+_MOST_BYTES = 4 * 1024 * 1024  # of one answer
+_MAY_HAVE_WORKED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
+_HEADER_SAFE = re.compile(r"[!-~]+")
+_REQUEST_ID = re.compile(r"[\w-]{1,80}")
+_REDACTED = re.compile(r"[.*…]+")
+_UNREADABLE = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    OSError,
+)  # what odd fields of an answer lead to
+_ADMIN_KEYS = "https://platform.openai.com/settings/organization/admin-keys"
+_PROJECT_KEYS = "https://platform.openai.com/api-keys"
+_YEAR = timedelta(days=365)
+
+_CAPABILITIES = Capabilities(
+    origin="issued",
+    living=None,
+    labels=True,
+    can_disable=False,
+    tells_last_use=True,
+    can_tell=True,
+    settle=timedelta(seconds=60),  # OpenAI names no figure; policy.settle overrides it
+    default_fields={"OPENAI_API_KEY": "{secret}"},
+    material=("secret",),
+)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in ("https", "http") or url.username is not None or url.query or url.fragment:
+        message = "is not an address such as https://api.openai.com/v1"
+        raise ValueError(message)
+    if url.scheme == "http" and not _is_loopback(host):
+        message = "must begin with https://; keys are sent there"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+def _life(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= _YEAR:
+        message = "must be between 1s and 365d"
+        raise ValueError(message)
+    return value
+
+
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class AccountSettings(settings.Settings):
+    """One organization, as the holder of an administration key sees it."""
+
+    admin_key: settings.SecretAt
+    base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openai.com/v1"
+    organization: _Id | None = None  # only where one admin key serves several
+    ca_file: settings.FilePath | None = None  # trusted instead of the public authorities
+
+
+class KeyOptions(settings.Settings):
+    """Whose keys, and what new ones may do and for how long. Empty `scopes` give all that the owner may do."""
+
+    project: _Id
+    service_account: _Id
+    scopes: tuple[str, ...] | None = None
+    expires_in: Annotated[settings.Duration, AfterValidator(_life)] | None = None
+
+
+class OpenAI:
+    """One organization. The HTTP client is made at the first request and shared by all threads."""
+
+    Settings: ClassVar[type[Any]] = AccountSettings
+    Options: ClassVar[type[Any]] = KeyOptions
+
+    def __init__(self, settings: AccountSettings, timeout: timedelta) -> None:
+        self._api = _Api(settings, timeout.total_seconds())
+
+    def bind(self, options: KeyOptions) -> ServiceAccountKeys:
+        """The keys of one service account."""
+        return ServiceAccountKeys(self._api, options)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._api.close()
+
+
+class ServiceAccountKeys:
+    """A provider (`ports.provider.Provider` and `Issues`).
+
+    `keys` lists every key of the *project*, with `owner` `service_account:<id>` or `user:<id>`: a value that is to
+    be adopted may belong to a person, and those keys can be deleted, though never created, by the API.
+    """
+
+    def __init__(self, api: _Api, options: KeyOptions) -> None:
+        self._api = api
+        self._options = options
+        self._project = f"/organization/projects/{options.project}"
+        self._account = f"{self._project}/service_accounts/{options.service_account}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Many keys, with labels; none can be disabled. A new key is taken to be slow to be known for a minute."""
+        return _CAPABILITIES
+
+    def account(self) -> str:
+        """`openai:<project id>`. WrongAccount where project or service account is not there, Refused if archived."""
+        project = self._principal(self._project, self._options.project, "project")
+        if project.get("status") not in (None, "active") or project.get("archived_at"):
+            message = f"the OpenAI project {self._options.project} is archived"
+            remedy = "name another project in `options`, or restore this one in the console"
+            raise Refused(message, reason="project_archived", remedy=remedy)
+        self._principal(self._account, self._options.service_account, "service account")
+        return f"openai:{self._options.project}"
+
+    def create(self, label: str) -> IssuedKey:
+        """Make a key named `label`. LostAnswer unless it is certain that no key was made."""
+        wanted: dict[str, Any] = {"name": label}
+        if self._options.scopes is not None:
+            wanted["scopes"] = list(self._options.scopes)
+        if self._options.expires_in is not None:
+            wanted["expires_in_seconds"] = int(self._options.expires_in.total_seconds())
+        try:
+            told = self._api.ask("POST", f"{self._account}/api_keys", "create a key", body=wanted).fields
+        except _NotThere:
+            absent = self._absent("service account", self._options.service_account)
+            raise absent from None
+        try:
+            key_id, secret = _text(told["id"]), Secret(_text(told["value"]))
+            issued_at, expires_at = _time(told["created_at"]), _time(told.get("expires_at"))
+        except _UNREADABLE:
+            message = "OpenAI's answer to creating a key is not what its documentation says"
+            raise LostAnswer(message) from None
+        return IssuedKey(
+            key_id=key_id, material=Material({"secret": secret}), issued_at=issued_at, expires_at=expires_at
+        )
+
+    def authenticate(self, material: Material) -> Answer:
+        """Ask `GET /models` with the key itself.
+
+        Accepted: 200. Accepted, but limited: a missing scope, a network outside the allowlist, a used-up quota; to
+        say these, OpenAI must have known the key. Refused: any other 401. Inconclusive: everything else, such as
+        429 `rate_limit_exceeded`, and 403 for an unsupported country, which depends on where we are, not on the key.
+        """
+        key = material["secret"]
+        if not _HEADER_SAFE.fullmatch(key.reveal()):
+            return Answer(verdict=Verdict.REFUSED, why="no API key has such characters, or it is empty")
+        try:
+            return _verdict(self._api.send("GET", "/models", "check a key", key=key))
+        except TemporaryError as problem:
+            return Answer(verdict=Verdict.INCONCLUSIVE, why=problem.message, retry_after=problem.retry_after)
+
+    def keys(self) -> Sequence[Key]:
+        """Every key of the project. One that has expired is listed as not enabled."""
+        return [key for key, _ in self._listed()]
+
+    def identify(self, material: Material) -> str | None:
+        """The one key whose redacted value fits; None where none or several do."""
+        value = material["secret"].reveal()
+        fitting = [key.id for key, redacted in self._listed() if _fits(value, redacted)]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def delete(self, key_id: str) -> None:
+        """Delete the key; where OpenAI does not delete keys of service accounts, let it expire in one second.
+
+        "Not found" is success: the caller has confirmed `account()`. The service account itself is never deleted,
+        since all its keys would go. Refused with `delete_refused` where a person has to do it.
+        """
+        path = f"{self._project}/api_keys/{_segment(key_id)}"
+        try:
+            if self._api.ask("DELETE", path, "delete a key").fields.get("deleted") is not True:
+                message = "OpenAI's answer to deleting a key does not say that it is deleted"
+                raise LostAnswer(message)
+        except _NotThere:
+            return
+        except Refused:
+            self._let_expire(key_id, path)
+
+    def _let_expire(self, key_id: str, path: str) -> None:
+        try:
+            found = self._api.ask("GET", path, "look at a key")
+        except _NotThere:
+            return
+        key, _ = _key(found.fields, found.at)
+        if not key.enabled:
+            return  # an earlier call of ours did it: expired keys cannot be updated
+        try:
+            self._api.ask("POST", path, "let a key expire", body={"expires_in_seconds": 1})
+        except Refused:
+            message = f"OpenAI lets us neither delete nor expire the key {key_id} of project {self._options.project}"
+            remedy = f"delete the key {key.label!r} ({key_id}) of project {self._options.project} at {_PROJECT_KEYS}"
+            raise Refused(message, reason="delete_refused", remedy=remedy) from None
+
+    def _principal(self, path: str, name: str, kind: str) -> Json:
+        try:
+            found = self._api.ask("GET", path, f"look at the {kind}").fields
+        except _NotThere:
+            raise self._absent(kind, name) from None
+        if found.get("id") != name:
+            raise self._absent(kind, name)
+        return found
+
+    def _absent(self, kind: str, name: str) -> WrongAccount:
+        message = f"the admin key's organization has no {kind} {name}, or not in project {self._options.project}"
+        remedy = "compare `options.project` and `options.service_account` with the console, and whose admin key it is"
+        return WrongAccount(message, remedy=remedy)
+
+    def _listed(self) -> Iterator[tuple[Key, str]]:
+        """Every key of the project with its redacted value, page by page."""
+        query = {"limit": str(_PAGE), "owner_project_access": "any"}  # left out, some enabled keys are hidden
+        for _ in range(_MOST_PAGES):
+            try:
+                page = self._api.ask("GET", f"{self._project}/api_keys", "list keys", query=query)
+            except _NotThere:
+                absent = self._absent("project", self._options.project)
+                raise absent from None
+            rows, after = _rows(page)
+            yield from rows
+            if after is None:
+                return
+            query["after"] = after
+        message = f"OpenAI's list of keys has no end after {_MOST_PAGES} pages"
+        raise Unavailable(message)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """One answer of the API."""
+
+    status: int
+    request: str  # the provider's id of it, for its support
+    at: datetime  # by the provider's clock
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def fields(self) -> Json:
+        """The JSON object in it; empty where there is none."""
+        try:
+            fields = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
+
+    @property
+    def error(self) -> Json | None:
+        """The error object in the API's own form; None: somebody else answered, such as a proxy."""
+        error = self.fields.get("error")
+        return error if isinstance(error, dict) and isinstance(error.get("message"), str) else None
+
+    def says(self, words: str) -> bool:
+        """Whether the error's text holds these words."""
+        return self.error is not None and words in self.error["message"].lower()
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait, where the answer says so."""
+        try:
+            if "retry-after-ms" in self.headers:
+                seconds = float(self.headers["retry-after-ms"]) / 1000
+            else:
+                seconds = _seconds(self.headers["retry-after"], self.at)
+        except (KeyError, ValueError):
+            return None
+        return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+class _NotThere(Refused):
+    """404, in the API's own form."""
+
+
+class _Api:
+    """HTTP to the API: every call is one request with time limits, and every outcome one of our errors."""
+
+    def __init__(self, settings: AccountSettings, timeout: float) -> None:
+        self._settings = settings
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._shared: httpx.Client | None = None
+
+    def ask(
+        self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> _Reply:
+        """Send with the admin key; return a 2xx answer with a JSON object in it, raise for any other."""
+        key = self._settings.admin_key.read()
+        if not _HEADER_SAFE.fullmatch(key.reveal()):
+            message = "nothing was sent to OpenAI"
+            raise self._rejected(message)
+        reply = self.send(method, path, purpose, key=key, query=query, body=body)
+        if HTTPStatus(200) <= reply.status < HTTPStatus(300) and reply.fields:
+            return reply
+        raise self._failure(method, purpose, reply)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        purpose: str,
+        *,
+        key: Secret,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+    ) -> _Reply:
+        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""
+        import httpx
+
+        headers = {"Authorization": f"Bearer {key.reveal()}"}
+        if self._settings.organization and path != "/models":  # a key's own request is to be what a consumer sends
+            headers["OpenAI-Organization"] = self._settings.organization
+        try:
+            return self._exchange(method, path, headers, query, body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            message = f"cannot connect to {self._settings.base_url} to {purpose}"
+            raise Unavailable(message) from None
+        except (httpx.HTTPError, httpx.StreamError, _TooMuch):
+            raise _untold(method, f"no whole answer came from {self._settings.base_url} to {purpose}") from None
+
+    def close(self) -> None:
+        with self._lock:
+            shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None, body: Json | None
+    ) -> _Reply:
+        end = time.monotonic() + self._timeout
+        url = self._settings.base_url + path
+        with self._client().stream(method, url, headers=headers, params=query, json=body) as answer:
+            content = b""
+            for chunk in answer.iter_raw():
+                content += chunk
+                if len(content) > _MOST_BYTES or time.monotonic() > end:
+                    raise _TooMuch
+            return _Reply(
+                answer.status_code, _request_id(answer.headers), _date(answer.headers), answer.headers, content
+            )
+
+    def _client(self) -> httpx.Client:
+        import httpx
+
+        with self._lock:
+            if self._shared is None:
+                self._shared = httpx.Client(
+                    timeout=self._timeout,
+                    verify=self._trust(),
+                    trust_env=False,
+                    follow_redirects=False,
+                    headers={"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "identity"},
+                )
+            return self._shared
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if self._settings.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(self._settings.ca_file))
+        except OSError:  # SSLError is one
+            message = f"cannot read certificates from {self._settings.ca_file}"
+            raise SetupError(message, remedy="check `ca_file`: it has to be a readable PEM file") from None
+
+    def _failure(self, method: str, purpose: str, reply: _Reply) -> RotatorError:
+        message = f"OpenAI answered {reply.status} to our request to {purpose}{reply.request}"
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return RateLimited(message, retry_after=reply.retry_after)
+        if reply.error is None or reply.status in _MAY_HAVE_WORKED or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _untold(method, message, reply.retry_after)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return self._rejected(message)
+        if reply.status == HTTPStatus.FORBIDDEN and not reply.says("service account"):
+            remedy = f"give the admin key Organization Administration = Write (api.management.write) at {_ADMIN_KEYS}"
+            return AccessDenied(message, remedy=remedy)
+        if reply.status == HTTPStatus.NOT_FOUND:
+            return _NotThere(message)
+        return Refused(message, remedy="check `options`; a policy of the organization may demand `expires_in`")
+
+    def _rejected(self, message: str) -> AccessDenied:
+        place = self._settings.admin_key.text
+        return AccessDenied(
+            f"{message}: the admin key in {place} is wrong, expired or revoked",
+            reason="admin_key_rejected",
+            remedy=f"make an admin key at {_ADMIN_KEYS} and put it into {place}",
+        )
+
+
+class _TooMuch(Exception):
+    """The answer is longer, or takes longer, than any that we expect."""
+
+
+def _untold(method: str, message: str, retry_after: float | None = None) -> TemporaryError:
+    """Nobody can say what became of a request of this method."""
+    kind = Unavailable if method == "GET" else LostAnswer
+    return kind(message, retry_after=retry_after)
+
+
+def _verdict(reply: _Reply) -> Answer:
+    code = reply.error.get("code") if reply.error else None
+    status = reply.status
+    denied = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    why = f"OpenAI answered {status} to the key's own request{reply.request}"
+    if status == HTTPStatus.OK and isinstance(reply.fields.get("data"), list):
+        return Answer(verdict=Verdict.ACCEPTED)
+    if denied and reply.says("missing scopes"):
+        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: the key lacks the scope to list models")
+    if denied and code == "ip_not_authorized":
+        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: our address is not on the key's allowlist")
+    if status == HTTPStatus.TOO_MANY_REQUESTS and code == "insufficient_quota":
+        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: the quota is used up")
+    if status == HTTPStatus.UNAUTHORIZED and reply.error is not None:
+        return Answer(verdict=Verdict.REFUSED, why=why)
+    return Answer(verdict=Verdict.INCONCLUSIVE, why=why, retry_after=reply.retry_after)
+
+
+def _rows(page: _Reply) -> tuple[list[tuple[Key, str]], str | None]:
+    """The keys of a page with their redacted values, and what the next page comes after."""
+    try:
+        rows = [_key(row, page.at) for row in page.fields["data"]]
+        return rows, _text(page.fields["last_id"]) if page.fields["has_more"] else None
+    except _UNREADABLE:
+        message = "OpenAI's list of keys is not what its documentation says"
+        raise Unavailable(message) from None
+
+
+def _key(row: Json, at: datetime) -> tuple[Key, str]:
+    """A key and its redacted value."""
+    try:
+        expires_at = _time(row.get("expires_at"))
+        key = Key(
+            id=_text(row["id"]),
+            label=row["name"],
+            created_at=_time(row["created_at"]),
+            enabled=expires_at is None or expires_at > at,
+            last_used_at=_time(row["last_used_at"]),
+            owner=_owner(row["owner"]),
+        )
+        return key, _text(row["redacted_value"])
+    except _UNREADABLE:
+        message = "what OpenAI says about a key is not what its documentation says"
+        raise Unavailable(message) from None
+
+
+def _owner(owner: Json) -> str | None:
+    kind = owner.get("type")
+    return f"{kind}:{owner[kind]['id']}" if kind in ("service_account", "user") else None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def _time(value: float | None) -> datetime | None:
+    return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+def _fits(value: str, redacted: str) -> bool:
+    """Whether `sk-abc...wxyz` can stand for this value."""
+    start, *_, end = _REDACTED.split(redacted, maxsplit=1)
+    return bool(start and end) and len(value) > len(redacted) and value.startswith(start) and value.endswith(end)
+
+
+def _segment(key_id: str) -> str:
+    """A key id as one segment of a path."""
+    if key_id in ("", ".", ".."):
+        message = "this is not the id of an OpenAI key"
+        raise Refused(message)
+    return quote(key_id, safe="")
+
+
+def _date(headers: Mapping[str, str]) -> datetime:
+    """When the answer was given, by the clock that also says when keys expire; our own clock where it is not said."""
+    try:
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _seconds(value: str, at: datetime) -> float:
+    """`Retry-After`: seconds or a date. Raises ValueError."""
+    try:
+        return float(value)
+    except ValueError:
+        return (parsedate_to_datetime(value) - at).total_seconds()
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    found = headers.get("x-request-id", "")
+    return f" (request {found})" if _REQUEST_ID.fullmatch(found) else ""
