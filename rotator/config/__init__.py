@@ -1,0 +1,33 @@
+"""The configuration file: models, loading, all errors at once."""
+
+from rotator.config.load import find, load
+from rotator.config.models import (
+    Config,
+    CredentialConfig,
+    DestinationConfig,
+    Origin,
+    ProviderConfig,
+    SealConfig,
+    StoreConfig,
+    Target,
+)
+from rotator.config.problems import ConfigError, Problem
+from rotator.config.schema import json_schema
+from rotator.config.selectors import select
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "CredentialConfig",
+    "DestinationConfig",
+    "Origin",
+    "Problem",
+    "ProviderConfig",
+    "SealConfig",
+    "StoreConfig",
+    "Target",
+    "find",
+    "json_schema",
+    "load",
+    "select",
+]

@@ -1,0 +1,200 @@
+"""What may stand in the file, as pydantic models: keys, types, bounds and defaults.
+
+What they mean together is checked where it is used: `policies`, `targets`, `load`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
+
+from rotator.config.part import Entry
+from rotator.config.urls import database_url
+from rotator.domain.policy import Policy
+from rotator.settings import Duration, SecretReference
+
+_DIGITS = re.compile(r"\d{7}")
+_TEN_YEARS = timedelta(days=3650)
+_BUILT_IN = Policy()
+
+
+def _not_huge(value: object) -> object:
+    if isinstance(value, str) and _DIGITS.search(value):
+        message = "is longer than ten years"
+        raise ValueError(message)
+    return value
+
+
+def _bounded(span: timedelta) -> timedelta:
+    if span > _TEN_YEARS:
+        message = "is longer than ten years"
+        raise ValueError(message)
+    return span
+
+
+def _positive(span: timedelta) -> timedelta:
+    if not span:
+        message = "must be more than 0"
+        raise ValueError(message)
+    return span
+
+
+Span = Annotated[Duration, BeforeValidator(_not_huge), AfterValidator(_bounded)]
+"""A duration that calendars can hold."""
+
+PositiveSpan = Annotated[Span, AfterValidator(_positive)]
+
+
+def _store_url(value: object, info: Any) -> str | SecretReference:
+    folder: Path = (info.context or {}).get("folder", Path())
+    if isinstance(value, str) and value.startswith(("env:", "file:")):
+        return _reference(value, folder)
+    if not isinstance(value, str):
+        message = "must be text"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    return database_url(value, folder, password=False)
+
+
+def _seal_key(value: object, info: Any) -> SecretReference:
+    if isinstance(value, str) and value.startswith(("aws-kms:", "vault-transit:")):
+        message = f"{value.partition(':')[0]} comes with a later version: use file:PATH or env:NAME"
+        raise ValueError(message)
+    if not isinstance(value, str) or not value.startswith(("env:", "file:")):
+        # The value is not repeated: it may be the key itself.
+        message = "the key is named, not written here: use file:PATH or env:NAME"
+        raise ValueError(message)
+    return _reference(value, (info.context or {}).get("folder", Path()))
+
+
+def _reference(text: str, folder: Path) -> SecretReference:
+    scheme, _, rest = text.partition(":")
+    if not rest or (scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", rest)):
+        message = f"names no {'environment variable' if scheme == 'env' else 'file'}: use env:NAME or file:PATH"
+        raise ValueError(message)
+    return SecretReference(text, folder)
+
+
+def _kept(value: object) -> object:
+    if value == "rotation":
+        message = "`rotation` is reserved for a later version and does nothing yet: take it out"
+        raise ValueError(message)
+    return value
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_./@:-]{0,61}[A-Za-z0-9])?", text):
+        message = "a label is at most 63 letters, digits and `_./@:-`, with a letter or digit at both ends"
+        raise ValueError(message)
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]
+"""The name or the value of a label: whatever a selector can name."""
+
+
+def _some(entries: list[Any]) -> list[Any]:
+    if not entries:
+        message = "names no destination: nobody would ever read the key"
+        raise ValueError(message)
+    return entries
+
+
+class StoreEntry(Entry):
+    """`store:`, the database."""
+
+    url: Annotated[
+        InstanceOf[str] | InstanceOf[SecretReference],
+        BeforeValidator(_store_url),
+        WithJsonSchema({"type": "string", "pattern": r"^(sqlite:///|postgres(ql)?(\+psycopg)?://|env:|file:).+"}),
+    ] = Field(default="sqlite:///rotator.db", validate_default=True)
+
+
+class SealEntry(Entry):
+    """`seal:`, the key that encrypts material in the database."""
+
+    key: Annotated[
+        InstanceOf[SecretReference],
+        BeforeValidator(_seal_key),
+        WithJsonSchema({"type": "string", "pattern": "^(env|file):.+"}),
+    ] = Field(default="file:rotator.key", validate_default=True)
+    keep: Annotated[Literal["version"], BeforeValidator(_kept)] = "version"
+
+
+class RetryEntry(Entry):
+    """`engine.retry:`, the back-off; it doubles, with full jitter."""
+
+    first: PositiveSpan = timedelta(seconds=2)
+    most: PositiveSpan = timedelta(minutes=15)
+
+
+class EngineEntry(Entry):
+    """`engine:`, how work is paced."""
+
+    lease: PositiveSpan = timedelta(seconds=60)
+    call_budget: PositiveSpan = timedelta(seconds=20)
+    workers: int = Field(default=8, ge=1, le=64)
+    retry: RetryEntry = RetryEntry()
+
+
+class PolicyEntry(Entry):
+    """`policy:`, when to rotate and how gently. Only the keys that are set count; the rest is merged."""
+
+    reserved: ClassVar[frozenset[str]] = frozenset({"windows", "blackouts", "max_age"})
+
+    rotate_every: PositiveSpan | None = None
+    cron: str | None = Field(default=None, max_length=200)
+    timezone: str = Field(default=_BUILT_IN.timezone, max_length=64)
+    jitter: Span = _BUILT_IN.jitter
+    grace: Span = _BUILT_IN.grace
+    soak: Span = _BUILT_IN.soak
+    require_idle: Span = _BUILT_IN.require_idle
+    min_interval: Span | None = None
+    max_creates_per_day: int = Field(default=_BUILT_IN.max_creates_per_day, ge=1, le=1000)
+    settle: Span | None = None
+    hold_alarm: PositiveSpan = _BUILT_IN.hold_alarm
+    allow_downtime: bool = _BUILT_IN.allow_downtime
+    first: Literal["issue", "ask", "adopt"] | None = None
+
+
+class FileEntry(Entry):
+    """What stands at the top besides the sections."""
+
+    environment: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    include: list[Annotated[str, Field(min_length=1)]] | None = None
+
+
+class DefaultsEntry(Entry):
+    """`defaults:`, what credentials share."""
+
+    policy: dict[str, Any] | None = None
+
+
+class TargetEntry(Entry):
+    """An entry of a credential's `destinations:` in its long form."""
+
+    reserved: ClassVar[frozenset[str]] = frozenset({"wave", "mode", "reload", "probe", "readers"})
+
+    to: str = Field(min_length=1)
+    path: str | None = Field(default=None, min_length=1)
+    fields: dict[str, str] | None = None
+    prefix: str | None = None
+    value: str | None = None
+
+
+class CredentialEntry(Entry):
+    """An entry of `credentials:`. Options, policy and destinations are read on their own."""
+
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {"runbook", "moved_from", "allowed_ips", "expect_policies", "on", "consumers"}
+    )
+
+    provider: str = Field(min_length=1)
+    options: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    labels: dict[Label, Label] | None = None
+    owner: str | None = None
+    destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]

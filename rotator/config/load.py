@@ -1,0 +1,271 @@
+"""Finding and reading the configuration: one pass over everything, every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from rotator.config.accounts import Known, read_entries
+from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.document import Document, read_document
+from rotator.config.entries import (
+    CredentialEntry,
+    DefaultsEntry,
+    EngineEntry,
+    FileEntry,
+    PolicyEntry,
+    SealEntry,
+    StoreEntry,
+    TargetEntry,
+)
+from rotator.config.models import (
+    Config,
+    CredentialConfig,
+    DestinationConfig,
+    ProviderConfig,
+    SealConfig,
+    StoreConfig,
+)
+from rotator.config.part import Part, known_keys
+from rotator.config.policies import Layer, read_policy
+from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
+from rotator.config.targets import Places, Source, read_targets
+from rotator.domain.errors import RotatorError, SetupError
+from rotator.engine.work import Limits
+from rotator.ports.provider import Capabilities, Provider
+
+FALLBACKS = (Path("rotator.yaml"), Path("/etc/rotator/rotator.yaml"))
+
+_SHARED = {"credentials", "defaults", "defaults.policy", *known_keys(PolicyEntry, "defaults.policy.")}
+_SECTIONS = {"store": StoreEntry, "seal": SealEntry, "engine": EngineEntry}
+_MAIN = (
+    {*_SHARED, "providers", "destinations", *_SECTIONS}
+    | known_keys(FileEntry)
+    | {key for name, model in _SECTIONS.items() for key in known_keys(model, f"{name}.")}
+)
+_CREDENTIAL = (
+    known_keys(CredentialEntry) | known_keys(PolicyEntry, "policy.") | known_keys(TargetEntry, "destinations.")
+)
+
+
+def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file: `--config`, else `$ROTATOR_CONFIG`, else the usual places. Raises SetupError."""
+    for name, named in (("--config", explicit), ("$ROTATOR_CONFIG", environ.get("ROTATOR_CONFIG"))):
+        if named:
+            if Path(named).exists():
+                return Path(named)
+            message = f"there is no configuration file {named}, which {name} names"
+            raise SetupError(message, remedy="check the path; `rotator init` writes starter files")
+    for path in FALLBACKS:
+        if path.exists():
+            return path
+    places = ", ".join(["--config", "$ROTATOR_CONFIG", *(str(path.absolute()) for path in FALLBACKS)])
+    message = f"there is no configuration file; looked at {places}"
+    raise SetupError(message, remedy="`rotator init` writes starter files, or name yours by --config")
+
+
+def load(path: Path) -> Config:
+    """Read the file and everything it includes.
+
+    Opens no database, asks no provider and reads no secret. Raises ConfigError with every problem at once, and
+    SetupError where the file itself cannot be read. May be repeated.
+    """
+    problems: list[Problem] = []
+    main = Part.whole(read_document(path, path.name), problems, _MAIN)
+    config = _read(path, main)
+    if problems or config is None:
+        raise ConfigError(path, _in_order(problems))
+    return config
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """By file and line; one that several credentials share is told once."""
+    files = list(dict.fromkeys(problem.file for problem in problems))
+    return sorted(dict.fromkeys(problems), key=lambda problem: (files.index(problem.file), problem.line or 0))
+
+
+def _read(path: Path, main: Part) -> Config | None:
+    if main.data is None:
+        main.report("the file is empty", "`rotator init` writes one to start from")
+        return None
+    if not isinstance(main.data, dict):
+        main.report("the file must be a mapping of keys to values")
+        return None
+    _unknown_keys(main)
+    top = main.picked("environment", "include")
+    head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
+    store, seal, engine = _store(main), _seal(main), _engine(main)
+    providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig)
+    servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
+    places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
+    credentials = dict(_credentials(main, head.include or (), providers, places))
+    return Config(
+        path=path,
+        environment=head.environment,
+        store=store,
+        seal=seal,
+        engine=engine,
+        providers={name: known.config for name, known in providers.items() if known.config},
+        destinations={name: config for name, config in places.destinations.items() if config},
+        credentials=credentials,
+    )
+
+
+def _unknown_keys(file: Part) -> None:
+    for key in file.data:
+        if key not in file.known:
+            file.report("unknown key", suggest_key((key,), file.known), at=(key,))
+
+
+def _store(main: Part) -> StoreConfig:
+    entry = main.at("store").read(StoreEntry)
+    return StoreConfig(url=entry.url if entry else "", folder=main.document.folder)
+
+
+def _seal(main: Part) -> SealConfig:
+    entry = main.at("seal").read(SealEntry) or main.picked().read(SealEntry)
+    assert entry is not None
+    return SealConfig(key=entry.key, keep=entry.keep)
+
+
+def _engine(main: Part) -> Limits:
+    part = main.at("engine")
+    entry = part.read(EngineEntry) or part.read_rest(EngineEntry) or EngineEntry()
+    if entry.call_budget >= entry.lease:
+        part.report(
+            "must be shorter than `engine.lease`: a call that outlives its lease is unsafe", at=("call_budget",)
+        )
+    if entry.retry.first > entry.retry.most:
+        part.report("must not be longer than `engine.retry.most`", at=("retry", "first"))
+    return Limits(
+        lease=entry.lease,
+        call_budget=entry.call_budget,
+        workers=entry.workers,
+        retry_first=entry.retry.first,
+        retry_most=entry.retry.most,
+    )
+
+
+def _included(main: Part, patterns: Sequence[str]) -> Iterator[Part]:
+    """Every file that a pattern matches, once, in the order of the patterns and then of the names."""
+    folder = main.document.folder
+    seen = {(folder / main.document.name).resolve()}
+    for position, pattern in enumerate(patterns):
+        try:
+            files = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+        except (NotImplementedError, ValueError, OSError):
+            main.report("is not a pattern relative to this file, such as teams/*.yaml", at=("include", position))
+            continue
+        if not files:
+            main.report("matches no file", at=("include", position))
+        for path in files:
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            document = _document(main, position, path)
+            if document is not None:
+                yield Part.whole(document, main.problems, _SHARED)
+
+
+def _document(main: Part, position: int, path: Path) -> Document | None:
+    folder = main.document.folder
+    name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    try:
+        return read_document(path, name)
+    except SetupError as problem:
+        main.report(problem.message, problem.remedy, at=("include", position))
+        return None
+
+
+def _credentials(
+    main: Part, patterns: Sequence[str], providers: Mapping[str, Known[ProviderConfig]], places: Places
+) -> Iterator[tuple[str, CredentialConfig]]:
+    shared = _defaults(main)
+    names: dict[str, Part] = {}
+    for file in (main, *_included(main, patterns)):
+        layers = list(shared)
+        if file is not main and file.data is not None:
+            if not isinstance(file.data, dict):
+                file.report("the file must be a mapping of keys to values")
+                continue
+            for key in file.data:
+                if key not in ("credentials", "defaults"):
+                    hint = suggest_key((key,), file.known)
+                    file.report("an included file may hold `credentials` and `defaults` only", hint, at=(key,))
+            layers += _defaults(file)
+        for name, part in file.at("credentials").named():
+            if name in names:
+                other = names[name]
+                part.report(f"there is another credential `{name}` at {other.document.name}:{other.line}")
+                continue
+            names[name] = part
+            credential = _credential(name, part, layers, providers, places)
+            if credential is not None:
+                yield name, credential
+
+
+def _defaults(file: Part) -> list[Layer]:
+    if file.at("defaults").read(DefaultsEntry) is None:
+        return []
+    return [Layer.of("defaults", file.at("defaults").at("policy"))]
+
+
+def _credential(
+    name: str,
+    part: Part,
+    layers: Sequence[Layer],
+    providers: Mapping[str, Known[ProviderConfig]],
+    places: Places,
+) -> CredentialConfig | None:
+    """One credential; every part is looked at, even where another one is wrong."""
+    before = len(part.problems)
+    account = _account(part, providers)
+    adapter = account.adapter if account else None
+    part = part.entry(_CREDENTIAL | (known_keys(adapter.Options, "options.") if adapter else set()))
+    entry = part.read(CredentialEntry)
+    if not isinstance(part.data, dict):
+        return None
+    options = part.at("options").read(adapter.Options) if adapter else None
+    capabilities = _capabilities(part, account, options, places.timeout) if account else None
+    own = Layer.of("credential", part.at("policy"))
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities)
+    targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
+    if len(part.problems) > before or entry is None or policy is None:
+        return None
+    return CredentialConfig(
+        name=name,
+        provider=entry.provider,
+        options=options,
+        policy=policy[0],
+        destinations=targets,
+        labels=entry.labels or {},
+        owner=entry.owner,
+        places=policy[1],
+    )
+
+
+def _capabilities(
+    part: Part, account: Known[ProviderConfig], options: object, timeout: timedelta
+) -> Capabilities | None:
+    """What the provider can do; where a problem keeps it from being built, what its class says, or None."""
+    of_class = getattr(account.adapter, "capabilities", None)
+    if account.config is not None and options is not None:
+        try:
+            bound: Provider = account.config.adapter(account.config.settings, timeout).bind(options)
+        except (RotatorError, ValueError) as problem:
+            part.report(reason(problem), at=("options",))
+        else:
+            return bound.capabilities
+    return of_class if isinstance(of_class, Capabilities) else None
+
+
+def _account(part: Part, providers: Mapping[str, Known[ProviderConfig]]) -> Known[ProviderConfig] | None:
+    name = part.at("provider").data
+    if not isinstance(name, str) or not name or name in providers:
+        return providers.get(name) if isinstance(name, str) else None
+    hint = did_you_mean(name, providers)
+    if PROVIDER_TYPES.knows(name):
+        hint = f"list it under `providers`: `{name}: {{}}`"
+    part.report(f"no provider is called `{shown(name)}`", hint, at=("provider",))
+    return None

@@ -1,0 +1,107 @@
+"""What the rest of the house knows of a configuration file: checked, complete, and with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rotator.config.urls import database_url
+from rotator.domain.errors import SetupError
+from rotator.domain.policy import Policy
+from rotator.engine.work import Limits
+from rotator.settings import SecretReference
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """Where the database is. A URL that holds a password is never here: a reference to it is."""
+
+    url: str | SecretReference
+    folder: Path = field(default=Path(), compare=False)  # what SQLite's relative paths are relative to
+
+    def resolve(self) -> str:
+        """The URL for SQLAlchemy, read now. Raises SetupError; the message never holds the URL."""
+        if isinstance(self.url, str):
+            return self.url
+        try:
+            return database_url(self.url.read().reveal().strip(), self.folder, password=True)
+        except ValueError as problem:
+            message = f"store.url, read from {self.url.text}: {problem}"
+            raise SetupError(message) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealConfig:
+    """Where the key-encryption key is, and how long material stays sealed."""
+
+    key: SecretReference
+    keep: Literal["version"] = "version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderConfig:
+    """One entry of `providers:`. `settings` is an instance of the adapter's `Settings`."""
+
+    name: str
+    type: str
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationConfig:
+    """One entry of `destinations:`. `settings` is an instance of the adapter's `Settings`."""
+
+    name: str
+    type: str
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`."""
+
+    to: str
+    path: str | None
+    templates: Mapping[str, str]
+    position: int  # in the list, from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a policy value comes from; built-in defaults have no file."""
+
+    source: Literal["credential", "defaults", "built-in"]
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialConfig:
+    """One entry of `credentials:`. `options` is an instance of the adapter's `Options`."""
+
+    name: str
+    provider: str
+    options: Any
+    policy: Policy
+    destinations: tuple[Target, ...]
+    labels: Mapping[str, str]
+    owner: str | None
+    places: Mapping[str, Origin]  # policy key → where its value comes from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole configuration. Names are the keys of the mappings, in the order of the files."""
+
+    path: Path
+    environment: str
+    store: StoreConfig
+    seal: SealConfig
+    engine: Limits
+    providers: Mapping[str, ProviderConfig]
+    destinations: Mapping[str, DestinationConfig]
+    credentials: Mapping[str, CredentialConfig]

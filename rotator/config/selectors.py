@@ -1,0 +1,57 @@
+"""Which credentials a command is about: by name, and by label (`-l team=web,env!=dev,tier`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from rotator.config.models import Config, CredentialConfig
+from rotator.config.problems import nearest
+from rotator.domain.errors import SetupError
+
+Labels = Mapping[str, str]
+
+_TERM = re.compile(r"(?P<absent>!)?(?P<key>[^=!,\s]+)(?:(?P<operator>!=|==?)(?P<value>[^=!,\s]*))?")
+
+
+def select(config: Config, names: Iterable[str], selector: str | None) -> list[CredentialConfig]:
+    """The credentials of these names (none given: all) that fit the selector, in the order of the names or the file.
+
+    A selector is a list of terms that must all hold: `team=web`, `env!=dev` (another value or none), `tier` (any
+    value), `!tier` (none). Raises SetupError for a name that is not known, and where a selector fits nothing.
+    """
+    names = list(dict.fromkeys(names))
+    unknown = [name for name in names if name not in config.credentials]
+    if unknown:
+        raise _unknown(unknown, config)
+    chosen = [config.credentials[name] for name in names or config.credentials]
+    if selector is None:
+        return chosen
+    terms = [_term(term.strip()) for term in selector.split(",")]
+    fitting = [credential for credential in chosen if all(term(credential.labels) for term in terms)]
+    if not fitting:
+        pairs = {f"{key}={value}" for credential in chosen for key, value in credential.labels.items()}
+        message = f"no credential fits the selector {selector}"
+        raise SetupError(message, remedy=f"labels in the file: {', '.join(sorted(pairs)) or 'none'}")
+    return fitting
+
+
+def _unknown(names: list[str], config: Config) -> SetupError:
+    meant = dict.fromkeys(near for name in names if (near := nearest(name, config.credentials)))
+    message = f"no credential is called {', '.join(names)}"
+    if meant:
+        return SetupError(message, remedy=f"did you mean {', '.join(meant)}?")
+    return SetupError(message, remedy="`rotator status` lists them all")
+
+
+def _term(text: str) -> Callable[[Labels], bool]:
+    match = _TERM.fullmatch(text)
+    if match is None or (match["absent"] and match["operator"]):
+        message = f"{text!r} is not a selector"
+        raise SetupError(message, remedy="write team=web, env!=dev, tier or !tier, with commas between them")
+    key, value = match["key"], match["value"]
+    if match["operator"] is None:
+        wanted = match["absent"] is None
+        return lambda labels: (key in labels) is wanted
+    wanted = match["operator"] != "!="
+    return lambda labels: (labels.get(key) == value) is wanted

@@ -1,0 +1,186 @@
+"""Configuration → adapters → engine: the one place that knows every class."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from rotator.config import Config, CredentialConfig
+from rotator.domain.template import Template
+from rotator.engine.engine import Engine
+from rotator.engine.report import Report
+from rotator.engine.work import Managed, Surroundings, Target
+from rotator.ports.store import StoredEvent
+from rotator.store.holder import this_process
+from rotator.store.sealing import AesGcmSealer
+from rotator.store.store import SqlStore, open_store
+
+T = TypeVar("T")
+
+
+class Seam:
+    """Where tests stand between the engine and its ports: `wrap` gets each of them once, and gives what is used.
+
+    The default gives them back as they are. Crash and fault tests count, delay and break calls here.
+    """
+
+    def wrap(self, port: T, kind: str) -> T:  # noqa: ARG002 - the default of a seam
+        """`kind` is `store`, `provider` or `destination`."""
+        return port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Everything that a command needs, wired."""
+
+    config: Config
+    store: SqlStore
+    managed: Mapping[str, Managed]
+    engine: Engine | None  # None where the sealing key was not asked for
+    adapters: Adapters
+
+    def report(self) -> Report:
+        """The read models, of this moment."""
+        return Report(self.store, self.managed)
+
+    def running(self) -> Engine:
+        """The engine. Only where `unlock` was asked for."""
+        assert self.engine is not None
+        return self.engine
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.adapters.close()
+        self.store.close()
+
+
+def surroundings(
+    *,
+    stop: threading.Event | None = None,
+    observe: Callable[[StoredEvent], None] = lambda _: None,
+    bug: Callable[[str, Exception], None] = lambda _name, _problem: None,
+) -> Surroundings:
+    """The real world: random ids, the host's clocks, this process as the holder of leases."""
+    stopped = stop or threading.Event()
+    return Surroundings(
+        new_id=new_id,
+        chance=random.SystemRandom().random,
+        monotonic=time.monotonic,
+        host_time=lambda: datetime.now(UTC),
+        pause=stopped.wait,
+        stopping=stopped.is_set,
+        actor=actor(os.environ),
+        holder=this_process("worker"),
+        observe=observe,
+        bug=bug,
+    )
+
+
+def new_id() -> str:
+    """A random UUID as text."""
+    return str(uuid.uuid4())
+
+
+def actor(environ: Mapping[str, str]) -> str:
+    """Who acts: `$ROTATOR_ACTOR`, else `$SUDO_USER`, else user@host."""
+    import getpass
+    import socket
+
+    named = environ.get("ROTATOR_ACTOR")
+    if named:
+        return named
+    try:
+        user = environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # no such user in the password database
+        user = str(os.getuid())
+    return f"cli:{user}@{socket.gethostname()}"
+
+
+def open_service(config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None) -> Service:
+    """Open the database and wire the engine. Opens no connection to a provider or destination.
+
+    With `unlock` the sealing key is read and proved, and the configuration's credentials get their rows.
+    Raises SetupError or StoreUnavailable.
+    """
+    seam = seam or Seam()
+    sealer = AesGcmSealer(config.seal.key.read()) if unlock else None
+    store = open_store(
+        config.store.resolve(),
+        new_id=around.new_id,
+        sealer=sealer,
+        environment=config.environment,
+        observe=around.observe,
+    )
+    try:
+        adapters = Adapters(config, seam)
+        managed = adapters.managed()
+        engine = None
+        if unlock:
+            store.enroll({name: m.provider_name for name, m in managed.items()}, around.actor)
+            engine = Engine(
+                store=seam.wrap(store, "store"),
+                fingerprint=store.fingerprint,
+                managed=managed,
+                limits=config.engine,
+                around=around,
+            )
+        return Service(config=config, store=store, managed=managed, engine=engine, adapters=adapters)
+    except BaseException:
+        store.close()
+        raise
+
+
+@contextmanager
+def opened(config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None) -> Iterator[Service]:
+    """`open_service` for a block."""
+    service = open_service(config, around, unlock=unlock, seam=seam)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+class Adapters:
+    """Every provider's account and every destination's server of a configuration. Opens nothing by itself."""
+
+    def __init__(self, config: Config, seam: Seam | None = None) -> None:
+        timeout = config.engine.call_budget
+        self._config = config
+        self._seam = seam or Seam()
+        self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
+        self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
+
+    def managed(self) -> dict[str, Managed]:
+        """Every credential, bound to its provider and places."""
+        return {name: self._managed(credential) for name, credential in self._config.credentials.items()}
+
+    def _managed(self, credential: CredentialConfig) -> Managed:
+        provider = self._accounts[credential.provider].bind(credential.options)
+        targets = [
+            Target(
+                to=target.to,
+                destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
+                templates={field: Template(text) for field, text in target.templates.items()},
+            )
+            for target in credential.destinations
+        ]
+        return Managed(
+            name=credential.name,
+            provider_name=credential.provider,
+            provider=self._seam.wrap(provider, "provider"),
+            policy=credential.policy,
+            targets=targets,
+        )
+
+    def close(self) -> None:
+        """Close the connections to all of them."""
+        for adapter in (*self._accounts.values(), *self._servers.values()):
+            adapter.close()
