@@ -1,0 +1,178 @@
+"""The command `adopt`: keys that live already are recorded, and nothing outside is changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from rotator.cli import options, say, words
+from rotator.cli.exits import Status
+from rotator.cli.opening import configuration, holding, working
+from rotator.config import select
+from rotator.domain.errors import SetupError
+from rotator.domain.model import Version
+from rotator.domain.secret import Material, Secret
+from rotator.engine import adoption
+from rotator.engine.adoption import Adopted
+from rotator.engine.report import stamp
+from rotator.ports.provider import Key
+from rotator.wiring import Service
+
+EXAMPLES = options.examples(
+    "rotator adopt openai-web                        read the key from the destinations",
+    "rotator adopt openai-web --current vault        they differ: this one has the current key",
+    "rotator adopt openai-web --replace web          what stands there may be overwritten",
+    "rotator adopt deployer --key AKIA...            record the key by its id, without its value",
+    "rotator adopt deployer --key AKIA... --as previous   take an extra key away",
+    "pass show web/key | rotator adopt openai-web --stdin",
+)
+
+
+@click.command(epilog=EXAMPLES)
+@options.name
+@click.option("--key", "key_id", metavar="ID", help="The key's public id; without a value it is recorded by that.")
+@click.option(
+    "--as",
+    "role",
+    type=click.Choice(["current", "previous"]),
+    default="current",
+    show_default=True,
+    help="Whether consumers use it, or it is an extra one to be taken away.",
+)
+@click.option(
+    "--current", "current_at", metavar="DEST", help="Where destinations differ: the one with the current key."
+)
+@click.option("--replace", metavar="DEST", multiple=True, help="What stands there may be overwritten; repeatable.")
+@click.option("--value", is_flag=True, help="Ask for the value, hidden, even if a destination holds one.")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the value from stdin, one line for each field.")
+@options.reason
+@options.yes
+@options.common
+def adopt(
+    name: str,
+    key_id: str | None,
+    role: str,
+    current_at: str | None,
+    replace: Sequence[str],
+    value: bool,
+    from_stdin: bool,
+    reason: str | None,
+    yes: bool,
+    config: str | None,
+) -> int:
+    """Record the living key of NAME without rotating it.
+
+    The value is read from the destinations, the provider is asked whether it works and which key it is. A value is
+    never given on the command line: type it when asked, or use --stdin.
+    """
+    if role == "previous" and key_id is None:
+        message = "--as previous needs --key ID"
+        raise click.UsageError(message, click.get_current_context())
+    loaded = configuration(config)
+    select(loaded, [name], None)
+    with working(loaded) as service:
+        say.tell(f"environment {loaded.environment}")
+        if role == "previous":
+            assert key_id is not None
+            return _extra(service, name, key_id, reason, yes=yes)
+        fields = service.managed[name].provider.capabilities.material
+        typed = _read(fields) if from_stdin else _ask(fields) if value else None
+        adopted = _adopt(service, name, key_id, current_at, replace, typed, reason)
+        _tell(adopted, name)
+    return Status.DONE
+
+
+def _adopt(
+    service: Service,
+    name: str,
+    key_id: str | None,
+    current_at: str | None,
+    replace: Sequence[str],
+    typed: Material | None,
+    because: str | None,
+) -> Adopted:
+    """Adopt; where no destination holds a value, ask a person for it and try once more."""
+
+    def once(typed: Material | None) -> Adopted:
+        with holding(service.running(), name) as work:
+            return adoption.adopt(
+                work, key_id=key_id, current_at=current_at, replace=replace, typed=typed, because=because
+            )
+
+    try:
+        return once(typed)
+    except SetupError as problem:
+        if problem.reason != "nothing_to_adopt" or not say.can_ask():
+            raise
+        say.warn(f"{problem.message}; type it, nothing is shown")
+    # Asked without the lease: a person may take longer than that lasts.
+    return once(_ask(service.managed[name].provider.capabilities.material))
+
+
+def _ask(fields: Sequence[str]) -> Material:
+    if not say.can_ask():
+        message = "there is no terminal to ask on"
+        raise SetupError(message, remedy="give the value on stdin, with --stdin")
+    return Material({field: Secret(click.prompt(field, hide_input=True, err=True)) for field in fields})
+
+
+def _read(fields: Sequence[str]) -> Material:
+    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    while lines and not lines[-1]:
+        lines.pop()
+    if len(lines) != len(fields) or not all(lines):
+        message = f"stdin has {len(lines)} lines; {len(fields)} are expected: {', '.join(fields)}"
+        raise SetupError(message, reason="bad_value")
+    return Material({field: Secret(line) for field, line in zip(fields, lines, strict=True)})
+
+
+def _tell(adopted: Adopted, name: str) -> None:
+    if adopted.current is not None:
+        say.tell(f"{name}: recorded {_described(adopted.current)} as the current key; nothing was changed")
+    for version in adopted.others:
+        say.tell(f"{name}: recorded {_described(version)} as a previous key, which is taken away after its grace")
+    for note in adopted.notes:
+        say.tell(f"{name}: {note}")
+    if adopted.current is not None and adopted.current.fingerprint is None:
+        say.tell(f"{name}: its value is not on record, so it cannot be pushed anywhere or put back")
+
+
+def _described(version: Version) -> str:
+    made = f"made {words.moment(stamp(version.issued_at))}" if version.issued_at else "made at an unknown time"
+    return f"version {version.number} ({version.key_id or 'id not known'}), {made},"
+
+
+# an extra key
+
+
+def _extra(service: Service, name: str, key_id: str, because: str | None, *, yes: bool) -> int:
+    """Take a key that nobody needs into retirement, after a person has seen when it was last used."""
+    engine = service.running()
+    with holding(engine, name) as work:
+        key = adoption.extra_key(work, key_id)
+    policy = service.managed[name].policy
+    say.warn(f"{_listed(key)}; it is taken away after a grace of {policy.grace} and a soak of {policy.soak}")
+    if not yes:
+        if not say.can_ask():
+            message = "--as previous takes a living key away; without a terminal to ask on, it needs --yes"
+            raise click.UsageError(message, click.get_current_context())
+        if not say.agreed("Go on?"):
+            say.warn("nothing was changed")
+            return Status.TROUBLE
+    with holding(engine, name) as work:
+        version = adoption.adopt_previous(work, adoption.extra_key(work, key_id), because)
+    say.tell(f"{name}: recorded {_described(version)} as a previous key; `rotator explain {name}` says when it goes")
+    return Status.DONE
+
+
+def _listed(key: Key) -> str:
+    made = f"made {words.moment(stamp(key.created_at))}" if key.created_at else "made at an unknown time"
+    used = "the provider tells no use of it"
+    if key.last_used_at is not None:
+        used = f"last used {words.moment(stamp(key.last_used_at))}"
+        used += f" at {key.last_used_by}" if key.last_used_by else ""
+    state = "enabled" if key.enabled else "disabled"
+    owner = f", of {key.owner}" if key.owner else ""
+    return f"{key.id}{owner}: {state}, {made}, {used}"

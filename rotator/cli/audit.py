@@ -1,0 +1,125 @@
+"""The commands `audit log`, `audit verify`, `audit export`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from rotator.cli import options, say, words
+from rotator.cli.exits import Status
+from rotator.cli.opening import configuration, looking
+from rotator.domain.errors import SetupError
+from rotator.ports.store import StoredEvent
+from rotator.store.audit import export as export_lines
+from rotator.store.audit import exported
+from rotator.store.store import SqlStore
+from rotator.store.verify import Verification, verify_store
+from rotator.store.verify import verify as verify_lines
+
+
+@click.group()
+def audit() -> None:
+    """The audit trail: read it, verify it, export it."""
+
+
+@audit.command(epilog=options.examples("rotator audit log", "rotator audit log --credential openai-web -n 100"))
+@click.option("--credential", metavar="NAME", help="Only events of this credential.")
+@click.option("-n", "count", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many.")
+@options.as_json
+@options.common
+def log(credential: str | None, count: int, as_json: bool, config: str | None) -> int:
+    """The last events, oldest first."""
+    with looking(configuration(config)) as service:
+        events = _last(service.store, credential, count)
+    for line in exported(events) if as_json else map(_line, events):
+        say.tell(line)
+    return Status.DONE
+
+
+def _last(store: SqlStore, credential: str | None, count: int) -> Iterable[StoredEvent]:
+    after = max(store.head()[0] - count, 0) if credential is None else 0
+    return deque(store.events(after, credential=credential), maxlen=count)
+
+
+def _line(event: StoredEvent) -> str:
+    body = json.loads(event.body)
+    line = words.event_line(body)
+    return f"{event.seq} {body['at'][:10]} {line} [{body['actor']}]"
+
+
+@audit.command(epilog=options.examples("rotator audit verify", "rotator audit verify trail.jsonl"))
+@click.argument("file", required=False)
+@options.as_json
+@options.common
+def verify(file: str | None, as_json: bool, config: str | None) -> int:
+    """Check the hash chain of the database, or of an exported FILE (- for stdin). A broken one exits 1."""
+    if file is None:
+        with looking(configuration(config)) as service:
+            found, where = verify_store(service.store), "the database"
+    else:
+        found, where = _verify_file(file), file
+    if as_json:
+        problem = {"seq": found.problem[0], "message": found.problem[1]} if found.problem else None
+        told = {"ok": problem is None, "count": found.count, "head_hash": found.head_hash, "problem": problem}
+        click.echo(json.dumps(told))
+    elif found.problem is None:
+        say.tell(f"the trail of {where} is intact: {found.count} events, the last hash is {found.head_hash}")
+    if found.problem is None:
+        return Status.DONE
+    seq, why = found.problem
+    say.complain(
+        f"the trail of {where} is broken at event {seq}: {why}",
+        reason="broken_chain",
+        remedy="somebody changed it, or it was restored from a backup: compare it with an export kept elsewhere",
+    )
+    return Status.TROUBLE
+
+
+def _verify_file(file: str) -> Verification:
+    try:
+        with click.open_file(file, encoding="utf-8", errors="surrogateescape") as lines:
+            return verify_lines(line.rstrip("\n") for line in lines)
+    except OSError as problem:
+        message = f"cannot read {file}: {problem.strerror}"
+        raise SetupError(message, remedy="name a file that `rotator audit export` wrote") from None
+
+
+@audit.command(epilog=options.examples("rotator audit export > trail.jsonl", "rotator audit export --output t.jsonl"))
+@click.option("--output", metavar="FILE", help="Write there, readable by you alone, instead of to stdout.")
+@options.common
+def export(output: str | None, config: str | None) -> int:
+    """The whole trail as JSON lines, one event each."""
+    with looking(configuration(config)) as service:
+        lines = export_lines(service.store)
+        if output is None:
+            for line in lines:
+                click.echo(line)
+        else:
+            _write(Path(output), lines)
+    return Status.DONE
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    """Replace the file by a whole one, so that nobody ever reads half a trail."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                half.unlink()
+            raise
+    except OSError as problem:
+        message = f"cannot write {path}: {problem.strerror}"
+        raise SetupError(message, remedy="choose another file") from None

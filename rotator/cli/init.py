@@ -1,0 +1,116 @@
+"""The command `init`: a starter configuration, a sealing key, a database; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from rotator import wiring
+from rotator.cli import options, say
+from rotator.cli.exits import Status
+from rotator.cli.starter import CONFIGURATION, IGNORED
+from rotator.config import Config, load
+from rotator.domain.errors import SetupError
+from rotator.store import schema
+from rotator.store.sealing import AesGcmSealer, new_key
+from rotator.store.store import open_store
+
+
+@click.command(epilog=options.examples("rotator init", "rotator init --dir /etc/rotator"))
+@click.option("--dir", "folder", metavar="DIR", default=".", help="Where; made if it is missing.")
+def init(folder: str) -> int:
+    """Write a starter configuration, a sealing key and an empty database.
+
+    What exists is left as it is and named. A configuration of your own is used: then only the key and the database
+    that it names are made.
+    """
+    place = Path(folder)
+    path = place / "rotator.yaml"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        starter = _write_new(path, CONFIGURATION, 0o644)
+    except OSError as problem:
+        message = f"cannot write {path}: {problem.strerror}"
+        raise SetupError(message, remedy="choose another folder: --dir DIR") from None
+    config = load(path)
+    say.tell(f"environment {config.environment}")
+    say.tell(f"wrote {path}" if starter else f"{path} exists and is left as it is")
+    revision = _revision(config)
+    _key(config, used=revision is not None)
+    _database(config, revision)
+    say.tell("Keep these out of your repository; lines for .gitignore:")
+    for line in IGNORED if starter else IGNORED[:-1]:
+        say.tell(f"  {line}")
+    config_option = "" if folder == "." else f" --config {path}"
+    say.tell(f"Next: `rotator check{config_option}`, then `rotate{config_option}`")
+    return Status.DONE
+
+
+def _write_new(path: Path, text: str, mode: int) -> bool:
+    """Write a file that was not there; say whether it was not."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def _revision(config: Config) -> str | None:
+    """The schema of the database that is there already; None: none is there, or an empty one."""
+    try:
+        return schema.current(config.store.resolve())
+    except SetupError as problem:
+        if problem.reason == "no_database" and config.store.resolve().startswith("sqlite"):
+            return None
+        raise
+
+
+def _key(config: Config, *, used: bool) -> None:
+    scheme, _, rest = config.seal.key.text.partition(":")
+    if scheme == "env":
+        set_already = "is set" if os.environ.get(rest) else "is not set: put 32 random bytes in base64 there"
+        say.tell(f"the sealing key is {config.seal.key.text}, which {set_already}")
+        return
+    path = config.seal.key.folder / rest
+    if path.exists():
+        say.tell(f"{path} exists and is left as it is")
+        return
+    if used:
+        message = f"the sealing key {path} is missing, and the database that it belongs to exists"
+        remedy = "put the key back from its backup; another one opens nothing that is sealed"
+        raise SetupError(message, reason="wrong_sealing_key", remedy=remedy)
+    try:
+        _write_new(path, f"{new_key()}\n", 0o600)
+    except OSError as problem:
+        message = f"cannot write the sealing key {path}: {problem.strerror}"
+        raise SetupError(message, remedy="make its folder, writable for this user") from None
+    say.tell(f"wrote {path}, the sealing key, readable by you alone")
+    say.tell("  Back it up now, apart from the database: without it, nobody can read what the database has sealed")
+
+
+def _database(config: Config, revision: str | None) -> None:
+    url = config.store.resolve()
+    if revision is None:
+        schema.upgrade(url, config.environment, wiring.new_id, actor=wiring.actor(os.environ))
+        say.tell(f"made the database {_shown(config)}")
+    elif schema.pending(url):
+        say.tell(f"the database {_shown(config)} exists; `rotator db upgrade` brings it to this release")
+    else:
+        say.tell(f"the database {_shown(config)} exists and is left as it is")
+    if revision is None and (config.seal.key.text.startswith("file:") or os.environ.get(config.seal.key.text[4:])):
+        # Proves that key and database belong together, now rather than at the first rotation.
+        sealer = AesGcmSealer(config.seal.key.read())
+        open_store(url, new_id=wiring.new_id, sealer=sealer, environment=config.environment).close()
+
+
+def _shown(config: Config) -> str:
+    """The database without user and password."""
+    from rotator.store.database import parse, place
+
+    return place(parse(config.store.resolve()))

@@ -1,0 +1,79 @@
+"""From `--config` to a service: the configuration read, the database open."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rotator import logs, wiring
+from rotator.cli import words
+from rotator.config import Config, find, load, select
+from rotator.domain.errors import Busy
+from rotator.engine.engine import HELD_WAIT, Engine, HeldByOther
+from rotator.engine.work import Work
+
+
+def configuration(explicit: str | None) -> Config:
+    """The configuration that this command is about. Raises SetupError."""
+    return load(find(explicit, os.environ))
+
+
+@contextmanager
+def looking(config: Config) -> Iterator[wiring.Service]:
+    """A service that only reads the database; needs no sealing key."""
+    with wiring.opened(config, wiring.surroundings(), unlock=False) as service:
+        yield service
+
+
+@contextmanager
+def working(config: Config) -> Iterator[wiring.Service]:
+    """A service with the sealing key, for the operator's verbs."""
+    harden()
+    with wiring.opened(config, wiring.surroundings(bug=logs.bug)) as service:
+        yield service
+
+
+@contextmanager
+def holding(engine: Engine, name: str) -> Iterator[Work]:
+    """Hold a credential's lease; wait a little for another worker. Raises Busy, saying who has it."""
+    end = time.monotonic() + HELD_WAIT
+    with ExitStack() as held:
+        while True:
+            try:
+                work = held.enter_context(engine.hold(name))
+                break
+            except HeldByOther as other:
+                if time.monotonic() >= end:
+                    message = f"{name} is held by another worker: {words.holder(other.lease)}"
+                    raise Busy(message, remedy="wait until it is done, and try again") from None
+            time.sleep(0.25)
+        yield work
+
+
+def shown(service: wiring.Service, names: Iterable[str], selector: str | None) -> list[str] | None:
+    """The credentials that a look is about; None: all, with those that are on record only."""
+    names = list(names)
+    if not names and selector is None:
+        return None
+    recorded = {credential.name for credential in service.store.credentials()} - service.config.credentials.keys()
+    gone = [name for name in names if name in recorded]
+    rest = [name for name in names if name not in recorded]
+    if gone and not rest:
+        return gone
+    return gone + [credential.name for credential in select(service.config, rest, selector)]
+
+
+def harden() -> None:
+    """Before a secret is in memory: files of ours are nobody else's, and a crash leaves no memory on disk."""
+    os.umask(0o077)
+    try:
+        import ctypes
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # prctl(2), PR_SET_DUMPABLE: no core dump, and no other process of this user may look into ours.
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    except (ImportError, OSError, ValueError, AttributeError):  # another system, or a Python built without them
+        logs.log.info("core dumps could not be switched off")

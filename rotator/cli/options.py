@@ -1,0 +1,58 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def duration(text: str) -> timedelta:
+    """`45s`, `10m`, `1d12h`. Raises BadParameter."""
+    from rotator.settings import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
+def _set_up_logs(_ctx: click.Context, _param: click.Parameter, verbosity: int) -> None:
+    from rotator import logs
+
+    logs.set_up(verbosity)
+
+
+def common(command: Decorated) -> Decorated:
+    """`--config` and `-v`, which every command has."""
+    command = click.option(
+        "--config",
+        metavar="FILE",
+        help="The configuration. Default: $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
+    )(command)
+    return click.option(
+        "-v",
+        "verbosity",
+        count=True,
+        expose_value=False,
+        callback=_set_up_logs,
+        help="Log what happens to stderr; -vv everything. Other libraries' lines stay out.",
+    )(command)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+quiet = click.option("--quiet", is_flag=True, help="Say nothing but problems.")
+selector = click.option("-l", "--selector", metavar="LABELS", help="Credentials with these labels: team=web,env!=dev.")
+reason = click.option("--reason", metavar="TEXT", help="Why; goes into the audit trail.")
+yes = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+names = click.argument("names", metavar="[NAME]...", nargs=-1)
+name = click.argument("name", metavar="NAME")
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

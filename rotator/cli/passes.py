@@ -1,0 +1,55 @@
+"""The command `rotate`: its options. What it does is in `rotating`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rotator.cli import options
+
+EXAMPLES = options.examples(
+    "rotate                              whatever is due or unfinished; for a CronJob",
+    "rotate --now openai-web             rotate at once, whatever the schedule says",
+    "rotate --now -l team=web            every credential with this label",
+    "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
+    "rotate --dry-run                    what would happen and why; touches nothing",
+)
+EXIT_STATUS = (
+    "\b\nExit status: 0 done, or waiting for a planned time; 1 blocked, overdue, or not current in time;\n"
+    "2 usage, configuration, sealing key or database; 75 another worker has it; 130/143 on a signal."
+)
+
+
+@click.command(epilog=f"{EXAMPLES}\n\n{EXIT_STATUS}", context_settings={"help_option_names": ["-h", "--help"]})
+@options.names
+@click.option("--now", is_flag=True, help="Rotate NAME..., whatever the schedule says, and end when it is current.")
+@options.selector
+@click.option("--all", "everything", is_flag=True, help="Every credential.")
+@click.option("--compromised", is_flag=True, help="It has leaked. Like --now, and the old key is taken away at once.")
+@click.option("--key", metavar="ID", help="With --compromised: only this key has leaked.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
+@options.as_json
+@click.option("--timeout", type=options.duration, help="With --now: how long to wait for it. Default 10m.")
+@click.option("--linger", type=options.duration, help="How long a pass waits. Default: lease + call budget + 10s.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["new", "any", "never"]),
+    default="any",
+    show_default=True,
+    help="What exits 1: only what got worse since the last pass, any trouble, or none.",
+)
+@options.reason
+@options.yes
+@options.quiet
+@options.common
+def rotate(**asked: Any) -> int:
+    """Rotate whatever is due or unfinished, then exit; with --now, rotate NAME... at once.
+
+    A rotation creates a key, pushes it to every destination, verifies it there, and only then takes the old key
+    away, after its grace and soak. Interrupted anywhere, the next `rotate` goes on where it stopped.
+    """
+    from rotator.cli.asked import Asked
+    from rotator.cli.rotating import carry_out
+
+    return carry_out(Asked(**asked))

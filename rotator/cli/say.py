@@ -1,0 +1,52 @@
+"""What people read: results on stdout, messages on stderr, and never a control character of somebody else's."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+
+_PLAIN_SETUP = "setup"  # the reason of errors that have none of their own
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def clean(text: str) -> str:
+    """The text without control characters: names and ids of other systems must not move the cursor."""
+    return _CONTROL.sub("?", text)
+
+
+def tell(text: str) -> None:
+    """A result, on stdout."""
+    click.echo(clean(text))
+
+
+def warn(text: str) -> None:
+    """A message, on stderr."""
+    click.echo(clean(text), err=True)
+
+
+def complain(what: str, *, reason: str | None = None, remedy: str | None = None) -> None:
+    """What is wrong, where and why, and what to do about it."""
+    shown = reason if reason and reason not in (*what.split(), _PLAIN_SETUP) else None
+    warn(f"{what} ({shown})" if shown else what)
+    if remedy:
+        warn(f"To do: {remedy}")
+
+
+def on_terminal() -> bool:
+    """Whether a person reads stdout as it is written."""
+    import os
+
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def can_ask() -> bool:
+    """Whether a person is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def agreed(question: str) -> bool:
+    """Ask on the terminal; no is the default."""
+    return click.confirm(clean(question), default=False, err=True)

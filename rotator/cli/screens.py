@@ -1,0 +1,133 @@
+"""What a running `rotate` shows: nothing, its events as lines or as JSON, or a live table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import click
+
+from rotator.cli import words
+from rotator.cli.say import clean
+from rotator.cli.stopping import Stop
+from rotator.domain.errors import StoreUnavailable
+from rotator.engine.report import Report
+from rotator.engine.work import Managed
+from rotator.ports.store import StoredEvent
+
+T = TypeVar("T")
+Body = Mapping[str, Any]
+
+log = logging.getLogger("rotator.events")
+
+
+class Screen:
+    """Takes the events of a run, from any thread, and the main thread's time between them. Shows nothing itself."""
+
+    interval: float | None = None
+    """Seconds between two `draw`; None: never."""
+
+    def __init__(self) -> None:
+        self.events: list[Body] = []
+        self.managed: Mapping[str, Managed] = {}
+        self.names: Sequence[str] = ()
+        self._lock = threading.Lock()
+        self._reader_left = False
+
+    def observe(self, event: StoredEvent) -> None:
+        """Take an event. Never raises: a reader of stdout that goes away does not stop a rotation."""
+        body = json.loads(event.body)
+        with self._lock:
+            self.events.append(body)
+            if not self._reader_left:
+                try:
+                    self.show(event, body)
+                except OSError:
+                    self._reader_left = True
+
+    def show(self, event: StoredEvent, body: Body) -> None:  # noqa: ARG002 - the body alone makes the line
+        """Show an event: in the log, for `-v`."""
+        log.info("%s", clean(self.line(body)))
+
+    def draw(self, report: Report, *, stopping: bool = False, last: bool = False) -> None:
+        """Show where everything stands; called in the main thread."""
+
+    def close(self) -> None:
+        """Nothing more will be drawn."""
+
+    def line(self, body: Body) -> str:
+        """An event as one line, with the address of its destination where that is clear."""
+        managed = self.managed.get(body["credential"] or "")
+        places = [t.destination.address for t in managed.targets if t.to == body["destination"]] if managed else []
+        return words.event_line(body, places[0] if len(places) == 1 else None)
+
+    def touched(self) -> set[str]:
+        """The credentials that something happened to."""
+        with self._lock:
+            return {body["credential"] for body in self.events if body["credential"]}
+
+    def numbers(self, name: str, event: str) -> list[int]:
+        """The versions of a credential that this happened to, in this run."""
+        with self._lock:
+            mine = [b for b in self.events if b["credential"] == name and b["event"] == event]
+        return [b["version"] for b in mine if b["version"] is not None]
+
+    def watch(self, work: Callable[[], T], report: Callable[[], Report], stop: Stop) -> T:
+        """Run `work` in another thread, so that signals and the screen have the main one, and return its result."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="run") as pool:
+            running = pool.submit(work)
+            try:
+                while not running.done():
+                    # Without an end, as on some systems, a wait for a lock would keep signals from their handlers.
+                    wait([running], timeout=self.interval or 1)
+                    self._look(report, stop, last=running.done())
+            except BaseException:
+                stop.event.set()
+                raise
+            finally:
+                wait([running])
+                self.close()
+            return running.result()
+
+    def _look(self, report: Callable[[], Report], stop: Stop, *, last: bool) -> None:
+        if self.interval is not None:
+            with suppress(StoreUnavailable):  # a look that fails is no reason to stop
+                self.draw(report(), stopping=stop.signal is not None, last=last)
+
+
+class EventLines(Screen):
+    """Each event as a line of text on stdout."""
+
+    def show(self, event: StoredEvent, body: Body) -> None:  # noqa: ARG002 - the line is made of the body alone
+        """Print the line, if it is of a credential that was asked for."""
+        if body["credential"] in self.names:
+            click.echo(clean(self.line(body)))
+
+
+class JsonLines(Screen):
+    """Each event as a line of JSON on stdout, in the shape of `audit export`."""
+
+    def show(self, event: StoredEvent, body: Body) -> None:  # noqa: ARG002 - the stored bytes are what is shown
+        """Print the line."""
+        from rotator.store.audit import exported
+
+        for line in exported([event]):
+            click.echo(line)
+
+
+def choose(*, now: bool, as_json: bool, quiet: bool, on_terminal: bool) -> Screen:
+    """The screen for a run."""
+    if as_json:
+        return JsonLines()
+    if quiet or not now:
+        return Screen()
+    if not on_terminal:
+        return EventLines()
+    from rotator.cli.live import LiveTable
+
+    return LiveTable()

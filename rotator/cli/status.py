@@ -1,0 +1,140 @@
+"""The commands that look: `status`, `explain`, `policy`, `schema`. None of them needs the sealing key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from rotator.cli import options, say, tables, words
+from rotator.cli.exits import Status
+from rotator.cli.opening import configuration, looking, shown
+from rotator.cli.verdicts import STUCK
+from rotator.cli.words import Entry
+from rotator.config import CredentialConfig, json_schema, select
+from rotator.engine import explain as sentences_of
+from rotator.settings import format_duration
+
+HEADS = ("credential", "status", "version", "next rotation", "destinations", "why")
+
+
+@click.command(epilog=options.examples("rotator status", "rotator status -l team=web", "rotator status web --json"))
+@options.names
+@options.selector
+@options.as_json
+@options.quiet
+@options.common
+def status(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, config: str | None) -> int:
+    """Where every credential stands. Exits 1 when any of them is blocked or overdue."""
+    with looking(configuration(config)) as service:
+        found = service.report().status(shown(service, names, selector))
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _show(found, quiet=quiet)
+    stuck = any(entry["status"] in STUCK for entry in found["credentials"])
+    return Status.TROUBLE if stuck else Status.DONE
+
+
+def _show(found: Mapping[str, Any], *, quiet: bool) -> None:
+    entries = found["credentials"]
+    if quiet:
+        entries = [entry for entry in entries if entry["status"] in STUCK]
+    else:
+        last = f"last pass {words.moment(found['last_pass_at'])}" if found["last_pass_at"] else "no pass yet"
+        say.tell(f"environment {found['environment']}, {words.moment(found['at'])}, {last}")
+    if entries:
+        tables.show(HEADS, [_row(entry) for entry in entries])
+    elif not quiet:
+        say.tell("no credential is configured")
+    for entry in entries:
+        if entry["remedy"] and entry["status"] != "ok":
+            say.tell(f"{entry['name']}: to do: {entry['remedy']}")
+    for finding in found["findings"]:
+        about = finding["credential"] or finding["account"] or ""
+        remedy = f" To do: {finding['remedy']}" if finding["remedy"] else ""
+        say.tell(f"finding {finding['kind']} {about}: {finding['message']}.{remedy}")
+
+
+def _row(entry: Entry) -> list[str]:
+    current = entry["current"]
+    old = current and (words.age(current["age_seconds"]) if current["age_seconds"] is not None else "age unknown")
+    reason = f"{entry['message']}" if entry["message"] else ""
+    if entry["reason"] and entry["reason"] not in (entry["status"], "never_rotated"):
+        reason = f"{entry['reason']}: {reason}" if reason else entry["reason"]
+    return [
+        entry["name"],
+        entry["status"],
+        f"{current['version']} ({old})" if current else "-",
+        words.moment(entry["next_rotation_at"]),
+        words.places(entry),
+        reason,
+    ]
+
+
+@click.command(epilog=options.examples("rotator explain openai-web"))
+@options.name
+@options.as_json
+@options.common
+def explain(name: str, as_json: bool, config: str | None) -> int:
+    """Why a credential is where it is: which keys live, who serves which, and what happens next."""
+    with looking(configuration(config)) as service:
+        shown(service, [name], None)
+        report = service.report()
+        found, sentences = report.status([name]), sentences_of.explain(report, name)
+    if as_json:
+        click.echo(json.dumps({**found, "explanation": sentences}, indent=2, ensure_ascii=False))
+        return Status.DONE
+    say.tell(f"environment {found['environment']}, {words.moment(found['at'])}")
+    for sentence in sentences:
+        say.tell(sentence)
+    return Status.DONE
+
+
+@click.command(epilog=options.examples("rotator policy deployer"))
+@options.name
+@options.as_json
+@options.common
+def policy(name: str, as_json: bool, config: str | None) -> int:
+    """Each policy value of a credential, and the place it comes from."""
+    loaded = configuration(config)
+    credential = select(loaded, [name], None)[0]
+    rows = _values(credential)
+    if as_json:
+        values = {key: {"value": value, "from": source} for key, value, source in rows}
+        click.echo(json.dumps({"environment": loaded.environment, "name": name, "policy": values}, indent=2))
+        return Status.DONE
+    say.tell(f"environment {loaded.environment}, policy of {name}")
+    tables.show(("key", "value", "from"), rows)
+    return Status.DONE
+
+
+def _values(credential: CredentialConfig) -> list[tuple[str, str, str]]:
+    rows = []
+    for field in dataclasses.fields(credential.policy):
+        origin = credential.places.get(field.name)
+        if origin is None:
+            continue
+        value = getattr(credential.policy, field.name)
+        where = f"{origin.source}, {origin.file}:{origin.line}" if origin.file else origin.source
+        rows.append((field.name, _value(field.name, value), where))
+    return rows
+
+
+def _value(key: str, value: object) -> str:
+    if value is None:
+        return {"settle": "the provider's", "first": "by what stands at the destinations"}.get(key, "-")
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@click.command(epilog=options.examples("rotator schema > rotator.schema.json"))
+def schema() -> int:
+    """The JSON Schema of the configuration file, for editors and for CI."""
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return Status.DONE

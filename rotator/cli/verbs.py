@@ -1,0 +1,164 @@
+"""The operator's verbs `resume`, `abandon` and `forget`, and `wait`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+import click
+
+from rotator.cli import options, say
+from rotator.cli.exits import Status, told
+from rotator.cli.opening import configuration, holding, looking, shown, working
+from rotator.cli.verdicts import STUCK
+from rotator.cli.words import Entry
+from rotator.config import select
+from rotator.domain.errors import RotatorError
+from rotator.engine import operator
+from rotator.engine.explain import explain
+from rotator.wiring import Service
+
+_LOOK_EVERY = 1.0  # seconds
+
+
+@click.command(
+    epilog=options.examples(
+        "rotator resume openai-web",
+        "rotator resume --all --reason 'Vault is back'",
+        "rotator resume deployer --delete AKIA...   of several unknown keys, this is the one we lost",
+        "rotator resume deployer --keep AKIA...     this one is somebody else's",
+    )
+)
+@options.names
+@options.selector
+@click.option("--all", "everything", is_flag=True, help="Every credential.")
+@click.option("--delete", metavar="KEY", help="Settles ambiguous keys: this is the lost one; it is taken away.")
+@click.option("--keep", metavar="KEY", multiple=True, help="Settles ambiguous keys: not the lost one; repeatable.")
+@options.reason
+@options.common
+def resume(
+    names: Sequence[str],
+    selector: str | None,
+    everything: bool,
+    delete: str | None,
+    keep: Sequence[str],
+    reason: str | None,
+    config: str | None,
+) -> int:
+    """Clear blocks and waits of NAME..., so that the next step is tried by the next pass."""
+    problem = None
+    if not (names or selector or everything):
+        problem = "a selection is needed: NAME..., -l LABELS or --all"
+    elif (delete or keep) and len(set(names)) != 1:
+        problem = "--delete and --keep go with exactly one NAME"
+    if problem is not None:
+        raise click.UsageError(problem, click.get_current_context())
+    loaded = configuration(config)
+    chosen = [credential.name for credential in select(loaded, names, selector)]
+    with working(loaded) as service:
+        say.tell(f"environment {loaded.environment}")
+        return max(_resume(service, name, delete, keep, reason) for name in chosen)
+
+
+def _resume(service: Service, name: str, delete: str | None, keep: Sequence[str], because: str | None) -> Status:
+    """One credential's trouble does not stop the others."""
+    try:
+        with holding(service.running(), name) as work:
+            cleared = operator.resume(work, delete=delete, keep=keep, because=because)
+    except RotatorError as problem:
+        return told(name, problem)
+    for line in cleared:
+        say.tell(f"{name}: cleared {line}")
+    say.tell(f"{name}: `rotate {name}` tries it now" if cleared else f"{name}: nothing was blocked or waiting")
+    return Status.DONE
+
+
+@click.command(epilog=options.examples("rotator abandon openai-web --reason 'wrong scopes'"))
+@options.name
+@options.reason
+@options.common
+def abandon(name: str, reason: str | None, config: str | None) -> int:
+    """Give the open rotation of NAME up.
+
+    Its new key is taken away; where it was pushed, the current one is put back.
+    """
+    loaded = configuration(config)
+    select(loaded, [name], None)
+    with working(loaded) as service:
+        with holding(service.running(), name) as work:
+            operator.abandon(work, reason)
+        say.tell(f"environment {loaded.environment}")
+        for sentence in explain(service.report(), name):
+            say.tell(sentence)
+        say.tell(f"`rotate {name}` does it now, or the next pass")
+    return Status.DONE
+
+
+@click.command(epilog=options.examples("rotator forget openai-web --destination old-vault --yes"))
+@options.name
+@click.option("--destination", metavar="DEST", required=True, help="Its name or address, as `rotator explain` says.")
+@options.reason
+@options.yes
+@options.common
+def forget(name: str, destination: str, reason: str | None, yes: bool, config: str | None) -> int:
+    """Stop waiting for a destination of NAME that the configuration names no more.
+
+    Whoever still reads there may hold an old key, which is then taken away all the same.
+    """
+    loaded = configuration(config)
+    select(loaded, [name], None)
+    with working(loaded) as service:
+        say.tell(f"environment {loaded.environment}")
+        if not yes and not say.can_ask():
+            message = "what still reads there may lose its key; without a terminal to ask on, it needs --yes"
+            raise click.UsageError(message, click.get_current_context())
+        if not yes and not say.agreed(f"Does nobody read {destination} any more?"):
+            say.warn("nothing was changed")
+            return Status.TROUBLE
+        with holding(service.running(), name) as work:
+            forgotten = operator.forget_destination(work, destination, reason)
+        for address in forgotten:
+            say.tell(f"{name}: {address} is forgotten; old keys do not wait for it any more")
+    return Status.DONE
+
+
+@click.command(epilog=options.examples("rotator wait openai-web --for current", "rotator wait web --for retired"))
+@options.name
+@click.option("--for", "goal", type=click.Choice(["current", "retired"]), required=True, help="What to wait for.")
+@click.option("--timeout", type=options.duration, default="10m", show_default=True, help="How long.")
+@options.quiet
+@options.common
+def wait(name: str, goal: str, timeout: timedelta, quiet: bool, config: str | None) -> int:
+    """Wait until the newest key of NAME is current everywhere, or until its old keys are gone.
+
+    Does no work itself: passes do. Exits 1 when it is blocked, or at the timeout.
+    """
+    end = time.monotonic() + timeout.total_seconds()
+    with looking(configuration(config)) as service:
+        shown(service, [name], None)
+        if not quiet:
+            say.warn(f"waiting until {name} is {goal}")
+        while True:
+            entry: Entry = service.report().status([name])["credentials"][0]
+            if _reached(entry, goal):
+                if not quiet:
+                    say.tell(f"{name} is {goal}")
+                return Status.DONE
+            if entry["status"] in STUCK:
+                said = f"{name} is {entry['status']}: {entry['message']}"
+                say.complain(said, reason=entry["reason"], remedy=entry["remedy"])
+                return Status.TROUBLE
+            left = end - time.monotonic()
+            if left <= 0:
+                said = f"{name} is not {goal} yet; it is {entry['status']}: {entry['message']}"
+                say.complain(said, reason=entry["reason"], remedy=f"`rotator explain {name}` says what it waits for")
+                return Status.TROUBLE
+            time.sleep(min(_LOOK_EVERY, left))
+
+
+def _reached(entry: Entry, goal: str) -> bool:
+    settled = entry["current"] is not None and entry["rotation"] is None
+    if goal == "retired":
+        return settled and not entry["previous"]
+    return settled and not any(row["type"] == "due" for row in entry["conditions"])

@@ -1,0 +1,5 @@
+"""The long-running service."""
+
+from rotator.daemon.service import Daemon
+
+__all__ = ["Daemon"]

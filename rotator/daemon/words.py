@@ -1,0 +1,37 @@
+"""The lines of the daemon's log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rotator.domain.errors import RotatorError, SetupError, StoreUnavailable
+from rotator.logs import log
+
+
+def line(events: Sequence[dict[str, Any]]) -> str:
+    """What a tick did, in the words of the audit trail."""
+    done: dict[str, dict[str, None]] = {}
+    for event in events:
+        reason = f" ({event['reason']})" if event["reason"] and not event["event"].endswith(".succeeded") else ""
+        version = f" {event['version']}" if event["event"] == "promote.succeeded" else ""
+        if not event["event"].endswith(".started"):
+            done.setdefault(event["credential"] or "all", {})[f"{event['event']}{version}{reason}"] = None
+    return "; ".join(f"{name}: {', '.join(told)}" for name, told in done.items()) or many(len(events), "event")
+
+
+def many(number: int, what: str) -> str:
+    """`1 credential`, `2 credentials`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def complain(what: str, problem: RotatorError) -> None:
+    """Log a problem, each of its lines by itself, and what to do about it."""
+    for part in problem.message.splitlines():
+        log.error("%s: %s (%s)", what, part.strip(), problem.reason)
+    waits = "nothing is lost; it is tried again at each tick"
+    remedy = problem.remedy or (waits if not isinstance(problem, SetupError) else None)
+    if isinstance(problem, StoreUnavailable):
+        remedy = problem.remedy or f"see that the database runs and is reached; {waits}"
+    if remedy:
+        log.error("To do: %s", remedy)
