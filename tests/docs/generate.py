@@ -1,0 +1,210 @@
+"""The parts of the documentation that are made from the code: `python -m tests.docs.generate` writes them anew.
+
+A part stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. In the tables of settings the last column, what a
+key means, is a person's: it is kept, and a key without one is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from rotator.access.vault import AppRoleAuth, TokenAuth
+from rotator.config import entries
+from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
+from rotator.domain.plans import GATES, RETIREMENT, ROTATION, Step, Use, pace
+from rotator.settings import SecretReference, format_duration
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+_PART = re.compile(
+    r"(?P<begin><!-- begin: (?P<name>\S+) -->\n)(?P<body>.*?)(?P<end><!-- end: (?P=name) -->)", re.DOTALL
+)
+_ROW = re.compile(r"^\| `(?P<key>[^`]+)` \|.*\| (?P<meaning>[^|]*) \|$", re.MULTILINE)
+
+Schema = Mapping[str, Any]
+
+
+def renewed(text: str) -> str:
+    """The text of a page with each of its generated parts made anew."""
+    return _PART.sub(lambda part: part["begin"] + PARTS[part["name"]](part["body"]) + part["end"], text)
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+# plans
+
+
+def _diagram(plan: tuple[Step, ...], extra: list[str]) -> str:
+    first, last = plan[0].start, plan[-1].end
+    steps = [f"{step.start} --> {step.end}: {step.verb}" for step in plan]
+    lines = [f"[*] --> {first}", *steps, *extra, f"{last} --> [*]"]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *(f"    {line}" for line in lines), "```", ""])
+
+
+def _rotation(_: str) -> str:
+    return _diagram(tuple(ROTATION), _sideways(OPEN_ROTATION, RotationState.ABANDONED, "abandon"))
+
+
+def _retirement(_: str) -> str:
+    short = f"{RetirementState.DRAINED} --> {RetirementState.DELETED}: delete (where it cannot be disabled)"
+    return _diagram(tuple(RETIREMENT), [short, *_sideways(OPEN_RETIREMENT, RetirementState.CANCELLED, "cancel")])
+
+
+def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]:
+    return [*(f"{state} --> {end}: {verb}" for state in states), f"{end} --> [*]"]
+
+
+_USE = {
+    Use.WAITED_OUT: "none for `require_idle`",
+    Use.RECORDED: "recorded, never waited for",
+    Use.IGNORED: "ignored",
+    Use.FORBIDDEN: "none at all",
+}
+
+
+def _gates(_: str) -> str:
+    lines = ["| reason | grace | use by others | another key works | soak |", "|---|---|---|---|---|"]
+    for reason, gates in GATES.items():
+        other = "yes" if gates.other_key else "if there is a current one"
+        grace, soak = _paces(reason)
+        lines.append(f"| `{reason}` | {grace} | {_USE[gates.use]} | {other} | {soak} |")
+    return "\n".join([*lines, ""])
+
+
+def _paces(reason: RetirementReason) -> tuple[str, str]:
+    """Grace and soak in words, found by asking `pace` with times that can be told apart."""
+    spans = {
+        "`grace`": timedelta(days=1),
+        "`soak`": timedelta(days=2),
+        "`settle`": timedelta(days=3),
+        "none": timedelta(0),
+    }
+    words = {span: word for word, span in spans.items()} | {timedelta(hours=1): "`soak`, at most 1h"}
+
+    def ask(*, labels: bool, can_disable: bool) -> tuple[str, str]:
+        given = {"grace": spans["`grace`"], "soak": spans["`soak`"], "settle": spans["`settle`"]}
+        grace, soak = pace(reason, **given, labels=labels, can_disable=can_disable)
+        return words[grace], words[soak]
+
+    grace, usual = ask(labels=False, can_disable=True)
+    soak = usual
+    for condition, (_, other) in (
+        ("where it cannot be disabled", ask(labels=False, can_disable=False)),
+        ("where keys have labels", ask(labels=True, can_disable=True)),
+    ):
+        if other != usual:
+            soak = f"{soak}; {condition}: {other}"
+    return grace, soak
+
+
+# settings
+
+
+def _table(model: type[BaseModel]) -> Callable[[str], str]:
+    def write(before: str) -> str:
+        meanings = {row["key"]: row["meaning"].strip() for row in _ROW.finditer(before)}
+        lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+        schema = model.model_json_schema()
+        for key, field in model.model_fields.items():
+            value = _value(schema["properties"][key], schema)
+            meaning = meanings.get(key, "")
+            lines.append(f"| `{key}` | {value} | {_default(field)} | {meaning or 'TO BE SAID'} |")
+        lines += [f"| `{key}` | | | comes with a later version |" for key in sorted(getattr(model, "reserved", ()))]
+        if len(lines) == 2:  # the head alone
+            return "No keys.\n"
+        return "\n".join([*lines, ""])
+
+    return write
+
+
+def _value(schema: Schema, whole: Schema) -> str:
+    if "$ref" in schema:
+        schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+    variants = schema.get("anyOf") or schema.get("oneOf")
+    if variants:
+        return " or ".join(dict.fromkeys(_value(one, whole) for one in variants if one.get("type") != "null"))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
+    return _plain(schema, whole)
+
+
+def _plain(schema: Schema, whole: Schema) -> str:
+    kind, pattern = schema.get("type"), schema.get("pattern", "")
+    if kind == "array":
+        return f"list of {_value(schema['items'], whole)}" if schema.get("items") else "list"
+    if kind == "integer":
+        low, high = schema.get("minimum"), schema.get("maximum")
+        return f"{low} to {high}" if low is not None and high is not None else "number"
+    if kind == "object":
+        return "mapping"
+    if kind == "boolean":
+        return "`true`, `false`"
+    if pattern.startswith("^(\\d+d)"):
+        return "duration"
+    return "reference" if pattern.startswith("^(env|file)") else "text"
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or default == "":
+        return "—"
+    if isinstance(default, timedelta):
+        return f"`{format_duration(default)}`"
+    if isinstance(default, SecretReference):
+        return f"`{default.text}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return "see below" if isinstance(default, BaseModel) else f"`{default}`"
+
+
+def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name in PROVIDER_TYPES.built_in:
+        adapter = PROVIDER_TYPES.find(name)
+        yield f"provider:{name}", adapter.Settings
+        yield f"options:{name}", adapter.Options
+    for name in DESTINATION_TYPES.built_in:
+        yield f"destination:{name}", DESTINATION_TYPES.find(name).Settings
+
+
+MODELS: dict[str, type[BaseModel]] = {
+    "file": entries.FileEntry,
+    "store": entries.StoreEntry,
+    "seal": entries.SealEntry,
+    "engine": entries.EngineEntry,
+    "engine.retry": entries.RetryEntry,
+    "credential": entries.CredentialEntry,
+    "policy": entries.PolicyEntry,
+    "target": entries.TargetEntry,
+    "vault:token": TokenAuth,
+    "vault:approle": AppRoleAuth,
+    **dict(_adapters()),
+}
+"""Name of the table → the model that reads this part of the configuration file."""
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "rotation": _rotation,
+    "retirement": _retirement,
+    "gates": _gates,
+    **{name: _table(model) for name, model in MODELS.items()},
+}
+"""Every generated part: from what stands there to what should."""
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
