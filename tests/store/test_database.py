@@ -19,6 +19,7 @@ from rotator.domain.secret import Material
 from rotator.ports.store import Insert, Place, Seal, Store
 from rotator.store import leases, tables
 from rotator.store.columns import moment_text
+from rotator.store.database import connect
 from rotator.store.store import SqlStore
 from rotator.store.verify import verify_store
 from rotator.testbed.postgres import Postgres
@@ -144,6 +145,22 @@ def test_a_time_without_a_zone_is_a_mistake(new_url: NewUrl, opened: Stores) -> 
 
 
 # Outages
+
+
+def test_the_first_connections_to_a_new_file_wait_for_each_other(tmp_path: Path) -> None:
+    """While one switches to the write-ahead log, SQLite tells another that it is busy, and does not wait."""
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    engine = connect(f"sqlite:///{path}")
+    with ThreadPoolExecutor(1) as pool:
+        connecting = pool.submit(lambda: engine.connect().close())
+        time.sleep(0.2)
+        assert not connecting.done()
+        other.execute("COMMIT")
+        connecting.result(10)
+    other.close()
+    engine.dispose()
 
 
 def test_a_locked_file_is_an_outage(tmp_path: Path, opened: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
