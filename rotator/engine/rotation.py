@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -228,13 +228,7 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
         return delivery.identity
 
     groups = [list(group) for _, group in groupby(sorted(ready, key=place), key=place)]
-    if len(groups) < 2:  # noqa: PLR2004 - one place needs no threads
-        for group in groups:
-            run(group)
-        return
-    with ThreadPoolExecutor(max_workers=min(len(groups), 8)) as pool:
-        for outcome in [pool.submit(run, group) for group in groups]:
-            outcome.result()
+    work.around.threads.side_by_side([functools.partial(run, group) for group in groups])
 
 
 # verify

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from rotator.domain.errors import LostAnswer, PermanentError, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.errors import PermanentError, RotatorError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     Credential,
@@ -23,6 +23,7 @@ from rotator.domain.model import (
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
+from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Answer, Provider
 from rotator.ports.sealer import Fingerprint
@@ -99,6 +100,7 @@ class Surroundings:
     holder: str
     observe: Callable[[StoredEvent], None] = field(default=lambda _: None)  # told each event by the store
     bug: Callable[[str, Exception], None] = field(default=lambda _name, _problem: None)
+    threads: Concurrency = field(default_factory=Threads)
 
 
 class Work:
@@ -175,29 +177,13 @@ class Work:
         """
         budget = self.limits.call_budget.total_seconds()
         self._keep_lease(budget)
-        result: list[T] = []
-        problem: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                result.append(do(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-                problem.append(error)
-            finally:
-                with self._renewing:
-                    self._running -= 1
-
         with self._renewing:
             self._running += 1
-        thread = threading.Thread(target=run, daemon=True, name=f"call-{self.managed.name}")
-        thread.start()
-        thread.join(budget)
-        if problem:
-            raise problem[0]
-        if not result:
-            message = f"no answer within {budget:g} s"
-            raise LostAnswer(message)
-        return result[0]
+        return self.around.threads.within(budget, lambda: do(*args, **kwargs), self._call_ended)
+
+    def _call_ended(self) -> None:
+        with self._renewing:
+            self._running -= 1
 
     @property
     def calls_ended(self) -> bool:
