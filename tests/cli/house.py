@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rotator.access.dotenv import read as read_env
@@ -21,6 +22,7 @@ from rotator.config import load
 from rotator.store.audit import export
 from rotator.wiring import Service, opened, surroundings
 from tests.conftest import Canaries
+from tests.processes import run_command
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-m", "rotator"]
@@ -116,8 +118,16 @@ class House:
 
     def run(self, *command: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> Ran:
         """Run `rotator …` to its end."""
-        options = {} if stdin is None else {"stdin": subprocess.PIPE}
-        return self.end(self.start(*command, env=env, **options), stdin)
+        self.see()
+        with TemporaryDirectory() as name:
+            streams = Path(name)
+            (streams / "in").write_text(stdin or "", encoding="utf-8")
+            status = run_command(command, self.folder, self.environ(env), streams)
+            out, err = (_said(streams / name) for name in ("out", "err"))
+        self.see()
+        self.said += [out, err]
+        assert "Traceback" not in err
+        return Ran(status, out, err)
 
     def rotate(self, *options: str, stdin: str | None = None) -> Ran:
         """Run `rotate …`."""
@@ -191,6 +201,10 @@ class House:
         self.see()
         for text in self.said:
             assert not self.canaries.found_in(text)
+
+
+def _said(stream: Path) -> str:
+    return stream.read_text(encoding="utf-8") if stream.exists() else ""
 
 
 def new_house(folder: Path, template: Path, canaries: Canaries) -> House:

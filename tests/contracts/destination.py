@@ -10,7 +10,7 @@ What a subclass gives. Fixtures (function-scoped; the place is absent at the sta
     neighbour    a `Neighbour`: what consumers see at the place, and another writer there
     denied       like `place`, where we have no permission to read or write
     gate         a `Gate` in front of the server                                     (faults)
-    gated        like `place`, through `gate`; its timeout is about half a second    (faults)
+    gated        like `place`, through `gate`; its timeout is one and a half seconds    (faults)
     unreachable  like `place`, at an address where nothing listens                   (faults)
     private      the secrets of our own that must never show, such as a token        (faults)
 
@@ -82,7 +82,7 @@ ODD = {
     "half a surrogate pair": "a\ud800b",
 }
 
-SLOWER_THAN_THE_TIMEOUT = Delay(1.5)
+SLOWER_THAN_THE_TIMEOUT = Delay(4)
 
 
 class Neighbour(Protocol):

@@ -12,7 +12,7 @@ What a subclass gives. Fixtures (function-scoped, the principal empty of keys at
     elsewhere    like `provider`, bound to an account or principal that is not there    (issuing)
     denied       like `provider`, with a credential of our own that the server refuses  (issuing)
     gate         a `Gate` in front of the server                                        (faults)
-    gated        like `provider`, through `gate`; its timeout is about half a second    (faults)
+    gated        like `provider`, through `gate`; its timeout is one and a half seconds    (faults)
     private      the secrets of our own that must never show, such as the admin key     (faults)
 
 And attributes or methods:
@@ -57,7 +57,7 @@ CANARY = "cAnArYcAnArY0123456789"
 LABEL = "web rotator/0f8a7c1e-5f6b-4c0d-9a53-1c2f3a4b5c6d"
 """What the engine gives to create."""
 
-SLOWER_THAN_THE_TIMEOUT = Delay(1.5)
+SLOWER_THAN_THE_TIMEOUT = Delay(4)
 
 
 class Issuing(Provider, Issues, Protocol):

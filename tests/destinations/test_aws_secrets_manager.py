@@ -22,7 +22,7 @@ from rotator.testbed.process import free_port
 from tests.contracts.destination import FIELD, NEW, OLD, OTHER, DestinationContract, FaultContract, found, put
 
 PATIENT = timedelta(seconds=20)
-HASTY = timedelta(seconds=0.5)
+HASTY = timedelta(seconds=1.5)
 
 Server = Callable[..., AwsSecretsManager]
 
@@ -184,7 +184,7 @@ def test_a_put_that_nobody_promoted_is_not_seen_by_readers(
 
 
 @pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage"])
-@pytest.mark.parametrize("fault", [Lose(), Delay(1.5), Answer(500, effect=True)], ids=repr)
+@pytest.mark.parametrize("fault", [Lose(), Delay(4), Answer(500, effect=True)], ids=repr)
 def test_a_lost_answer_at_any_step_makes_one_version(
     place: Destination, gated: Destination, gate: Gate, neighbour: Neighbour, operation: str, fault: Fault
 ) -> None:

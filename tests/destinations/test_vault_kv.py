@@ -111,7 +111,7 @@ class TestVaultKV(DestinationContract, FaultContract):
 
     @pytest.fixture
     def gated(self, build: Build, path: str, gate: Gate) -> Destination:
-        return build(gate.url, seconds=0.5).at(path)
+        return build(gate.url, seconds=1.5).at(path)
 
     @pytest.fixture
     def unreachable(self, build: Build, path: str) -> Destination:

@@ -24,7 +24,8 @@ from rotator.testbed.openbao import OpenBao
 from rotator.wiring import Seam
 from tests.engine.place import Consumer, Place
 from tests.engine.test_iam import Deployer
-from tests.engine.test_kill import Fleet, processes, until_quiet
+from tests.engine.test_kill import Fleet, until_quiet
+from tests.processes import forked
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def rotate_and_die(file: str, moment: int) -> None:
 def moments(place: Place) -> Iterator[int]:
     """Kill at one moment after the other; ends when a run was not killed."""
     for moment in itertools.count(1, STRIDE):
-        process = processes.Process(target=rotate_and_die, args=(str(place.file), moment))
+        process = forked.Process(target=rotate_and_die, args=(str(place.file), moment))
         process.start()
         process.join(60)
         yield moment

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,11 @@ from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Consumer, Place, dotenv_value
+from tests.processes import forked
 
 KILLS = 100
 SHARES = 4
 """The hundred moments are shared out, so that workers of the test run take turns with them."""
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["rotator.cli.rotating", "rotator.wiring", "boto3", "hvac", "httpx", "psycopg"])
 
 
 def run_rotate(file: str, log: str) -> None:
@@ -94,8 +92,8 @@ def test_a_hundred_kills_lose_nothing(
     fleet.client.adapter.close()
 
 
-def _start(place: Place, log: Path) -> multiprocessing.process.BaseProcess:
-    process = processes.Process(target=run_rotate, args=(str(place.file), str(log)))
+def _start(place: Place, log: Path) -> BaseProcess:
+    process = forked.Process(target=run_rotate, args=(str(place.file), str(log)))
     process.start()
     return process
 

@@ -43,7 +43,7 @@ from rotator.testbed.process import free_port
 from tests.contracts.provider import CANARY, LABEL, DisablingContract, FaultContract
 
 PATIENT = timedelta(seconds=20)
-HASTY = timedelta(seconds=0.5)
+HASTY = timedelta(seconds=1.5)
 
 Account = Callable[..., AwsIam]
 
@@ -295,7 +295,7 @@ def test_disabling_a_key_that_is_gone_is_no_error_and_enabling_it_is(provider: I
 
 
 @pytest.mark.parametrize("verb", ["disable", "enable", "delete"])
-@pytest.mark.parametrize("fault", [Lose(), Delay(1.5), Answer(500, effect=True)], ids=repr)
+@pytest.mark.parametrize("fault", [Lose(), Delay(4), Answer(500, effect=True)], ids=repr)
 def test_a_change_whose_answer_was_lost_is_told_and_can_be_repeated(
     gated: IamUser, gate: Gate, console: Console, verb: str, fault: Fault
 ) -> None:

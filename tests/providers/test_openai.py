@@ -29,7 +29,7 @@ from rotator.testbed.gate import Answer, Gate, Request
 from rotator.testbed.openai_emulator import OpenAIEmulator, Restriction
 from tests.contracts.provider import CANARY, LABEL, FaultContract, LabelContract, PagingContract
 
-TIMEOUT = timedelta(seconds=0.5)
+TIMEOUT = timedelta(seconds=1.5)
 Connect = Callable[..., ServiceAccountKeys]
 
 
