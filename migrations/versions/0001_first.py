@@ -121,6 +121,7 @@ def credentials() -> None:
         moment("current_at"),
         moment("checked_at"),
         moment("retired_at"),
+        moment("compromised_at"),
         key("version", "id"),
         reference("version", "credential_id", "credential"),
         sa.UniqueConstraint("account", "key_id", name=op.f("uq_version_account_key_id")),
@@ -164,7 +165,7 @@ def rotations() -> None:
             "state",
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
-        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added"),
+        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "rollback"),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
     op.create_index("closed_rotations", "rotation", ["credential_id", "closed_at"])
@@ -204,6 +205,7 @@ def retirements() -> None:
         large("soak"),
         flag("delete_started"),
         flag("disable_started"),
+        flag("wanted_back"),
         text("keep"),
         moment("closed_at"),
         *waiting(),

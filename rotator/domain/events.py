@@ -20,6 +20,7 @@ class Subject(StrEnum):
     DRAIN = "drain"
     DISABLE = "disable"
     DELETE = "delete"
+    ENABLE = "enable"  # the way back
     # verbs
     INIT = "init"
     ENROLL = "enroll"
@@ -27,6 +28,9 @@ class Subject(StrEnum):
     ADOPT = "adopt"
     RESUME = "resume"
     ABANDON = "abandon"
+    ROLLBACK = "rollback"  # a person wants the previous key to be current again
+    REACTIVATE = "reactivate"  # a person wants a key kept that was being taken away
+    RETIRE = "retire"  # a person wants a key taken away
     FORGET = "forget"  # a person gave up a destination that the configuration names no more
     REPLACE = "replace"  # a person allowed a foreign value to be overwritten
     COMPROMISED = "compromised"  # a person said that a key has leaked

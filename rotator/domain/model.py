@@ -83,9 +83,10 @@ class Cause(StrEnum):
     COMPROMISED = "compromised"
     PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
     ADDED = "added"  # a destination was added: the current key is pushed there
+    ROLLBACK = "rollback"  # a person wants the previous key back
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.ROLLBACK)
 """Rotations whose target is a living version: no key is created."""
 
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
@@ -119,9 +120,10 @@ class Version:
     issued_at: datetime | None = None  # when the provider made the key; None: unknown
     fingerprint: str | None = None
     identity: str | None = None  # who the provider says the key is, such as an STS ARN
-    current_at: datetime | None = None
+    current_at: datetime | None = None  # when it was first current: a roll-back does not move the schedule
     checked_at: datetime | None = None  # when we last used the key ourselves, to tell our use from others'
     retired_at: datetime | None = None
+    compromised_at: datetime | None = None  # a person said that it has leaked: nothing uses it again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +181,7 @@ class Retirement(Waiting):
     soak: timedelta
     delete_started: bool = False  # the point of no return
     disable_started: bool = False
+    wanted_back: bool = False  # a person reactivates it: nothing is taken away any more, it ends `cancelled`
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
     closed_at: datetime | None = None
 
@@ -259,7 +262,7 @@ class Lease:
     epoch: int
     until: datetime
     released: bool
-    fenced_at: datetime | None  # when an *expired* lease was last taken over
+    fenced_at: datetime | None  # when a call was last left on its way: an *expired* lease taken over, or a lost answer
 
 
 @dataclass(frozen=True, kw_only=True)

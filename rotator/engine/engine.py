@@ -24,7 +24,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import taking_away
 from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, retirement, rotation
+from rotator.engine import adoption, creation, operator, reactivation, retirement, rotation
 from rotator.engine.intake import hasten, take_in
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -92,6 +92,7 @@ class Engine:
     @contextmanager
     def hold(self, name: str) -> Iterator[Work]:
         """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
+        asked_at = self.around.monotonic()
         claimed = self.store.claim(self.credential_id(name), self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
@@ -102,6 +103,7 @@ class Engine:
             lease=claimed,
             limits=self.limits,
             around=self.around,
+            asked_at=asked_at,
         )
         try:
             yield work
@@ -319,7 +321,7 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
 
 
 def next_item(work: Work) -> Item | None:
-    """The next thing that is ready: lost answers first, then the rotation, then what is taken away."""
+    """The next thing that is ready: lost answers first, what is wanted back, the rotation, what is taken away."""
     situation, now = work.situation, work.now()
     intents = creation.lost_intents(work)
     if intents:
@@ -328,8 +330,8 @@ def next_item(work: Work) -> Item | None:
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
     ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
     unlocated = {r.id for r in creation.unlocated_keys(work)}
-    ready.sort(key=lambda r: r.id not in unlocated)
-    if ready and ready[0].id in unlocated:
+    ready.sort(key=lambda r: (r.id not in unlocated, not r.wanted_back))
+    if ready and (ready[0].id in unlocated or ready[0].wanted_back):
         return _retirement_item(work, ready[0])
     at = rotation_ready_at(situation)
     if situation.rotation is not None and at is not None and at <= now:
@@ -342,5 +344,5 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
     step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
     if step is None:
         return None
-    do = retirement.STEPS[step.verb]
+    do = {**retirement.STEPS, Subject.ENABLE: reactivation.enable}[step.verb]
     return Item(step.verb, row.id, lambda: do(work, row))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rotator.domain.errors import RotatorError, StaleLease, StoreUnavailable
 from rotator.domain.events import Outcome, Subject
@@ -18,8 +18,9 @@ from rotator.domain.model import (
     RotationState,
     Version,
 )
-from rotator.domain.policy import Decision, NotDue, Question, why_due
+from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
+from rotator.engine.reactivation import free_slots
 from rotator.engine.work import Work
 from rotator.ports.store import Insert, Update
 
@@ -56,6 +57,8 @@ def take_in(work: Work, wanted: Cause | None = None) -> Taken:
     asked = question(work, wanted)
     decision = why_due(asked)
     if isinstance(decision, NotDue):
+        if decision.reason == "slot_in_retirement" and isinstance(why_due(replace(asked, living=None)), Due):
+            free_slots(work)
         return Taken(decision)
     if decision.cause is Cause.ADDED and not _have_current_value(work):
         return Taken(NotDue(reason="no_material", message="the current value is not on record", until=None))

@@ -28,7 +28,17 @@ RETRY_ALARM = timedelta(minutes=15)
 OVERDUE_AFTER = timedelta(hours=1)
 """How long a credential may be due before it is overdue: a pass that never comes must show."""
 
-PLANNED_WAITS = ("grace", "soak", "in_use", "settling", "slot_in_retirement", "min_interval", "lost_answer")
+PLANNED_WAITS = (
+    "grace",
+    "soak",
+    "in_use",
+    "settling",
+    "slot_in_retirement",
+    "min_interval",
+    "lost_answer",
+    "put_back_first",
+    "reactivating",
+)
 """Reasons to wait that are part of the plan, not trouble."""
 
 
@@ -154,7 +164,7 @@ class Report:
 
     def destinations(self, managed: Managed | None, situation: Situation) -> list[dict[str, Any]]:
         """The shape of `destinations` in `status --json`: what each place served when it was last seen."""
-        current = situation.current
+        wanted = [version.id for version in (situation.current, situation.target) if version is not None]
         rows = []
         for target in managed.targets if managed else ():
             placed = situation.placements_at(target.destination.identity)
@@ -164,8 +174,7 @@ class Report:
             if own and own[0].observed is not Observed.SERVED:
                 state = own[0].observed.value
             elif version is not None:
-                newest = current is not None and version.number >= current.number
-                state = "current" if newest else "previous"
+                state = "current" if version.id in wanted else "previous"
             rows.append(
                 {
                     "to": target.to,

@@ -10,6 +10,7 @@ from typing import Any
 from rotator.domain.errors import PermanentError, TemporaryError, Unavailable, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
+    Cause,
     Finding,
     Retirement,
     RetirementId,
@@ -118,7 +119,7 @@ class Guarded:
 def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     """What must be true at the very moment a key is taken away; read anew before each step that does."""
     _clock_is_sane(work)
-    _right_account(work, version)
+    right_account(work, version)
     seen = survey(work)
     _served_elsewhere(work, retirement, version, seen)
     _another_key_works(work, retirement, version, seen)
@@ -127,7 +128,7 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     return Guarded(work.call(work.provider.keys), {"destinations": serving})
 
 
-def _right_account(work: Work, version: Version) -> None:
+def right_account(work: Work, version: Version) -> None:
     """What the provider says of a key counts only where it is the key's own account that says so."""
     account = work.call(work.provider.account)
     if account != version.account:
@@ -165,6 +166,9 @@ def _clock_is_sane(work: Work) -> None:
 
 def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
     """Every destination positively serves another version; anything else holds the retirement, with the reason."""
+    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
+        message = "until the current key is put back everywhere, a late write of another may still arrive"
+        raise TemporaryError(message, reason="put_back_first")
     _no_place_was_removed(work, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
@@ -274,7 +278,7 @@ def _was_us(work: Work, version: Version, key: Key) -> bool:
 
 def locate(work: Work, retirement: Retirement, version: Version) -> None:
     """Find the key that an unanswered request may have made. By label; else as the only unknown one of that moment."""
-    _right_account(work, version)
+    right_account(work, version)
     keys = work.call(work.provider.keys)
     if work.provider.capabilities.labels:
         found = [key for key in keys if labelled(key) == version.id]
@@ -335,7 +339,7 @@ def disable(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
-    work.call(provider.disable, version.key_id)
+    work.change(provider.disable, version.key_id)
     now = work.now()
     soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
     changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}

@@ -174,11 +174,14 @@ class Store(Protocol):
         ...
 
     def renew(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Extend a lease that is still ours; else StaleLease."""
+        """Extend a lease that is still ours; else StaleLease. `fenced_at` is written as the lease has it."""
         ...
 
     def release(self, lease: Lease) -> None:
-        """Say that every call made under the lease has ended. No error where it is ours no more."""
+        """Say that every call made under the lease has come back. No error where it is ours no more.
+
+        `fenced_at` is written as the lease has it: a call that came back without an answer may still take effect.
+        """
         ...
 
     def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:

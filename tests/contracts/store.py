@@ -344,6 +344,18 @@ class StoreContract:
         assert isinstance(third, Lease)
         assert (third.epoch, third.fenced_at) == (3, fenced)
 
+    def test_a_call_left_without_an_answer_is_remembered_after_a_clean_release(
+        self, work: Work, clock: VirtualClock
+    ) -> None:
+        late = clock.advance(SECOND)
+        renewed = work.store.renew(replace(work.lease, fenced_at=late), MINUTE)
+        assert renewed.fenced_at == late
+        later = clock.advance(SECOND)
+        work.store.release(replace(renewed, fenced_at=later))
+        following = work.store.claim(work.id, holder_elsewhere("second"), MINUTE)
+        assert isinstance(following, Lease)
+        assert following.fenced_at == later
+
     def test_a_dead_process_of_this_host_loses_its_lease_at_once(self, work: Work, clock: VirtualClock) -> None:
         work.store.release(work.lease)
         script = "from rotator.store.holder import this_process; print(this_process('w'))"
