@@ -33,6 +33,8 @@ class Subject(StrEnum):
     RETIRE = "retire"  # a person wants a key taken away
     FORGET = "forget"  # a person gave up a destination that the configuration names no more
     REPLACE = "replace"  # a person allowed a foreign value to be overwritten
+    WITHOUT = "without"  # a person said that a rotation does not wait for a destination
+    END_SOAK = "end_soak"  # a person wants a disabled key deleted now
     COMPROMISED = "compromised"  # a person said that a key has leaked
     CONDEMN = "condemn"  # a lost key was recognised as ours
     # findings

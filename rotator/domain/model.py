@@ -82,7 +82,7 @@ class Cause(StrEnum):
     MANUAL = "manual"
     COMPROMISED = "compromised"
     PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
-    ADDED = "added"  # a destination was added: the current key is pushed there
+    ADDED = "added"  # a destination was added, or left out: the current key is pushed there
     ROLLBACK = "rollback"  # a person wants the previous key back
 
 
@@ -183,6 +183,7 @@ class Retirement(Waiting):
     disable_started: bool = False
     wanted_back: bool = False  # a person reactivates it: nothing is taken away any more, it ends `cancelled`
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
+    without: Sequence[str] = ()  # identities of places that a person said it does not wait for
     closed_at: datetime | None = None
 
     @property
@@ -205,6 +206,7 @@ class Delivery(Waiting):
     templates: Mapping[str, str]  # field → template
     state: DeliveryState
     started: bool = False  # a write of it may have left us
+    without: bool = False  # a person said that the rotation does not wait for it
     base_revision: str | None = None  # committed before the write that is conditional on it
     revision: str | None = None  # what the destination said after our write
 
@@ -236,6 +238,7 @@ class Placement:
     placed_at: datetime
     observed: Observed = Observed.SERVED  # what we saw when we last looked
     checked_at: datetime | None = None
+    owed: bool = False  # a rotation completed without it: it is given the current key when it answers
 
 
 @dataclass(frozen=True, kw_only=True)

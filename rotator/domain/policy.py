@@ -70,7 +70,7 @@ class Question:
     policy: Policy
     now: datetime
     living: int | None = None  # how many keys the provider lets live at once
-    unplaced: bool = False  # a configured destination was never given anything
+    unplaced: bool = False  # a configured destination was never given anything, or was left out
     wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
 
 
@@ -139,10 +139,10 @@ def too_soon(question: Question) -> Decision | None:
 
 
 def destination_added(question: Question) -> Decision | None:
-    """A destination that was added gets the current key; no key is created."""
-    if question.situation.current is None or not question.unplaced:
+    """A destination that was added, or left out, gets the current key; no key is created, so no limit holds it."""
+    if question.situation.current is None or not question.unplaced or question.wanted is not None:
         return None
-    return Due(cause=Cause.ADDED, message="a destination was added")
+    return Due(cause=Cause.ADDED, message="a destination has not been given the current key")
 
 
 def never_rotated(question: Question) -> Decision | None:
@@ -170,10 +170,10 @@ def slot_reached(question: Question) -> Decision | None:
 CHAIN: tuple[Check, ...] = (
     already_open,
     unmanaged,
+    destination_added,
     slot_in_retirement,
     too_many_creates,
     asked_for,
-    destination_added,
     too_soon,
     never_rotated,
     no_schedule,

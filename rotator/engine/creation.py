@@ -78,6 +78,8 @@ def preflight(work: Work) -> None:
     _refuse_unknown_labels(work, keys)
     _refuse_full_slots(work, keys)
     for delivery in work.situation.deliveries:
+        if delivery.without:
+            continue
         destination = reach(work, delivery)
         seen = look(work, destination, templates_of(delivery))
         refuse_foreign(work, delivery.to, destination, seen)

@@ -205,15 +205,11 @@ class Report:
         return found
 
     def _blocked(self, situation: Situation) -> list[Condition]:
-        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
-        if situation.rotation is not None:
-            rows.insert(0, situation.rotation)
+        rows = _waiters(situation)
         return [Condition("blocked", r.since, r.reason, _where(r), r.remedy) for r in rows if r.blocked]
 
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
-        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
-        if situation.rotation is not None:
-            rows.insert(0, situation.rotation)
+        rows = _waiters(situation)
         found = [
             Condition("overdue", r.since, r.reason, _where(r), r.remedy)
             for r in rows
@@ -267,7 +263,7 @@ class Report:
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
         managed = self.managed[name]
-        placed = {p.identity for p in situation.placements}
+        placed = {p.identity for p in situation.placements if not p.owed}
         return Question(
             name=name,
             situation=situation,
@@ -276,6 +272,12 @@ class Report:
             living=managed.provider.capabilities.living,
             unplaced=any(t.destination.identity not in placed for t in managed.targets),
         )
+
+
+def _waiters(situation: Situation) -> list[Rotation | Retirement | Delivery]:
+    """The rows that may keep the work from going on, the rotation first. What it goes on without is not among them."""
+    rotation = [situation.rotation] if situation.rotation is not None else []
+    return [*rotation, *(d for d in situation.deliveries if not d.without), *situation.retirements]
 
 
 def _where(row: Rotation | Retirement | Delivery) -> str | None:

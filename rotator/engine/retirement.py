@@ -50,6 +50,7 @@ def open_retirement(
     *,
     grace: timedelta | None = None,
     soak: timedelta | None = None,
+    without: Sequence[str] = (),
 ) -> Insert:
     """The row that begins the taking-away of a version, with its times pinned."""
     capabilities, policy, now = work.provider.capabilities, work.managed.policy, work.now()
@@ -75,6 +76,7 @@ def open_retirement(
             opened_at=now,
             grace=grace,
             soak=soak,
+            without=without,
             not_before=first_look,
             reason="grace" if first_look > now else None,
             message="the old key keeps working until then" if first_look > now else None,
@@ -169,11 +171,14 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
         message = "until the current key is put back everywhere, a late write of another may still arrive"
         raise TemporaryError(message, reason="put_back_first")
-    _no_place_was_removed(work, version)
+    _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
-    seen.require_all()
+    without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
+    seen.require_all(but=without)
     for address, look in seen.looks.items():
+        if address in without:
+            continue  # a person said that what is read there does not matter
         if look.standing is Standing.EMPTY and never_used:
             continue  # nothing was ever put there, so nobody can hold this key from there
         if look.standing in (Standing.EMPTY, Standing.MISSING):
@@ -190,9 +195,9 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
             raise TemporaryError(message, reason="destination_serves_condemned")
 
 
-def _no_place_was_removed(work: Work, version: Version) -> None:
+def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
-    configured = {t.destination.identity for t in work.managed.targets}
+    configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
     for placement in work.situation.placements:
         if placement.identity not in configured and placement.version_id == version.id:
             name, address = work.managed.name, placement.address

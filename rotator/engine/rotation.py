@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -46,7 +47,7 @@ from rotator.engine.reactivation import given_up, kept_versions, retirement_open
 from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
-from rotator.ports.store import Update, Write
+from rotator.ports.store import Place, Update, Write
 
 SUCCESSES = 3
 SPREAD = timedelta(seconds=30)
@@ -140,7 +141,7 @@ def push(work: Work) -> None:
     if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
         return  # it died since: nothing more is given out
     each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
-    if all(d.state is not DeliveryState.PLANNED for d in work.situation.deliveries):
+    if all(d.state is not DeliveryState.PLANNED or d.without for d in work.situation.deliveries):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
 
@@ -235,9 +236,9 @@ def verify(work: Work) -> None:
     found = work.situation.rotation
     if found is None or found.id != rotation.id:
         return
-    if any(d.state is DeliveryState.PLANNED for d in work.situation.deliveries):
+    if any(d.state is DeliveryState.PLANNED and not d.without for d in work.situation.deliveries):
         work.record([Update(rotation, {"state": RotationState.AUTHENTICATED})], [])
-    elif all(d.state is DeliveryState.VERIFIED for d in work.situation.deliveries):
+    elif all(d.state is DeliveryState.VERIFIED or d.without for d in work.situation.deliveries):
         told = work.event(Subject.VERIFY, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(rotation, {"state": RotationState.VERIFIED, **MOVING})], [told])
 
@@ -287,9 +288,11 @@ def promote(work: Work) -> None:
     if current is not None and current.id != target.id:
         writes.append(Update(current, {"state": VersionState.PREVIOUS}))
         replaced = [current, *kept_versions(work)]
+    left = [d.identity for d in work.situation.deliveries if d.without and d.state is not DeliveryState.VERIFIED]
     for version in replaced:
         why = why_replaced(version)
-        writes.append(open_retirement(work, version, why, grace=rotation.grace, soak=rotation.soak))
+        writes.append(open_retirement(work, version, why, grace=rotation.grace, soak=rotation.soak, without=left))
+    writes += [Place(replace(p, owed=True)) for p in work.situation.placements if p.identity in left]
     if target.state is not VersionState.CURRENT:
         writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
@@ -298,7 +301,7 @@ def promote(work: Work) -> None:
     writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
     told = [
         work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),
-        work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value),
+        work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value, without=left),
     ]
     told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
     work.record(writes, told)

@@ -157,6 +157,7 @@ retirement = Table(
     Column("disable_started", Boolean, nullable=False),
     Column("wanted_back", Boolean, nullable=False),
     Column("keep", TextList, nullable=False),
+    Column("without", TextList, nullable=False),
     Column("closed_at", Moment),
     *_waiting(),
     _among("state", RetirementState),
@@ -178,6 +179,7 @@ delivery = Table(
     Column("templates", TextMap, nullable=False),
     Column("state", Word(DeliveryState), nullable=False),
     Column("started", Boolean, nullable=False),
+    Column("without", Boolean, nullable=False),
     Column("base_revision", Text),
     Column("revision", Text),
     *_waiting(),
@@ -199,6 +201,7 @@ placement = Table(
     Column("placed_at", Moment, nullable=False),
     Column("observed", Word(Observed), nullable=False),
     Column("checked_at", Moment),
+    Column("owed", Boolean, nullable=False),
     _among("observed", Observed),
     Index("placements_of_credential", "credential_id"),
 )

@@ -100,6 +100,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a person asked within the minimum interval":
         ({"situation": replace(QUIET, creates=(NOW,)), "wanted": Cause.MANUAL}, "manual"),
     "a destination was added": ({"unplaced": True}, "added"),
+    "a destination that was left out needs no slot and no new key":
+        ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED)),
+                               creates=(NOW - timedelta(hours=1),) * 5), "living": 2, "unplaced": True}, "added"),
+    "a person who wants a new key does not wait for a destination that was left out":
+        ({"unplaced": True, "wanted": Cause.COMPROMISED}, "compromised"),
     "a key was made a short while ago":
         ({"situation": replace(QUIET, creates=(NOW - timedelta(minutes=5),), last_completed_at=NOW - 40 * DAY)},
          "min_interval"),
@@ -130,10 +135,10 @@ def test_the_chain_asks_in_this_order() -> None:
     assert [check.__name__ for check in CHAIN] == [
         "already_open",
         "unmanaged",
+        "destination_added",
         "slot_in_retirement",
         "too_many_creates",
         "asked_for",
-        "destination_added",
         "too_soon",
         "never_rotated",
         "no_schedule",
