@@ -90,6 +90,10 @@ def credentials() -> None:
         text("provider"),
         flag("managed"),
         moment("created_at", null=False),
+        moment("paused_at"),
+        text("paused_by", null=True),
+        moment("paused_until"),
+        text("pause_reason", null=True),
         key("credential", "id"),
         sa.UniqueConstraint("name", name=op.f("uq_credential_name")),
     )

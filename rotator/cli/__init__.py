@@ -20,6 +20,8 @@ COMMANDS = {
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),
     "resume": ("verbs:resume", "Clear blocks and waits, so that the next step is tried at once."),
     "abandon": ("verbs:abandon", "Give an open rotation up and put the current key back."),
+    "pause": ("pausing:pause", "Stop whatever the schedule does with a credential."),
+    "unpause": ("pausing:unpause", "Go on with a paused credential."),
     "rollback": ("going_back:rollback", "Make the previous key current again."),
     "reactivate": ("going_back:reactivate", "Keep a key that is being taken away."),
     "retire": ("going_back:retire", "Take a kept key away after all."),

@@ -31,6 +31,8 @@ class Subject(StrEnum):
     ROLLBACK = "rollback"  # a person wants the previous key to be current again
     REACTIVATE = "reactivate"  # a person wants a key kept that was being taken away
     RETIRE = "retire"  # a person wants a key taken away
+    PAUSE = "pause"  # a person stopped whatever the schedule does with it
+    UNPAUSE = "unpause"
     FORGET = "forget"  # a person gave up a destination that the configuration names no more
     REPLACE = "replace"  # a person allowed a foreign value to be overwritten
     WITHOUT = "without"  # a person said that a rotation does not wait for a destination

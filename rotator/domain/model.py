@@ -102,6 +102,20 @@ class Credential:
     provider: str
     managed: bool  # False once the configuration names it no more
     created_at: datetime
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    paused_until: datetime | None = None  # None: until somebody ends it
+    pause_reason: str | None = None
+
+    def paused(self, now: datetime) -> bool:
+        """Whether a person has stopped it, and the time they gave is not over."""
+        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+
+    @property
+    def pause_message(self) -> str:
+        """Who paused it, until when, and why."""
+        until = f"until {self.paused_until:%Y-%m-%d %H:%M} UTC" if self.paused_until else "until it is unpaused"
+        return f"paused by {self.paused_by} {until}: {self.pause_reason}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,14 @@ def too_many_creates(question: Question) -> Decision | None:
     return NotDue(reason="max_creates", message=f"{len(recent)} keys were created in 24 hours", until=until)
 
 
+def paused(question: Question) -> Decision | None:
+    """A person has stopped it. A leak passes."""
+    credential = question.situation.credential
+    if question.wanted is Cause.COMPROMISED or not credential.paused(question.now):
+        return None
+    return NotDue(reason="paused", message=credential.pause_message, until=credential.paused_until)
+
+
 def slot_in_retirement(question: Question) -> Decision | None:
     """A provider with few slots, and ours are taken until the old key is retired."""
     keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
@@ -170,6 +178,7 @@ def slot_reached(question: Question) -> Decision | None:
 CHAIN: tuple[Check, ...] = (
     already_open,
     unmanaged,
+    paused,
     destination_added,
     slot_in_retirement,
     too_many_creates,

@@ -24,7 +24,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import taking_away
 from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, reactivation, retirement, rotation, urgency
+from rotator.engine import adoption, creation, operator, pausing, reactivation, retirement, rotation, urgency
 from rotator.engine.intake import hasten, take_in
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -185,6 +185,8 @@ class Engine:
         """
         if wish is None or self._fulfilled(work, began):
             return None, ()
+        if wish.cause is not Cause.COMPROMISED:
+            pausing.refuse(work)
         needed = wish.cause is not Cause.COMPROMISED or operator.compromised(work, wish.key, wish.because)
         without = urgency.go_without(work, wish.without, wish.because)
         if wish.overwrite:
@@ -222,7 +224,11 @@ class Engine:
 
     def _progress(self, work: Work, decision: Decision | None, began: datetime) -> Progress:
         situation = work.situation
-        times = [rotation_ready_at(situation), *(ready_at(r) for r in situation.retirements)]
+        rotation_at = rotation_ready_at(situation)
+        if situation.rotation is not None and pausing.holds(work, situation.rotation):
+            rotation_at = situation.credential.paused_until
+        moving = (r for r in situation.retirements if not pausing.holds(work, r))
+        times = [rotation_at, *(ready_at(r) for r in moving)]
         return Progress(
             name=work.managed.name,
             decision=decision,
@@ -342,12 +348,14 @@ def next_item(work: Work) -> Item | None:
         why = "the worker that sent the request did not live to record an answer"
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
     ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
+    ready = [r for r in ready if not pausing.holds(work, r)]
     unlocated = {r.id for r in creation.unlocated_keys(work)}
     ready.sort(key=lambda r: (r.id not in unlocated, not r.wanted_back))
     if ready and (ready[0].id in unlocated or ready[0].wanted_back):
         return _retirement_item(work, ready[0])
     at = rotation_ready_at(situation)
-    if situation.rotation is not None and at is not None and at <= now:
+    frozen = situation.rotation is not None and pausing.holds(work, situation.rotation)
+    if situation.rotation is not None and at is not None and at <= now and not frozen:
         verb, do = rotation.STEPS[situation.rotation.state]
         return Item(verb, situation.rotation.id, lambda: do(work))
     return _retirement_item(work, ready[0]) if ready else None

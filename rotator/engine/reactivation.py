@@ -20,6 +20,7 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
+from rotator.engine.pausing import refuse as refuse_while_paused
 from rotator.engine.retirement import open_retirement, right_account, version_of
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Verdict
@@ -37,6 +38,7 @@ def reactivate(work: Work, *, key: str | None = None, number: int | None = None,
     Rows only: what may be disabled is enabled and tried by the next step. Nothing changes where it is on its way
     back, or not being taken away. Raises SetupError where it cannot come back, or where a person has to choose.
     """
+    refuse_while_paused(work)
     version = replaced_version(work, key=key, number=number)
     refuse_reuse(work, version)
     row = work.situation.retirement_of(version.id)

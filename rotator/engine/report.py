@@ -193,6 +193,7 @@ class Report:
         found = [
             *self._blocked(situation),
             *self._overdue(name, situation),
+            *self._paused(name, situation),
             *self._rotating(situation),
             *self._due(name, situation),
             *self._retiring(situation),
@@ -209,6 +210,8 @@ class Report:
         return [Condition("blocked", r.since, r.reason, _where(r), r.remedy) for r in rows if r.blocked]
 
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
+        if situation.credential.paused(self.at):
+            return []  # a person wants it to wait
         rows = _waiters(situation)
         found = [
             Condition("overdue", r.since, r.reason, _where(r), r.remedy)
@@ -227,6 +230,13 @@ class Report:
                     Condition("overdue", slot, "overdue", message, "run `rotate`, or see why passes do not run")
                 )
         return found
+
+    def _paused(self, name: str, situation: Situation) -> list[Condition]:
+        credential = situation.credential
+        if not credential.paused(self.at):
+            return []
+        remedy = f"`rotator unpause {name}`"
+        return [Condition("paused", credential.paused_at, "paused", credential.pause_message, remedy)]
 
     def _rotating(self, situation: Situation) -> list[Condition]:
         row = situation.rotation

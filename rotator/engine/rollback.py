@@ -6,6 +6,7 @@ from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Cause, Version
 from rotator.engine.intake import open_rotation
+from rotator.engine.pausing import refuse as refuse_while_paused
 from rotator.engine.reactivation import REPLACED, refuse_reuse, replaced_version, wanted_back
 from rotator.engine.work import Work
 from rotator.ports.store import Write
@@ -18,6 +19,7 @@ def rollback(work: Work, *, to: int | None = None, because: str | None = None) -
     anything is pushed. May be repeated. Raises SetupError where there is no such version or it may not be used
     again, and where another rotation is open: what that has begun is undone by `abandon`, not by a second one.
     """
+    refuse_while_paused(work)
     name, rotation = work.managed.name, work.situation.rotation
     version = _wanted(work, to)
     if rotation is not None and rotation.cause is Cause.ROLLBACK and rotation.target_id == version.id:

@@ -106,6 +106,15 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Who stops a credential, for how long (None: until it is ended), and why."""
+
+    by: str
+    lasts: timedelta | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Installation:
     """What the database says about itself."""
 
@@ -140,6 +149,13 @@ class Store(Protocol):
 
     def credentials(self) -> Sequence[Credential]:
         """All credentials, by name."""
+        ...
+
+    def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
+        """Pause a credential, or end its pause (None); say whether that changed anything. May be repeated.
+
+        Needs no lease: a worker that has one sees it at its next step.
+        """
         ...
 
     def load(self, credential_id: CredentialId) -> Situation:

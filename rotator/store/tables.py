@@ -91,6 +91,10 @@ credential = Table(
     Column("provider", Text, nullable=False),
     Column("managed", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("paused_at", Moment),
+    Column("paused_by", Text),
+    Column("paused_until", Moment),
+    Column("pause_reason", Text),
 )
 
 version = Table(

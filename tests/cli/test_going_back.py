@@ -96,3 +96,24 @@ def test_what_is_left_out_is_said_before_it_happens(house: House) -> None:
     assert ran.status == 1
     assert "whoever reads at app is left with a dead key until it answers" in ran.out
     assert "nothing was changed" in ran.out
+
+
+def test_a_pause_names_who_until_when_and_why_and_needs_no_sealing_key(house: House) -> None:
+    assert house.run("pause", "web").status == 2
+    assert "a selection is needed" in house.run("pause", "--reason", "r").err
+    key = (house.folder / "rotator.key").rename(house.folder / "away.key")
+    ran = house.run("pause", "web", "--reason", "launch week", "--for", "3d")
+    assert (ran.status, ran.out.splitlines()[-1]) == (0, "web: is paused")
+    assert "paused" in house.run("status").out
+    key.rename(house.folder / "rotator.key")
+    refused = house.rotate("--now", "web")
+    assert refused.status == 1
+    assert "web is paused by cli:ann@test until 20" in refused.err
+    assert ": launch week" in refused.err
+    assert "To do: `rotator unpause web`" in refused.err
+    assert house.rotate().status == 0
+    assert house.values() == {}
+    assert "web: goes on with the next pass" in house.run("unpause", "web").out
+    assert "web: was not paused" in house.run("unpause", "web").out
+    assert house.rotate("web").status == 0
+    assert house.values() != {}
