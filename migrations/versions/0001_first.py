@@ -90,6 +90,10 @@ def credentials() -> None:
         text("provider"),
         flag("managed"),
         moment("created_at", null=False),
+        moment("paused_at"),
+        text("paused_by", null=True),
+        moment("paused_until"),
+        text("pause_reason", null=True),
         key("credential", "id"),
         sa.UniqueConstraint("name", name=op.f("uq_credential_name")),
     )
@@ -121,6 +125,7 @@ def credentials() -> None:
         moment("current_at"),
         moment("checked_at"),
         moment("retired_at"),
+        moment("compromised_at"),
         key("version", "id"),
         reference("version", "credential_id", "credential"),
         sa.UniqueConstraint("account", "key_id", name=op.f("uq_version_account_key_id")),
@@ -164,7 +169,7 @@ def rotations() -> None:
             "state",
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
-        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added"),
+        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "rollback"),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
     op.create_index("closed_rotations", "rotation", ["credential_id", "closed_at"])
@@ -180,6 +185,7 @@ def rotations() -> None:
         text("templates"),
         text("state"),
         flag("started"),
+        flag("without"),
         text("base_revision", null=True),
         text("revision", null=True),
         *waiting(),
@@ -204,7 +210,9 @@ def retirements() -> None:
         large("soak"),
         flag("delete_started"),
         flag("disable_started"),
+        flag("wanted_back"),
         text("keep"),
+        text("without"),
         moment("closed_at"),
         *waiting(),
         key("retirement", "id"),
@@ -231,6 +239,7 @@ def places() -> None:
         moment("placed_at", null=False),
         text("observed"),
         moment("checked_at"),
+        flag("owed"),
         key("placement", "identity", "field"),
         reference("placement", "credential_id", "credential"),
         reference("placement", "version_id", "version"),

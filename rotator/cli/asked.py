@@ -23,6 +23,9 @@ class Asked:
     everything: bool = False
     compromised: bool = False
     key: str | None = None
+    without: Sequence[str] = ()
+    overwrite: bool = False
+    end_soak: bool = False
     dry_run: bool = False
     as_json: bool = False
     timeout: timedelta | None = None
@@ -44,10 +47,22 @@ class Asked:
         if not self.at_once:
             return None
         cause = Cause.COMPROMISED if self.compromised else Cause.MANUAL
-        return Wish(cause=cause, key=self.key, because=self.reason)
+        return Wish(
+            cause=cause,
+            key=self.key,
+            because=self.reason,
+            without=tuple(self.without),
+            overwrite=self.overwrite,
+            end_soak=self.end_soak,
+        )
 
     def check(self) -> None:
         """Refuse what contradicts itself, rather than guess. Raises UsageError."""
+        problem = self._wrong_selection() or self._wrong_urgency()
+        if problem is not None:
+            raise click.UsageError(problem, click.get_current_context(silent=True))
+
+    def _wrong_selection(self) -> str | None:
         problem = None
         if self.everything and (self.names or self.selector):
             problem = "--all means every credential: leave names and -l out"
@@ -61,7 +76,26 @@ class Asked:
             problem = "--timeout goes with --now; a pass has --linger"
         elif self.linger is not None and self.at_once:
             problem = "--linger is for a pass; --now has --timeout"
-        elif self.compromised and not (self.yes or self.dry_run or say.can_ask()):
-            problem = "--compromised takes living keys away; without a terminal to ask on, it needs --yes"
-        if problem is not None:
-            raise click.UsageError(problem, click.get_current_context(silent=True))
+        return problem
+
+    def _wrong_urgency(self) -> str | None:
+        problem = None
+        if self.without and len(set(self.names)) != 1:
+            problem = "--without goes with exactly one NAME"
+        elif self.without and not self.at_once:
+            problem = "--without goes with --now and --compromised"
+        elif self.without and not self.reason:
+            problem = "--without takes the old key away from whoever still reads there; say why: --reason TEXT"
+        elif self.overwrite and not self.compromised:
+            problem = "--overwrite goes with --compromised; else `rotator adopt NAME --replace DESTINATION`"
+        elif self.end_soak and not self.at_once:
+            problem = "--end-soak goes with --now"
+        elif self.hurts and not (self.yes or self.dry_run or say.can_ask()):
+            which = "--compromised" if self.compromised else "--without"
+            problem = f"{which} takes living keys away; without a terminal to ask on, it needs --yes"
+        return problem
+
+    @property
+    def hurts(self) -> bool:
+        """Whether a person is asked first."""
+        return self.compromised or bool(self.without)

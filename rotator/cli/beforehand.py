@@ -30,18 +30,18 @@ def show_forecast(config: Config, names: Sequence[str], asked: Asked) -> int:
         say.tell(f"environment {config.environment}; nothing is touched")
         for line in lines.values():
             say.tell(line)
-        if asked.compromised:
-            for line in _effect(service, report, names, asked.key):
+        if asked.hurts:
+            for line in _effect(service, report, names, asked):
                 say.tell(line)
     return Status.DONE
 
 
 def agreed(service: Service, names: Sequence[str], asked: Asked) -> bool:
-    """Show what `--compromised` takes away, and ask where somebody can be asked."""
+    """Show what `--compromised` or `--without` takes away, and ask where somebody can be asked."""
     if asked.yes:
         return True
     say.warn(f"environment {service.config.environment}")
-    for line in _effect(service, service.report(), names, asked.key):
+    for line in _effect(service, service.report(), names, asked):
         say.warn(line)
     if say.agreed("Go on?"):
         return True
@@ -49,7 +49,16 @@ def agreed(service: Service, names: Sequence[str], asked: Asked) -> bool:
     return False
 
 
-def _effect(service: Service, report: Report, names: Sequence[str], key: str | None) -> list[str]:
+def _effect(service: Service, report: Report, names: Sequence[str], asked: Asked) -> list[str]:
+    return [*(_taken_away(service, report, names, asked.key) if asked.compromised else ()), *_left_out(names, asked)]
+
+
+def _left_out(names: Sequence[str], asked: Asked) -> list[str]:
+    places = ", ".join(asked.without)
+    return [f"{name}: whoever reads at {places} is left with a dead key until it answers" for name in names if places]
+
+
+def _taken_away(service: Service, report: Report, names: Sequence[str], key: str | None) -> list[str]:
     lines = []
     for entry in report.status(names)["credentials"]:
         managed = service.managed[entry["name"]]

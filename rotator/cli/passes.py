@@ -13,6 +13,7 @@ EXAMPLES = options.examples(
     "rotate --now openai-web             rotate at once, whatever the schedule says",
     "rotate --now -l team=web            every credential with this label",
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
+    "rotate --compromised web --without vault --reason 'vault is down'   written when it answers again",
     "rotate --dry-run                    what would happen and why; touches nothing",
 )
 EXIT_STATUS = (
@@ -28,6 +29,11 @@ EXIT_STATUS = (
 @click.option("--all", "everything", is_flag=True, help="Every credential.")
 @click.option("--compromised", is_flag=True, help="It has leaked. Like --now, and the old key is taken away at once.")
 @click.option("--key", metavar="ID", help="With --compromised: only this key has leaked.")
+@click.option(
+    "--without", metavar="DEST", multiple=True, help="Do not wait for this destination; it may keep serving a dead key."
+)
+@click.option("--overwrite", is_flag=True, help="With --compromised: also what somebody else put at a destination.")
+@click.option("--end-soak", is_flag=True, help="With --now: delete the disabled key that takes the slot.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
 @options.as_json
 @click.option("--timeout", type=options.duration, help="With --now: how long to wait for it. Default 10m.")

@@ -46,7 +46,7 @@ def carry_out(asked: Asked) -> int:
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)
     with wiring.opened(config, around) as service:
         screen.managed, screen.names = service.managed, names
-        if asked.compromised and not beforehand.agreed(service, names, asked):
+        if asked.hurts and not beforehand.agreed(service, names, asked):
             return Status.TROUBLE
         return Run(service, names, asked, screen, stop).carry_out()
 

@@ -37,8 +37,7 @@ def of_wish(progress: Progress, entry: Entry, *, leaked: bool = False, no_new_ke
     if progress.completed and leaked and entry["status"] == "blocked":
         return _trouble(entry, f"{name} has a new key, but the leaked one cannot be taken away: {entry['message']}")
     if progress.completed:
-        addresses = ", ".join(row["address"] for row in entry["destinations"])
-        return Verdict(name=name, status=Status.DONE, said=f"{name}: {words.key(entry['current'])} is at {addresses}")
+        return Verdict(name=name, status=Status.DONE, said=_where_it_is(entry))
     if progress.held is not None:
         return _held(name, progress.held, Status.HELD)
     if progress.trouble is not None:
@@ -46,6 +45,14 @@ def of_wish(progress: Progress, entry: Entry, *, leaked: bool = False, no_new_ke
     if no_new_key and entry["status"] not in STUCK:
         return Verdict(name=name, status=Status.DONE, said=f"{name}: no new key is needed")
     return _not_current(progress, entry)
+
+
+def _where_it_is(entry: Entry) -> str:
+    """The new key's addresses, and those that a person did not wait for."""
+    at = [row["address"] for row in entry["destinations"] if row["state"] == "current"]
+    owed = [row["address"] for row in entry["destinations"] if row["state"] != "current"]
+    later = f"; not yet at {', '.join(owed)}, which is written when it answers" if owed else ""
+    return f"{entry['name']}: {words.key(entry['current'])} is at {', '.join(at) or 'no destination'}{later}"
 
 
 def _not_current(progress: Progress, entry: Entry) -> Verdict:
@@ -120,7 +127,10 @@ def _waiting(entry: Entry) -> Verdict:
 
 
 _REMEDIES = {
-    "slot_in_retirement": "wait until the old key is gone; if it has leaked, `rotate --compromised {name}`",
+    "slot_in_retirement": (
+        "wait until the old key is gone; where it is disabled already, `rotate --now --end-soak {name}` deletes it; "
+        "if it has leaked, `rotate --compromised {name}`"
+    ),
     "max_creates": "wait, or raise policy.max_creates_per_day",
     "unmanaged": "put it back into the configuration",
     "no_material": "`rotator adopt {name}` with the value, or `rotator explain {name}`",

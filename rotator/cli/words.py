@@ -69,6 +69,8 @@ def old_key(version: Mapping[str, Any], *, can_disable: bool) -> str:
             return f"the old key, {key(version)}, works on and {then}: {at}"
         case "disable":
             return f"the old key, {key(version)}, is about to be disabled: {at}"
+        case "enable":
+            return f"{key(version)} is on its way back: {at}"
         case "delete":
             return f"the old key, {key(version)}, is {version['state']} and will be deleted: {at}"
     return f"{key(version)} is {version['state']}"

@@ -20,6 +20,7 @@ class Subject(StrEnum):
     DRAIN = "drain"
     DISABLE = "disable"
     DELETE = "delete"
+    ENABLE = "enable"  # the way back
     # verbs
     INIT = "init"
     ENROLL = "enroll"
@@ -27,8 +28,15 @@ class Subject(StrEnum):
     ADOPT = "adopt"
     RESUME = "resume"
     ABANDON = "abandon"
+    ROLLBACK = "rollback"  # a person wants the previous key to be current again
+    REACTIVATE = "reactivate"  # a person wants a key kept that was being taken away
+    RETIRE = "retire"  # a person wants a key taken away
+    PAUSE = "pause"  # a person stopped whatever the schedule does with it
+    UNPAUSE = "unpause"
     FORGET = "forget"  # a person gave up a destination that the configuration names no more
     REPLACE = "replace"  # a person allowed a foreign value to be overwritten
+    WITHOUT = "without"  # a person said that a rotation does not wait for a destination
+    END_SOAK = "end_soak"  # a person wants a disabled key deleted now
     COMPROMISED = "compromised"  # a person said that a key has leaked
     CONDEMN = "condemn"  # a lost key was recognised as ours
     # findings

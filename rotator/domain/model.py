@@ -82,10 +82,11 @@ class Cause(StrEnum):
     MANUAL = "manual"
     COMPROMISED = "compromised"
     PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
-    ADDED = "added"  # a destination was added: the current key is pushed there
+    ADDED = "added"  # a destination was added, or left out: the current key is pushed there
+    ROLLBACK = "rollback"  # a person wants the previous key back
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.ROLLBACK)
 """Rotations whose target is a living version: no key is created."""
 
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
@@ -101,6 +102,20 @@ class Credential:
     provider: str
     managed: bool  # False once the configuration names it no more
     created_at: datetime
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    paused_until: datetime | None = None  # None: until somebody ends it
+    pause_reason: str | None = None
+
+    def paused(self, now: datetime) -> bool:
+        """Whether a person has stopped it, and the time they gave is not over."""
+        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+
+    @property
+    def pause_message(self) -> str:
+        """Who paused it, until when, and why."""
+        until = f"until {self.paused_until:%Y-%m-%d %H:%M} UTC" if self.paused_until else "until it is unpaused"
+        return f"paused by {self.paused_by} {until}: {self.pause_reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +134,10 @@ class Version:
     issued_at: datetime | None = None  # when the provider made the key; None: unknown
     fingerprint: str | None = None
     identity: str | None = None  # who the provider says the key is, such as an STS ARN
-    current_at: datetime | None = None
+    current_at: datetime | None = None  # when it was first current: a roll-back does not move the schedule
     checked_at: datetime | None = None  # when we last used the key ourselves, to tell our use from others'
     retired_at: datetime | None = None
+    compromised_at: datetime | None = None  # a person said that it has leaked: nothing uses it again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +195,9 @@ class Retirement(Waiting):
     soak: timedelta
     delete_started: bool = False  # the point of no return
     disable_started: bool = False
+    wanted_back: bool = False  # a person reactivates it: nothing is taken away any more, it ends `cancelled`
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
+    without: Sequence[str] = ()  # identities of places that a person said it does not wait for
     closed_at: datetime | None = None
 
     @property
@@ -202,6 +220,7 @@ class Delivery(Waiting):
     templates: Mapping[str, str]  # field → template
     state: DeliveryState
     started: bool = False  # a write of it may have left us
+    without: bool = False  # a person said that the rotation does not wait for it
     base_revision: str | None = None  # committed before the write that is conditional on it
     revision: str | None = None  # what the destination said after our write
 
@@ -233,6 +252,7 @@ class Placement:
     placed_at: datetime
     observed: Observed = Observed.SERVED  # what we saw when we last looked
     checked_at: datetime | None = None
+    owed: bool = False  # a rotation completed without it: it is given the current key when it answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +279,7 @@ class Lease:
     epoch: int
     until: datetime
     released: bool
-    fenced_at: datetime | None  # when an *expired* lease was last taken over
+    fenced_at: datetime | None  # when a call was last left on its way: an *expired* lease taken over, or a lost answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.events import Subject
-from rotator.domain.model import Retirement, RetirementReason, RetirementState, RotationState
+from rotator.domain.model import OPEN_RETIREMENT, Retirement, RetirementReason, RetirementState, RotationState
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ RETIREMENT: Sequence[Step] = (
     Step(Subject.DELETE, RetirementState.DISABLED, RetirementState.DELETED),
 )
 """Takes one version away. Where the provider cannot disable, `delete` follows `drain`."""
+
+
+GOING_BACK: Sequence[Step] = tuple(Step(Subject.ENABLE, state, RetirementState.CANCELLED) for state in OPEN_RETIREMENT)
+"""What is left of a retirement whose version is wanted back. `enable` has nothing to do where `disable` never began."""
 
 
 def step_after(plan: Sequence[Step], state: StrEnum) -> Step | None:
@@ -98,6 +102,8 @@ def drain_from(opened_at: datetime, grace: timedelta, soak: timedelta, *, can_di
 
 def taking_away(retirement: Retirement, *, can_disable: bool) -> Step | None:
     """The next step of a retirement, with `disable` left out where the provider cannot."""
+    if retirement.wanted_back:
+        return step_after(GOING_BACK, retirement.state)
     if retirement.state is RetirementState.DRAINED and not can_disable:
         return Step(Subject.DELETE, RetirementState.DRAINED, RetirementState.DELETED)
     return step_after(RETIREMENT, retirement.state)

@@ -70,7 +70,7 @@ class Question:
     policy: Policy
     now: datetime
     living: int | None = None  # how many keys the provider lets live at once
-    unplaced: bool = False  # a configured destination was never given anything
+    unplaced: bool = False  # a configured destination was never given anything, or was left out
     wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
 
 
@@ -111,6 +111,14 @@ def too_many_creates(question: Question) -> Decision | None:
     return NotDue(reason="max_creates", message=f"{len(recent)} keys were created in 24 hours", until=until)
 
 
+def paused(question: Question) -> Decision | None:
+    """A person has stopped it. A leak passes."""
+    credential = question.situation.credential
+    if question.wanted is Cause.COMPROMISED or not credential.paused(question.now):
+        return None
+    return NotDue(reason="paused", message=credential.pause_message, until=credential.paused_until)
+
+
 def slot_in_retirement(question: Question) -> Decision | None:
     """A provider with few slots, and ours are taken until the old key is retired."""
     keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
@@ -139,10 +147,10 @@ def too_soon(question: Question) -> Decision | None:
 
 
 def destination_added(question: Question) -> Decision | None:
-    """A destination that was added gets the current key; no key is created."""
-    if question.situation.current is None or not question.unplaced:
+    """A destination that was added, or left out, gets the current key; no key is created, so no limit holds it."""
+    if question.situation.current is None or not question.unplaced or question.wanted is not None:
         return None
-    return Due(cause=Cause.ADDED, message="a destination was added")
+    return Due(cause=Cause.ADDED, message="a destination has not been given the current key")
 
 
 def never_rotated(question: Question) -> Decision | None:
@@ -170,10 +178,11 @@ def slot_reached(question: Question) -> Decision | None:
 CHAIN: tuple[Check, ...] = (
     already_open,
     unmanaged,
+    paused,
+    destination_added,
     slot_in_retirement,
     too_many_creates,
     asked_for,
-    destination_added,
     too_soon,
     never_rotated,
     no_schedule,

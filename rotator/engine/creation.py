@@ -42,12 +42,18 @@ def create(work: Work) -> None:
     """planned → created: the provider issues the key, or accepts the one that we chose."""
     rotation, target = work.rotation(), work.situation.target
     if target is not None and target.key_id is not None:
+        going_back = work.situation.retirement_of(target.id)
+        if going_back is not None:
+            message = f"version {target.number} is being enabled first"
+            _wait_for(work, going_back, "reactivating", message)
+            return
         told = work.event(Subject.CREATE, Outcome.SUCCEEDED, version=target.id, reason="reused")
         work.record([Update(rotation, {"state": RotationState.CREATED, **MOVING})], [told])
         return
     unlocated = unlocated_keys(work)
     if unlocated:
-        _wait_for_lost_key(work, unlocated[0])
+        message = "an earlier request to create a key got no answer; looking for its key first"
+        _wait_for(work, unlocated[0], "lost_answer", message)
         return
     preflight(work)
     if isinstance(work.provider, Chooses):
@@ -72,6 +78,8 @@ def preflight(work: Work) -> None:
     _refuse_unknown_labels(work, keys)
     _refuse_full_slots(work, keys)
     for delivery in work.situation.deliveries:
+        if delivery.without:
+            continue
         destination = reach(work, delivery)
         seen = look(work, destination, templates_of(delivery))
         refuse_foreign(work, delivery.to, destination, seen)
@@ -254,12 +262,12 @@ def unlocated_keys(work: Work) -> list[Retirement]:
     return [r for r, version in rows if version is not None and version.key_id is None]
 
 
-def _wait_for_lost_key(work: Work, retirement: Retirement) -> None:
-    message = "an earlier request to create a key got no answer; looking for its key first"
+def _wait_for(work: Work, retirement: Retirement, reason: str, message: str) -> None:
+    """The rotation goes on when that retirement has come to its end, and is blocked with it."""
     if retirement.blocked:
         raise PermanentError(
-            retirement.message or message, reason=retirement.reason or "lost_answer", remedy=retirement.remedy
+            retirement.message or message, reason=retirement.reason or reason, remedy=retirement.remedy
         )
     until = retirement.not_before or work.now()
     soon = work.now() + work.limits.retry_first / 4
-    work.wait(work.rotation(), Subject.CREATE, max(until, soon), "lost_answer", message)
+    work.wait(work.rotation(), Subject.CREATE, max(until, soon), reason, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import taking_away
 from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, retirement, rotation
+from rotator.engine import adoption, creation, operator, pausing, reactivation, retirement, rotation, urgency
 from rotator.engine.intake import hasten, take_in
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -44,6 +44,9 @@ class Wish:
     cause: Cause
     key: str | None = None
     because: str | None = None
+    without: Sequence[str] = ()  # places, by name or address, that neither key waits for
+    overwrite: bool = False  # what stands at a place may be overwritten, whoever put it there
+    end_soak: bool = False  # our own disabled keys are deleted now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,7 @@ class Engine:
     @contextmanager
     def hold(self, name: str) -> Iterator[Work]:
         """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
+        asked_at = self.around.monotonic()
         claimed = self.store.claim(self.credential_id(name), self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
@@ -102,6 +106,7 @@ class Engine:
             lease=claimed,
             limits=self.limits,
             around=self.around,
+            asked_at=asked_at,
         )
         try:
             yield work
@@ -135,10 +140,7 @@ class Engine:
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
-        if wish is not None and self._fulfilled(work, began):
-            wish = None
-        if wish is not None:
-            wish = self._join(work, wish)
+        wish, without = self._join(work, wish, began)
         for _ in range(STEPS_AT_MOST):
             if self.around.stopping():
                 break
@@ -148,7 +150,7 @@ class Engine:
                 continue
             if work.situation.rotation is not None:
                 break
-            taken = take_in(work, wish.cause if wish else None)
+            taken = take_in(work) if wish is None else take_in(work, wish.cause, without=without, because=wish.because)
             decision = taken.decision
             if not taken.opened and self._adopted(work, decision):
                 continue
@@ -176,13 +178,26 @@ class Engine:
         done = work.situation.last_completed_at
         return done is not None and done >= began
 
-    def _join(self, work: Work, wish: Wish) -> Wish | None:
-        """`--now` joins an open rotation; `--compromised` hurries what is being retired as well."""
-        if wish.cause is Cause.COMPROMISED and not operator.compromised(work, wish.key, wish.because):
-            return None
+    def _join(self, work: Work, wish: Wish | None, began: datetime) -> tuple[Wish | None, Collection[str]]:
+        """`--now` joins an open rotation; `--compromised` hurries what is being retired as well.
+
+        Gives what is left to wish for, and the identities of the places that it does not wait for.
+        """
+        if wish is None or self._fulfilled(work, began):
+            return None, ()
+        if wish.cause is not Cause.COMPROMISED:
+            pausing.refuse(work)
+        needed = wish.cause is not Cause.COMPROMISED or operator.compromised(work, wish.key, wish.because)
+        without = urgency.go_without(work, wish.without, wish.because)
+        if wish.overwrite:
+            urgency.overwrite(work, wish.because)
+        if wish.end_soak:
+            urgency.end_soak(work, wish.because)
+        if not needed:
+            return None, without
         hasten(work)
         open_now = work.situation.rotation
-        return None if open_now is not None and open_now.cause not in REUSES else wish
+        return (None if open_now is not None and open_now.cause not in REUSES else wish), without
 
     def _do(self, work: Work, item: Item) -> None:
         try:
@@ -209,7 +224,11 @@ class Engine:
 
     def _progress(self, work: Work, decision: Decision | None, began: datetime) -> Progress:
         situation = work.situation
-        times = [rotation_ready_at(situation), *(ready_at(r) for r in situation.retirements)]
+        rotation_at = rotation_ready_at(situation)
+        if situation.rotation is not None and pausing.holds(work, situation.rotation):
+            rotation_at = situation.credential.paused_until
+        moving = (r for r in situation.retirements if not pausing.holds(work, r))
+        times = [rotation_at, *(ready_at(r) for r in moving)]
         return Progress(
             name=work.managed.name,
             decision=decision,
@@ -264,7 +283,9 @@ class Engine:
                 return wake if wake <= end else None
             return now + 0.25 if wish is not None and now < held_until else None
         at = progress.ready_at
-        if wish is not None:
+        if wish is not None and progress.completed and progress.trouble is None:
+            at = None  # what is open now is not what was asked for: a place that was left out
+        elif wish is not None:
             at = progress.rotation_ready_at or (progress.ready_at if self._still_wished(progress) else None)
         if progress.trouble is not None and not isinstance(progress.trouble, StaleLease | StoreUnavailable):
             return None
@@ -311,7 +332,7 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
         return None
     own = ready_at(row)
     state = _WAITING_DELIVERIES.get(row.state)
-    times = [ready_at(d) for d in situation.deliveries if d.state is state]
+    times = [ready_at(d) for d in situation.deliveries if d.state is state and not d.without]
     if own is None or not times:
         return own
     known = [t for t in times if t is not None]
@@ -319,7 +340,7 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
 
 
 def next_item(work: Work) -> Item | None:
-    """The next thing that is ready: lost answers first, then the rotation, then what is taken away."""
+    """The next thing that is ready: lost answers first, what is wanted back, the rotation, what is taken away."""
     situation, now = work.situation, work.now()
     intents = creation.lost_intents(work)
     if intents:
@@ -327,12 +348,14 @@ def next_item(work: Work) -> Item | None:
         why = "the worker that sent the request did not live to record an answer"
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
     ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
+    ready = [r for r in ready if not pausing.holds(work, r)]
     unlocated = {r.id for r in creation.unlocated_keys(work)}
-    ready.sort(key=lambda r: r.id not in unlocated)
-    if ready and ready[0].id in unlocated:
+    ready.sort(key=lambda r: (r.id not in unlocated, not r.wanted_back))
+    if ready and (ready[0].id in unlocated or ready[0].wanted_back):
         return _retirement_item(work, ready[0])
     at = rotation_ready_at(situation)
-    if situation.rotation is not None and at is not None and at <= now:
+    frozen = situation.rotation is not None and pausing.holds(work, situation.rotation)
+    if situation.rotation is not None and at is not None and at <= now and not frozen:
         verb, do = rotation.STEPS[situation.rotation.state]
         return Item(verb, situation.rotation.id, lambda: do(work))
     return _retirement_item(work, ready[0]) if ready else None
@@ -342,5 +365,5 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
     step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
     if step is None:
         return None
-    do = retirement.STEPS[step.verb]
+    do = {**retirement.STEPS, Subject.ENABLE: reactivation.enable}[step.verb]
     return Item(step.verb, row.id, lambda: do(work, row))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rotator.domain.errors import RotatorError, StaleLease, StoreUnavailable
 from rotator.domain.events import Outcome, Subject
@@ -18,8 +19,9 @@ from rotator.domain.model import (
     RotationState,
     Version,
 )
-from rotator.domain.policy import Decision, NotDue, Question, why_due
+from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
+from rotator.engine.reactivation import free_slots
 from rotator.engine.work import Work
 from rotator.ports.store import Insert, Update
 
@@ -46,16 +48,23 @@ def question(work: Work, wanted: Cause | None = None) -> Question:
 
 
 def _unplaced(work: Work) -> bool:
-    """Whether a configured destination was never given anything of this credential."""
-    placed = {p.identity for p in work.situation.placements}
+    """Whether a configured destination was never given anything of this credential, or was left out."""
+    placed = {p.identity for p in work.situation.placements if not p.owed}
     return any(t.destination.identity not in placed for t in work.managed.targets)
 
 
-def take_in(work: Work, wanted: Cause | None = None) -> Taken:
-    """Open a rotation if one is due. The account is the current key's; a first rotation pins it before it creates."""
+def take_in(
+    work: Work, wanted: Cause | None = None, *, without: Collection[str] = (), because: str | None = None
+) -> Taken:
+    """Open a rotation if one is due. The account is the current key's; a first rotation pins it before it creates.
+
+    A wanted one does not wait for the places whose identities are `without`.
+    """
     asked = question(work, wanted)
     decision = why_due(asked)
     if isinstance(decision, NotDue):
+        if decision.reason == "slot_in_retirement" and isinstance(why_due(replace(asked, living=None)), Due):
+            free_slots(work)
         return Taken(decision)
     if decision.cause is Cause.ADDED and not _have_current_value(work):
         return Taken(NotDue(reason="no_material", message="the current value is not on record", until=None))
@@ -63,8 +72,11 @@ def take_in(work: Work, wanted: Cause | None = None) -> Taken:
         message = "a destination holds a value already, and no key of this credential is on record"
         return Taken(NotDue(reason="not_adopted", message=message, until=None))
     account = work.situation.current.account if work.situation.current else ""
-    rows = open_rotation(work, decision.cause, account)
-    told = work.event(Subject.ROTATION, Outcome.STARTED, reason=decision.cause.value, message=decision.message)
+    detail: dict[str, Any] = {"message": decision.message}
+    if decision.cause is wanted:
+        detail |= {"because": because, "without": sorted(without)}
+    rows = open_rotation(work, decision.cause, account, without=detail.get("without", ()))
+    told = work.event(Subject.ROTATION, Outcome.STARTED, reason=decision.cause.value, **detail)
     work.record(rows, [told])
     return Taken(decision, opened=True)
 
@@ -111,7 +123,9 @@ def _may_issue(work: Work) -> bool:
     return False
 
 
-def open_rotation(work: Work, cause: Cause, account: str, target: Version | None = None) -> list[Insert]:
+def open_rotation(
+    work: Work, cause: Cause, account: str, target: Version | None = None, without: Collection[str] = ()
+) -> list[Insert]:
     """The rows of a new rotation: what is pinned is account, places, fields, grace and soak."""
     policy = work.managed.policy
     if target is None and cause is Cause.ADDED:
@@ -129,10 +143,10 @@ def open_rotation(work: Work, cause: Cause, account: str, target: Version | None
         actor=work.around.actor,
         urgent=cause is Cause.COMPROMISED,
     )
-    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation))]
+    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation, without))]
 
 
-def _deliveries(work: Work, rotation: Rotation) -> Sequence[Delivery]:
+def _deliveries(work: Work, rotation: Rotation, without: Collection[str]) -> Sequence[Delivery]:
     return [
         Delivery(
             id=DeliveryId(work.around.new_id()),
@@ -144,6 +158,7 @@ def _deliveries(work: Work, rotation: Rotation) -> Sequence[Delivery]:
             identity=target.destination.identity,
             templates={field: template.text for field, template in target.templates.items()},
             state=DeliveryState.PLANNED,
+            without=target.destination.identity in without,
         )
         for position, target in enumerate(work.managed.targets)
     ]

@@ -14,10 +14,12 @@ from rotator.domain.model import (
     RetirementState,
     Rotation,
     Version,
+    VersionId,
     VersionState,
 )
 from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
+from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.work import MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
 
@@ -95,32 +97,44 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
 
     Without `key`, the current version and every previous one count as leaked. Raises SetupError for an unknown key.
     """
-    situation = work.situation
-    leaked = next((v for v in situation.versions if v.state.living and v.key_id == key), None) if key else None
-    if key is not None and leaked is None:
-        ids = ", ".join(v.key_id for v in situation.versions if v.state.living and v.key_id) or "none"
-        message = f"{key} is not a living key of {work.managed.name}; living: {ids}"
-        raise SetupError(message, reason="unknown_key")
-    writes: list[Write] = [
-        _hurried(work, row) for row in situation.retirements if leaked is None or row.version_id == leaked.id
-    ]
-    rotation, current = situation.rotation, situation.current
-    new_key_needed = leaked is None or (current is not None and leaked.id == current.id)
-    if rotation is not None and new_key_needed:
-        writes.append(Update(rotation, {"urgent": True}))
-    told = work.event(
-        Subject.COMPROMISED, Outcome.SUCCEEDED, version=leaked.id if leaked else None, because=because, key=key
-    )
+    leaked, target = _leaked(work, key), work.situation.target
+    if target is not None and target.id in leaked and target.state is not VersionState.CURRENT:
+        why = "the key that it would make current has leaked"
+        rotation_steps.abandon(work, work.rotation(), reason="compromised", why=why, because=because)
+    situation, now = work.situation, work.now()
+    versions = [v for v in situation.versions if v.id in leaked]
+    writes: list[Write] = [Update(v, {"compromised_at": v.compromised_at or now}) for v in versions]
+    for version in versions:
+        writes += _hurried(work, version)
+    new_key_needed = key is None or any(v.state is VersionState.CURRENT for v in versions)
+    if situation.rotation is not None and new_key_needed:
+        writes.append(Update(situation.rotation, {"urgent": True}))
+    version_id = versions[0].id if key is not None else None
+    told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
-    target = work.situation.target
-    if leaked is not None and target is not None and target.id == leaked.id and target.state is VersionState.PENDING:
-        rotation_steps.abandon(
-            work, work.rotation(), reason="compromised", why="the new key has leaked", because=because
-        )
     return new_key_needed
 
 
-def _hurried(work: Work, row: Retirement) -> Update:
+def _leaked(work: Work, key: str | None) -> set[VersionId]:
+    versions = work.situation.versions
+    if key is None:
+        return {v.id for v in versions if v.state in (VersionState.CURRENT, *REPLACED)}
+    living = [v for v in versions if v.state.living and v.key_id is not None]
+    leaked = {v.id for v in living if v.key_id == key}
+    if not leaked:
+        ids = ", ".join(str(v.key_id) for v in living) or "none"
+        message = f"{key} is not a living key of {work.managed.name}; living: {ids}"
+        raise SetupError(message, reason="unknown_key")
+    return leaked
+
+
+def _hurried(work: Work, version: Version) -> list[Write]:
+    """What takes a leaked version away sooner. A current one goes when another is; a condemned one is going anyway."""
+    row = work.situation.retirement_of(version.id)
+    if version.state not in REPLACED:
+        return []
+    if row is None or row.wanted_back:
+        return retired_again(work, version, RetirementReason.COMPROMISED)
     capabilities = work.provider.capabilities
     grace, soak = pace(
         RetirementReason.COMPROMISED,
@@ -135,7 +149,7 @@ def _hurried(work: Work, row: Retirement) -> Update:
         soak = timedelta(0)  # its slot is needed for the new key
     soaking = row.state is RetirementState.DISABLED and not full
     changes = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
-    return Update(row, changes if soaking else {**MOVING, **changes})
+    return [Update(row, changes if soaking else {**MOVING, **changes})]
 
 
 def _living_keys(work: Work) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -168,9 +168,14 @@ class Survey:
     looks: Mapping[str, Look]  # by address
     problems: Sequence[tuple[Target, RotatorError]]
 
-    def require_all(self) -> None:
-        """Raise Unavailable where a place could not be read: what its readers hold is not known."""
+    def require_all(self, but: Collection[str] = ()) -> None:
+        """Raise Unavailable where a place could not be read: what its readers hold is not known.
+
+        `but`: addresses that may be unreadable.
+        """
         for target, problem in self.problems:
+            if target.destination.address in but:
+                continue
             message = f"{target.destination.address} cannot be read: {problem.message}"
             raise Unavailable(message, reason="destination_unknown", remedy=problem.remedy)
 

@@ -28,7 +28,17 @@ RETRY_ALARM = timedelta(minutes=15)
 OVERDUE_AFTER = timedelta(hours=1)
 """How long a credential may be due before it is overdue: a pass that never comes must show."""
 
-PLANNED_WAITS = ("grace", "soak", "in_use", "settling", "slot_in_retirement", "min_interval", "lost_answer")
+PLANNED_WAITS = (
+    "grace",
+    "soak",
+    "in_use",
+    "settling",
+    "slot_in_retirement",
+    "min_interval",
+    "lost_answer",
+    "put_back_first",
+    "reactivating",
+)
 """Reasons to wait that are part of the plan, not trouble."""
 
 
@@ -154,7 +164,7 @@ class Report:
 
     def destinations(self, managed: Managed | None, situation: Situation) -> list[dict[str, Any]]:
         """The shape of `destinations` in `status --json`: what each place served when it was last seen."""
-        current = situation.current
+        wanted = [version.id for version in (situation.current, situation.target) if version is not None]
         rows = []
         for target in managed.targets if managed else ():
             placed = situation.placements_at(target.destination.identity)
@@ -164,8 +174,7 @@ class Report:
             if own and own[0].observed is not Observed.SERVED:
                 state = own[0].observed.value
             elif version is not None:
-                newest = current is not None and version.number >= current.number
-                state = "current" if newest else "previous"
+                state = "current" if version.id in wanted else "previous"
             rows.append(
                 {
                     "to": target.to,
@@ -184,6 +193,7 @@ class Report:
         found = [
             *self._blocked(situation),
             *self._overdue(name, situation),
+            *self._paused(name, situation),
             *self._rotating(situation),
             *self._due(name, situation),
             *self._retiring(situation),
@@ -196,15 +206,13 @@ class Report:
         return found
 
     def _blocked(self, situation: Situation) -> list[Condition]:
-        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
-        if situation.rotation is not None:
-            rows.insert(0, situation.rotation)
+        rows = _waiters(situation)
         return [Condition("blocked", r.since, r.reason, _where(r), r.remedy) for r in rows if r.blocked]
 
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
-        rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
-        if situation.rotation is not None:
-            rows.insert(0, situation.rotation)
+        if situation.credential.paused(self.at):
+            return []  # a person wants it to wait
+        rows = _waiters(situation)
         found = [
             Condition("overdue", r.since, r.reason, _where(r), r.remedy)
             for r in rows
@@ -222,6 +230,13 @@ class Report:
                     Condition("overdue", slot, "overdue", message, "run `rotate`, or see why passes do not run")
                 )
         return found
+
+    def _paused(self, name: str, situation: Situation) -> list[Condition]:
+        credential = situation.credential
+        if not credential.paused(self.at):
+            return []
+        remedy = f"`rotator unpause {name}`"
+        return [Condition("paused", credential.paused_at, "paused", credential.pause_message, remedy)]
 
     def _rotating(self, situation: Situation) -> list[Condition]:
         row = situation.rotation
@@ -258,7 +273,7 @@ class Report:
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
         managed = self.managed[name]
-        placed = {p.identity for p in situation.placements}
+        placed = {p.identity for p in situation.placements if not p.owed}
         return Question(
             name=name,
             situation=situation,
@@ -267,6 +282,12 @@ class Report:
             living=managed.provider.capabilities.living,
             unplaced=any(t.destination.identity not in placed for t in managed.targets),
         )
+
+
+def _waiters(situation: Situation) -> list[Rotation | Retirement | Delivery]:
+    """The rows that may keep the work from going on, the rotation first. What it goes on without is not among them."""
+    rotation = [situation.rotation] if situation.rotation is not None else []
+    return [*rotation, *(d for d in situation.deliveries if not d.without), *situation.retirements]
 
 
 def _where(row: Rotation | Retirement | Delivery) -> str | None:

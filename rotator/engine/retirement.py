@@ -10,6 +10,7 @@ from typing import Any
 from rotator.domain.errors import PermanentError, TemporaryError, Unavailable, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
+    Cause,
     Finding,
     Retirement,
     RetirementId,
@@ -49,6 +50,7 @@ def open_retirement(
     *,
     grace: timedelta | None = None,
     soak: timedelta | None = None,
+    without: Sequence[str] = (),
 ) -> Insert:
     """The row that begins the taking-away of a version, with its times pinned."""
     capabilities, policy, now = work.provider.capabilities, work.managed.policy, work.now()
@@ -74,6 +76,7 @@ def open_retirement(
             opened_at=now,
             grace=grace,
             soak=soak,
+            without=without,
             not_before=first_look,
             reason="grace" if first_look > now else None,
             message="the old key keeps working until then" if first_look > now else None,
@@ -118,7 +121,7 @@ class Guarded:
 def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     """What must be true at the very moment a key is taken away; read anew before each step that does."""
     _clock_is_sane(work)
-    _right_account(work, version)
+    right_account(work, version)
     seen = survey(work)
     _served_elsewhere(work, retirement, version, seen)
     _another_key_works(work, retirement, version, seen)
@@ -127,7 +130,7 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     return Guarded(work.call(work.provider.keys), {"destinations": serving})
 
 
-def _right_account(work: Work, version: Version) -> None:
+def right_account(work: Work, version: Version) -> None:
     """What the provider says of a key counts only where it is the key's own account that says so."""
     account = work.call(work.provider.account)
     if account != version.account:
@@ -165,11 +168,17 @@ def _clock_is_sane(work: Work) -> None:
 
 def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
     """Every destination positively serves another version; anything else holds the retirement, with the reason."""
-    _no_place_was_removed(work, version)
+    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
+        message = "until the current key is put back everywhere, a late write of another may still arrive"
+        raise TemporaryError(message, reason="put_back_first")
+    _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
-    seen.require_all()
+    without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
+    seen.require_all(but=without)
     for address, look in seen.looks.items():
+        if address in without:
+            continue  # a person said that what is read there does not matter
         if look.standing is Standing.EMPTY and never_used:
             continue  # nothing was ever put there, so nobody can hold this key from there
         if look.standing in (Standing.EMPTY, Standing.MISSING):
@@ -186,9 +195,9 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
             raise TemporaryError(message, reason="destination_serves_condemned")
 
 
-def _no_place_was_removed(work: Work, version: Version) -> None:
+def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
-    configured = {t.destination.identity for t in work.managed.targets}
+    configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
     for placement in work.situation.placements:
         if placement.identity not in configured and placement.version_id == version.id:
             name, address = work.managed.name, placement.address
@@ -274,7 +283,7 @@ def _was_us(work: Work, version: Version, key: Key) -> bool:
 
 def locate(work: Work, retirement: Retirement, version: Version) -> None:
     """Find the key that an unanswered request may have made. By label; else as the only unknown one of that moment."""
-    _right_account(work, version)
+    right_account(work, version)
     keys = work.call(work.provider.keys)
     if work.provider.capabilities.labels:
         found = [key for key in keys if labelled(key) == version.id]
@@ -335,7 +344,7 @@ def disable(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
-    work.call(provider.disable, version.key_id)
+    work.change(provider.disable, version.key_id)
     now = work.now()
     soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
     changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}

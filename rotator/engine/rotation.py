@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -19,7 +20,6 @@ from rotator.domain.errors import (
 )
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
-    REUSES,
     Cause,
     Delivery,
     DeliveryState,
@@ -43,10 +43,11 @@ from rotator.engine.places import (
     render,
     templates_of,
 )
+from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
 from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
-from rotator.ports.store import Update, Write
+from rotator.ports.store import Place, Update, Write
 
 SUCCESSES = 3
 SPREAD = timedelta(seconds=30)
@@ -63,7 +64,8 @@ def authenticate(work: Work) -> None:
         return
     rotation, now = work.rotation(), work.now()
     spread = min(work.managed.settle, SPREAD)
-    asks = work.provider.capabilities.can_tell and rotation.cause not in REUSES and spread > timedelta(0)
+    believed = rotation.cause in (Cause.PUT_BACK, Cause.ADDED)  # in use already; a roll-back's may just be enabled
+    asks = work.provider.capabilities.can_tell and not believed and spread > timedelta(0)
     needed = SUCCESSES if asks else 1
     first = rotation.first_success_at or now
     if rotation.successes + 1 >= needed and (needed == 1 or now - first >= spread):
@@ -106,7 +108,8 @@ def _accepted(work: Work, rotation: Rotation, version: Version, answer: Answer) 
 def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -> None:
     """Definitive only after settle; then abandoned, if the current key still works."""
     now = work.now()
-    settled = (version.sent_at or version.created_at) + work.managed.settle
+    since = rotation.opened_at if rotation.cause is Cause.ROLLBACK else version.sent_at or version.created_at
+    settled = since + work.managed.settle
     if rotation.successes:
         work.record([Update(rotation, {"successes": 0, "first_success_at": None})], [])
     if now < settled:
@@ -138,7 +141,7 @@ def push(work: Work) -> None:
     if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
         return  # it died since: nothing more is given out
     each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
-    if all(d.state is not DeliveryState.PLANNED for d in work.situation.deliveries):
+    if all(d.state is not DeliveryState.PLANNED or d.without for d in work.situation.deliveries):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
 
@@ -154,7 +157,8 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
         _pushed(work, delivery, version, fields, base, reason="already_there")
         return
     refuse_foreign(work, delivery.to, destination, seen)
-    _outwait_expired_worker(work, conditional=destination.capabilities.conditional)
+    if not destination.capabilities.conditional:
+        work.outwait_late_calls()  # all that protects such a place from a late write
     told = work.event(
         Subject.PUSH,
         Outcome.STARTED,
@@ -165,7 +169,7 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
     token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{version.id} {delivery.identity} {base}"))
-    revision = work.call(destination.write, fields, base, token)
+    revision = work.change(destination.write, fields, base, token)
     _pushed(work, delivery, version, fields, revision)
 
 
@@ -188,17 +192,6 @@ def _pushed(
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
     work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, version, revision)], [told])
-
-
-def _outwait_expired_worker(work: Work, *, conditional: bool) -> None:
-    """All that protects a place without compare-and-set from the late write of a worker that lost its lease."""
-    fenced_at = work.lease.fenced_at
-    if conditional or fenced_at is None:
-        return
-    wait = (fenced_at + work.limits.call_budget - work.now()).total_seconds()
-    if wait > 0:
-        message = "an earlier worker's write may still be under way"
-        raise TemporaryError(message, reason="fenced", retry_after=wait)
 
 
 def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery], None]) -> None:
@@ -243,9 +236,9 @@ def verify(work: Work) -> None:
     found = work.situation.rotation
     if found is None or found.id != rotation.id:
         return
-    if any(d.state is DeliveryState.PLANNED for d in work.situation.deliveries):
+    if any(d.state is DeliveryState.PLANNED and not d.without for d in work.situation.deliveries):
         work.record([Update(rotation, {"state": RotationState.AUTHENTICATED})], [])
-    elif all(d.state is DeliveryState.VERIFIED for d in work.situation.deliveries):
+    elif all(d.state is DeliveryState.VERIFIED or d.without for d in work.situation.deliveries):
         told = work.event(Subject.VERIFY, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(rotation, {"state": RotationState.VERIFIED, **MOVING})], [told])
 
@@ -284,27 +277,33 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
 
 
 def promote(work: Work) -> None:
-    """verified → completed: the target is current, what it replaces gets its retirement. Cutover is this commit."""
+    """verified → completed: the target is current, what it replaces gets its retirement. Cutover is this commit.
+
+    So does what a person had reactivated: nothing lives for ever without one.
+    """
     rotation, target, current = work.rotation(), work.target(), work.situation.current
     now = work.now()
     writes: list[Write] = []
+    replaced: list[Version] = []
     if current is not None and current.id != target.id:
-        why = RetirementReason.COMPROMISED if rotation.urgent else RetirementReason.SUPERSEDED
         writes.append(Update(current, {"state": VersionState.PREVIOUS}))
-        if work.situation.retirement_of(current.id) is None:
-            writes.append(open_retirement(work, current, why, grace=rotation.grace, soak=rotation.soak))
+        replaced = [current, *kept_versions(work)]
+    left = [d.identity for d in work.situation.deliveries if d.without and d.state is not DeliveryState.VERIFIED]
+    for version in replaced:
+        why = why_replaced(version)
+        writes.append(open_retirement(work, version, why, grace=rotation.grace, soak=rotation.soak, without=left))
+    writes += [Place(replace(p, owed=True)) for p in work.situation.placements if p.identity in left]
     if target.state is not VersionState.CURRENT:
-        writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": now}))
+        writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
     if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
     writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
     told = [
         work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),
-        work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value),
+        work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value, without=left),
     ]
-    if current is not None and current.id != target.id:
-        told.append(work.event(Subject.RETIREMENT, Outcome.STARTED, version=current.id))
+    told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
     work.record(writes, told)
 
 
@@ -333,7 +332,12 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         cause = RetirementReason.LOST_ANSWER if lost_it else RetirementReason.ABANDONED
         writes += [Update(target, {"state": VersionState.CONDEMNED}), open_retirement(work, target, cause)]
         told.append(work.event(Subject.RETIREMENT, Outcome.STARTED, version=target.id, reason=cause.value))
-    if current is not None and any(d.started for d in work.situation.deliveries):
+    if target is not None:
+        again = given_up(work, rotation.cause, target, rotation.grace, rotation.soak)
+        writes += again
+        told += [retirement_opened(work, target)] if again else []
+    unfenced = rotation.cause is Cause.PUT_BACK or any(d.started for d in work.situation.deliveries)
+    if current is not None and unfenced:
         writes += intake.put_back(work, rotation, current)
         told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
     work.record(writes, told)

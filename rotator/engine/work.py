@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from rotator.domain.errors import PermanentError, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.errors import (
+    LostAnswer,
+    PermanentError,
+    RotatorError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+)
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     Credential,
@@ -115,14 +122,16 @@ class Work:
         lease: Lease,
         limits: Limits,
         around: Surroundings,
+        asked_at: float,
     ) -> None:
+        """`asked_at` is the monotonic time at which the lease was asked for: it is trusted from then on."""
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
         self.limits = limits
         self.around = around
         self._lease = lease
-        self._trusted_until = around.monotonic() + limits.lease.total_seconds()
+        self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
         self._running = 0
         self.situation: Situation = store.load(lease.credential_id)
@@ -177,9 +186,47 @@ class Work:
         """
         budget = self.limits.call_budget.total_seconds()
         self._keep_lease(budget)
+        latest = self.around.monotonic() + budget
+
+        def send() -> T:
+            if self.around.monotonic() > latest:  # SIGSTOP, or a machine that slept: others may have it by now
+                message = "this process was stopped for longer than a call may take; nothing was sent"
+                raise StaleLease(message)
+            return do(*args, **kwargs)
+
         with self._renewing:
             self._running += 1
-        return self.around.threads.within(budget, lambda: do(*args, **kwargs), self._call_ended)
+        return self.around.threads.within(budget, send, self._call_ended)
+
+    def change(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` for what would hurt if it took effect late. After a lost answer it may, for one more budget.
+
+        That is noted on the lease, as after taking over an expired one: `outwait_late_calls` of every later
+        step waits for it, of this worker and of the next.
+        """
+        try:
+            return self.call(do, *args, **kwargs)
+        except LostAnswer:
+            self._fence()
+            raise
+
+    def _fence(self) -> None:
+        try:
+            now = self.store.now()
+        except StoreUnavailable:  # by our own clock then: the lost answer must be what the caller hears of
+            left = timedelta(seconds=self._trusted_until - self.around.monotonic())
+            now = self._lease.until - left
+        with self._renewing:
+            self._lease = replace(self._lease, fenced_at=now)
+
+    def outwait_late_calls(self) -> None:
+        """Raise TemporaryError while a call of an expired worker, or of ours without an answer, may take effect."""
+        if self._lease.fenced_at is None:
+            return
+        wait = (self._lease.fenced_at + self.limits.call_budget - self.now()).total_seconds()
+        if wait > 0:
+            message = "an earlier call got no answer and may still take effect"
+            raise TemporaryError(message, reason="fenced", retry_after=wait)
 
     def _call_ended(self) -> None:
         with self._renewing:

@@ -106,6 +106,15 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Who stops a credential, for how long (None: until it is ended), and why."""
+
+    by: str
+    lasts: timedelta | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Installation:
     """What the database says about itself."""
 
@@ -142,6 +151,13 @@ class Store(Protocol):
         """All credentials, by name."""
         ...
 
+    def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
+        """Pause a credential, or end its pause (None); say whether that changed anything. May be repeated.
+
+        Needs no lease: a worker that has one sees it at its next step.
+        """
+        ...
+
     def load(self, credential_id: CredentialId) -> Situation:
         """Everything on record about one credential, from one snapshot."""
         ...
@@ -174,11 +190,14 @@ class Store(Protocol):
         ...
 
     def renew(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Extend a lease that is still ours; else StaleLease."""
+        """Extend a lease that is still ours; else StaleLease. `fenced_at` is written as the lease has it."""
         ...
 
     def release(self, lease: Lease) -> None:
-        """Say that every call made under the lease has ended. No error where it is ours no more."""
+        """Say that every call made under the lease has come back. No error where it is ours no more.
+
+        `fenced_at` is written as the lease has it: a call that came back without an answer may still take effect.
+        """
         ...
 
     def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:

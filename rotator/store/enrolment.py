@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import Credential, CredentialId
-from rotator.ports.store import NewEvent
+from rotator.ports.store import NewEvent, Pause
 from rotator.store import audit, reading, tables
 from rotator.store.database import Database
 
@@ -39,6 +40,25 @@ def enroll(database: Database, names: Mapping[str, str], actor: str, new_id: New
         events_in_order = sorted(events, key=lambda event: event.credential or "")
         audit.append(connection, now, events_in_order)
         return credentials(connection)
+
+
+def pause(database: Database, credential_id: CredentialId, wanted: Pause | None, event: NewEvent) -> bool:
+    """Write or clear a credential's pause, with its event; False where it is as wanted already."""
+    table = tables.credential
+    names = ("paused_at", "paused_by", "paused_until", "pause_reason")
+    with database.write() as connection:
+        audit.lock(connection)
+        now = database.now(connection)
+        row = connection.execute(select(table).where(table.c.id == credential_id)).mappings().one()
+        values: dict[str, Any] = dict.fromkeys(names)
+        if wanted is not None:
+            until = None if wanted.lasts is None else now + wanted.lasts
+            values = dict(zip(names, (now, wanted.by, until, wanted.why), strict=True))
+        if {**values, "paused_at": row["paused_at"]} == {name: row[name] for name in names}:
+            return False
+        connection.execute(update(table).where(table.c.id == credential_id).values(values))
+        audit.append(connection, now, [event])
+        return True
 
 
 def _changes(known: Sequence[Credential], names: Mapping[str, str]) -> list[tuple[Credential | str, str | None]]:

@@ -57,10 +57,10 @@ def renew(database: Database, lease: Lease, ttl: timedelta) -> Lease:
 
 
 def release(database: Database, lease: Lease) -> None:
-    """Mark the lease as released, if it is still of this epoch."""
+    """Mark the lease as released, with its `fenced_at`, if it is still of this epoch."""
     with database.write() as connection:
         mine = (table.c.credential_id == lease.credential_id) & (table.c.epoch == lease.epoch)
-        connection.execute(update(table).where(mine).values(released=True))
+        connection.execute(update(table).where(mine).values(released=True, fenced_at=lease.fenced_at))
 
 
 def hold(database: Database, connection: Connection, lease: Lease) -> datetime:

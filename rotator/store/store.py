@@ -12,7 +12,7 @@ from rotator.domain.errors import SetupError
 from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Held, Installation, NewEvent, Seal, StoredEvent, Write
+from rotator.ports.store import Held, Installation, NewEvent, Pause, Seal, StoredEvent, Write
 from rotator.store import audit, enrolment, findings, leases, reading, records, schema, tables
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
@@ -115,6 +115,10 @@ class SqlStore:
         """All credentials, by name."""
         with self.database.read() as connection:
             return enrolment.credentials(connection)
+
+    def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
+        """Pause a credential, or end its pause; say whether that changed anything."""
+        return enrolment.pause(self.database, credential_id, pause, event)
 
     def load(self, credential_id: CredentialId) -> Situation:
         """Everything on record about one credential. Raises LookupError where there is none of this id."""

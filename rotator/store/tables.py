@@ -91,6 +91,10 @@ credential = Table(
     Column("provider", Text, nullable=False),
     Column("managed", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("paused_at", Moment),
+    Column("paused_by", Text),
+    Column("paused_until", Moment),
+    Column("pause_reason", Text),
 )
 
 version = Table(
@@ -111,6 +115,7 @@ version = Table(
     Column("current_at", Moment),
     Column("checked_at", Moment),
     Column("retired_at", Moment),
+    Column("compromised_at", Moment),
     UniqueConstraint("account", "key_id"),
     UniqueConstraint("credential_id", "number"),
     _among("state", VersionState),
@@ -154,7 +159,9 @@ retirement = Table(
     Column("soak", Span, nullable=False),
     Column("delete_started", Boolean, nullable=False),
     Column("disable_started", Boolean, nullable=False),
+    Column("wanted_back", Boolean, nullable=False),
     Column("keep", TextList, nullable=False),
+    Column("without", TextList, nullable=False),
     Column("closed_at", Moment),
     *_waiting(),
     _among("state", RetirementState),
@@ -176,6 +183,7 @@ delivery = Table(
     Column("templates", TextMap, nullable=False),
     Column("state", Word(DeliveryState), nullable=False),
     Column("started", Boolean, nullable=False),
+    Column("without", Boolean, nullable=False),
     Column("base_revision", Text),
     Column("revision", Text),
     *_waiting(),
@@ -197,6 +205,7 @@ placement = Table(
     Column("placed_at", Moment, nullable=False),
     Column("observed", Word(Observed), nullable=False),
     Column("checked_at", Moment),
+    Column("owed", Boolean, nullable=False),
     _among("observed", Observed),
     Index("placements_of_credential", "credential_id"),
 )

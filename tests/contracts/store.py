@@ -52,6 +52,7 @@ from rotator.ports.store import (
     Held,
     Insert,
     NewEvent,
+    Pause,
     Place,
     Seal,
     Store,
@@ -282,6 +283,26 @@ class StoreContract:
         assert web.provider == "openai-eu"
         assert bodies(whole_trail(store))[-1]["detail"] == {"provider": "openai-eu", "provider_before": "openai"}
 
+    def test_a_pause_is_written_told_and_ended_without_a_lease(self, work: Work, clock: VirtualClock) -> None:
+        told = NewEvent(event="pause.succeeded", actor="ann", credential="web")
+        wanted = Pause(by="ann", lasts=HOUR, why="launch week")
+        assert work.store.pause(work.id, wanted, told)
+        paused = work.store.load(work.id).credential
+        assert (paused.paused_at, paused.paused_by, paused.pause_reason) == (START, "ann", "launch week")
+        assert paused.paused(clock.advance(HOUR - SECOND))
+        assert not paused.paused(clock.advance(SECOND))
+        assert work.store.pause(work.id, None, told)
+        assert not work.store.pause(work.id, None, told)
+        assert work.store.load(work.id).credential.paused_at is None
+
+    def test_the_same_pause_twice_changes_and_tells_nothing(self, work: Work) -> None:
+        told = NewEvent(event="pause.succeeded", actor="ann", credential="web")
+        for wanted in (Pause(by="ann", lasts=None, why="a"), Pause(by="ben", lasts=None, why="a")):
+            before = len(list(work.store.events()))
+            assert work.store.pause(work.id, wanted, told)
+            assert not work.store.pause(work.id, wanted, told)
+            assert len(list(work.store.events())) == before + 1
+
     def test_workers_that_start_at_once_enroll_each_credential_once(self, store: Store) -> None:
         names = {f"web-{number}": "openai" for number in range(5)}
         outcomes = at_once(6, lambda _: store.enroll(names, "me"))
@@ -343,6 +364,18 @@ class StoreContract:
         third = work.store.claim(work.id, holder_elsewhere("third"), MINUTE)
         assert isinstance(third, Lease)
         assert (third.epoch, third.fenced_at) == (3, fenced)
+
+    def test_a_call_left_without_an_answer_is_remembered_after_a_clean_release(
+        self, work: Work, clock: VirtualClock
+    ) -> None:
+        late = clock.advance(SECOND)
+        renewed = work.store.renew(replace(work.lease, fenced_at=late), MINUTE)
+        assert renewed.fenced_at == late
+        later = clock.advance(SECOND)
+        work.store.release(replace(renewed, fenced_at=later))
+        following = work.store.claim(work.id, holder_elsewhere("second"), MINUTE)
+        assert isinstance(following, Lease)
+        assert following.fenced_at == later
 
     def test_a_dead_process_of_this_host_loses_its_lease_at_once(self, work: Work, clock: VirtualClock) -> None:
         work.store.release(work.lease)

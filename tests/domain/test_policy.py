@@ -54,6 +54,7 @@ def rotation() -> Rotation:
 
 
 CREDENTIAL = Credential(id=ID, name="web", provider="p", managed=True, created_at=NOW)
+PAUSED = replace(CREDENTIAL, paused_at=NOW - DAY, paused_by="ann", pause_reason="freeze")
 QUIET = Situation(
     credential=CREDENTIAL,
     versions=(version(),),
@@ -84,6 +85,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a rotation is open": ({"situation": replace(QUIET, rotation=rotation())}, "rotating"),
     "the configuration names it no more":
         ({"situation": replace(QUIET, credential=replace(CREDENTIAL, managed=False))}, "unmanaged"),
+    "a person has paused it": ({"situation": replace(QUIET, credential=PAUSED), "wanted": Cause.MANUAL}, "paused"),
+    "a pause does not hold a leak":
+        ({"situation": replace(QUIET, credential=PAUSED), "wanted": Cause.COMPROMISED}, "compromised"),
+    "a pause that is over holds nothing":
+        ({"situation": replace(QUIET, credential=replace(PAUSED, paused_until=NOW)), "wanted": Cause.MANUAL}, "manual"),
     "both slots hold keys of ours":
         ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED))), "living": 2},
          "slot_in_retirement"),
@@ -100,6 +106,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a person asked within the minimum interval":
         ({"situation": replace(QUIET, creates=(NOW,)), "wanted": Cause.MANUAL}, "manual"),
     "a destination was added": ({"unplaced": True}, "added"),
+    "a destination that was left out needs no slot and no new key":
+        ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED)),
+                               creates=(NOW - timedelta(hours=1),) * 5), "living": 2, "unplaced": True}, "added"),
+    "a person who wants a new key does not wait for a destination that was left out":
+        ({"unplaced": True, "wanted": Cause.COMPROMISED}, "compromised"),
     "a key was made a short while ago":
         ({"situation": replace(QUIET, creates=(NOW - timedelta(minutes=5),), last_completed_at=NOW - 40 * DAY)},
          "min_interval"),
@@ -130,10 +141,11 @@ def test_the_chain_asks_in_this_order() -> None:
     assert [check.__name__ for check in CHAIN] == [
         "already_open",
         "unmanaged",
+        "paused",
+        "destination_added",
         "slot_in_retirement",
         "too_many_creates",
         "asked_for",
-        "destination_added",
         "too_soon",
         "never_rotated",
         "no_schedule",

@@ -79,10 +79,11 @@ class Place:
         key: str | None = None,
         patience: float = 5,
         seam: wiring.Seam | None = None,
+        **wished: Any,
     ) -> dict[str, Progress]:
-        """One run, as `rotate` makes it. Unexpected exceptions fail the test."""
+        """One run, as `rotate` makes it; `wished` is what else a Wish has. Unexpected exceptions fail the test."""
         with self.service(seam) as service:
-            wish = Wish(cause=cause, key=key) if now else None
+            wish = Wish(cause=cause, key=key, **wished) if now else None
             results = service.running().run(names or list(service.managed), wish, timedelta(seconds=patience))
         if self.bugs:
             raise self.bugs[0]

@@ -13,9 +13,18 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from rotator.domain.errors import Busy, SetupError, StoreUnavailable, Unavailable
+from rotator.domain.errors import (
+    Busy,
+    LostAnswer,
+    SetupError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+    Unavailable,
+)
 from rotator.domain.model import Cause
 from rotator.engine import adoption, operator
+from rotator.engine.work import Work
 from rotator.ports.provider import Answer as Verdicts
 from rotator.ports.provider import IssuedKey, Key
 from rotator.testbed.aws import AwsKey
@@ -576,6 +585,124 @@ def test_a_lease_is_renewed_while_calls_take_their_time(web_embedded: OpenAIWeb)
     web.place.events = On("push.succeeded", try_to_hold, number=3)
     web.place.rotate(patience=5, seam=Patched("destination", read=make))
     assert busy == [True]
+
+
+def lost(*_: object) -> None:
+    message = "no answer"
+    raise LostAnswer(message)
+
+
+def fenced(work: Work) -> str | None:
+    try:
+        work.outwait_late_calls()
+    except TemporaryError as wait:
+        return wait.reason
+    return None
+
+
+def test_a_change_without_an_answer_is_waited_out_by_this_worker_and_the_next(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.engine = {"lease": "3s", "call_budget": "2s"}
+    web.write()
+    web.place.rotate()
+    with web.place.service() as service:
+        with service.running().hold("web") as work:
+            assert fenced(work) is None
+            with pytest.raises(LostAnswer):
+                work.call(lost)
+            assert fenced(work) is None, "what only looks has no late effect"
+            with pytest.raises(LostAnswer):
+                work.change(lost)
+            assert fenced(work) == "fenced"
+        with service.running().hold("web") as work:
+            assert fenced(work) == "fenced"
+            time.sleep(2)
+            assert fenced(work) is None
+
+
+def test_a_place_without_conditions_waits_for_our_own_late_write_before_the_put_back(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.engine = {"lease": "3s", "call_budget": "1s"}
+    web.write()
+    web.place.rotate()
+    unanswered = Both(WithoutConditions(), Patched("destination", write=lambda _: lost))
+    web.place.rotate("web", now=True, patience=0.1, seam=unanswered)
+    with web.place.service() as service, service.running().hold("web") as work:
+        operator.abandon(work)
+    web.place.rotate(patience=0.1, seam=WithoutConditions())
+    assert web.place.status("web")["rotation"]["deliveries"][0]["reason"] == "fenced"
+    web.place.rotate(patience=4, seam=WithoutConditions())
+    assert reason(web.place) == ("ok", None)
+
+
+class Both(Seam):
+    """One seam and then another."""
+
+    def __init__(self, first: Seam, second: Seam) -> None:
+        self.seams = (first, second)
+
+    def wrap(self, port: T, kind: str) -> T:
+        for seam in self.seams:
+            port = seam.wrap(port, kind)
+        return port
+
+
+class Stopped:
+    """Threads of a process that is stopped for a minute before each call is sent."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def within(self, seconds: float, do: Callable[[], T], ended: Callable[[], None]) -> T:
+        self.now += 60
+        try:
+            return do()
+        finally:
+            ended()
+
+    def side_by_side(self, tasks: Sequence[Callable[[], None]]) -> None:
+        for task in tasks:
+            task()
+
+
+def test_a_process_that_was_stopped_sends_nothing_late(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.rotate()
+    sent: list[bool] = []
+    with web.place.service() as service, service.running().hold("web") as work:
+        stopped = Stopped()
+        work.around = replace(work.around, threads=stopped, monotonic=lambda: stopped.now)
+        with pytest.raises(StaleLease, match="stopped for longer than a call may take"):
+            work.call(lambda: sent.append(True))
+    assert not sent
+
+
+def test_a_lease_is_trusted_from_when_it_was_asked_for(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.engine = {"lease": "3s", "call_budget": "1s"}
+    web.write()
+    web.place.rotate()
+    renewed: list[bool] = []
+
+    def make_claim(claim: Callable[..., Any]) -> Callable[..., Any]:
+        def slowly(*arguments: Any) -> Any:
+            lease = claim(*arguments)
+            time.sleep(2.2)  # the answer was under way for that long
+            return lease
+
+        return slowly
+
+    def make_renew(renew: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            renewed.append(True)
+            return renew(*arguments)
+
+        return counted
+
+    slow = Patched("store", claim=make_claim, renew=make_renew)
+    with web.place.service(slow) as service, service.running().hold("web") as work:
+        work.call(work.provider.account)
+    assert renewed
 
 
 # further
