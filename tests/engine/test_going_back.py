@@ -255,6 +255,7 @@ def test_a_disabled_key_is_enabled_when_a_person_wants_it_back(deployer: Deploye
 
 def test_a_key_that_is_enabled_is_not_believed_before_the_provider_accepts_it(deployer: Deployer) -> None:  # noqa: F811
     soaking(deployer)
+    deployer.write(soak="1h", settle="5m")
 
     def make(authenticate: Callable[[Any], Verdicts]) -> Callable[[Any], Verdicts]:
         return lambda material: Verdicts(verdict=Verdict.REFUSED)
@@ -280,7 +281,7 @@ def test_a_kept_key_gives_its_slot_to_a_new_one(deployer: Deployer) -> None:  # 
 
 def test_a_late_disable_is_waited_out_before_the_key_is_enabled(deployer: Deployer) -> None:  # noqa: F811
     place = deployer.place
-    place.engine = {"lease": "5s", "call_budget": "1s", "workers": 4}
+    place.engine = {"lease": "12s", "call_budget": "6s", "workers": 4}
     deployer.write(soak="1h")
     place.rotate(patience=10)
     old = next(iter(deployer.listed()))
@@ -299,7 +300,7 @@ def test_a_late_disable_is_waited_out_before_the_key_is_enabled(deployer: Deploy
     place.rotate(patience=0.1)
     assert "enable.started" not in place.told()
     deployer.iam.update_access_key(UserName=deployer.user, AccessKeyId=old, Status="Inactive")  # there it is
-    place.rotate(patience=4)
+    place.rotate(patience=10)
     assert deployer.listed()[old] == "Active"
     assert place.status("deployer")["previous"][0]["state"] == "previous"
 
