@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": ("verbs:resume", "Clear blocks and waits, so that the next step is tried at once."),
     "abandon": ("verbs:abandon", "Give an open rotation up and put the current key back."),
     "forget": ("verbs:forget", "Stop waiting for a destination that was removed."),
+    "drift": ("drift:drift", "Decide about a destination that somebody changed."),
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),

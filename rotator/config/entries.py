@@ -137,6 +137,7 @@ class EngineEntry(Entry):
     lease: PositiveSpan = timedelta(seconds=60)
     call_budget: PositiveSpan = timedelta(seconds=20)
     workers: int = Field(default=8, ge=1, le=64)
+    watch: PositiveSpan = timedelta(minutes=5)
     retry: RetryEntry = RetryEntry()
 
 

@@ -142,6 +142,7 @@ def _engine(main: Part) -> Limits:
         lease=entry.lease,
         call_budget=entry.call_budget,
         workers=entry.workers,
+        watch=entry.watch,
         retry_first=entry.retry.first,
         retry_most=entry.retry.most,
     )

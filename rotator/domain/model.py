@@ -83,9 +83,10 @@ class Cause(StrEnum):
     COMPROMISED = "compromised"
     PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
     ADDED = "added"  # a destination was added: the current key is pushed there
+    DRIFT = "drift"  # a person decided about a destination that was changed by hand: a living key is written there
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT)
 """Rotations whose target is a living version: no key is created."""
 
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
@@ -101,6 +102,7 @@ class Credential:
     provider: str
     managed: bool  # False once the configuration names it no more
     created_at: datetime
+    watched_at: datetime | None = None  # when its keys and places were last looked at without being asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +212,7 @@ class Observed(StrEnum):
     """What stood at a place when we last looked."""
 
     SERVED = "served"  # what the placement says
+    PREVIOUS = "previous"  # another key of ours, which is not the one that the placement says
     MISSING = "missing"
     FOREIGN = "foreign"
     UNKNOWN = "unknown"
@@ -247,6 +250,8 @@ class Finding:
     message: str
     remedy: str | None
     found_at: datetime
+    urgent: bool = False  # somebody is out of service now
+    ignored_at: datetime | None = None  # a person has seen it and wants to hear no more of it
     cleared_at: datetime | None = None
 
 

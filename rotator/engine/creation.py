@@ -59,7 +59,7 @@ def create(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
     rotation = work.rotation()
-    account = work.call(work.provider.account)
+    account = work.ask(work.provider.account)
     if not rotation.account:  # the first one: pinned from here on
         work.record([Update(rotation, {"account": account})], [])
         rotation = work.rotation()
@@ -67,8 +67,8 @@ def preflight(work: Work) -> None:
         message = f"the provider says {account}, this rotation is for {rotation.account}"
         remedy = f"check the provider's credentials, or `rotator abandon {work.managed.name}`"
         raise WrongAccount(message, remedy=remedy)
-    keys = work.call(work.provider.keys)
-    _condemn_late_keys(work, keys)
+    keys = work.ask(work.provider.keys)
+    condemn_late_keys(work, keys)
     _refuse_unknown_labels(work, keys)
     _refuse_full_slots(work, keys)
     for delivery in work.situation.deliveries:
@@ -79,7 +79,7 @@ def preflight(work: Work) -> None:
     _keep_create_limits(work)
 
 
-def _condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
+def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
     """A key that took longer to appear than `settle` carries the label of a row that was closed as never created."""
     for key in keys:
         version_id = labelled(key)
@@ -177,7 +177,7 @@ def _issue(work: Work, provider: Issues) -> None:
     told = _about(work.event(Subject.CREATE, Outcome.STARTED), version)
     work.record([Insert(version), Update(work.rotation(), {"target_id": version.id})], [told])
     try:
-        issued = work.call(provider.create, version.label)
+        issued = work.ask(provider.create, version.label)
     except LostAnswer as error:
         lost(work, version, error.message)
         return
@@ -208,7 +208,7 @@ def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
         work.record([Insert(target), seal, Update(work.rotation(), {"target_id": target.id})], [told])
     else:
         material = work.material(target)
-    key_id = work.call(provider.set, material)
+    key_id = work.ask(provider.set, material)
     secret = material[work.provider.capabilities.material[-1]]
     changes = {"key_id": key_id, "issued_at": work.now(), "fingerprint": work.fingerprint(secret)}
     told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), target, key_id)

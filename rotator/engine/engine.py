@@ -24,7 +24,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import taking_away
 from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, retirement, rotation
+from rotator.engine import adoption, creation, operator, retirement, rotation, watch
 from rotator.engine.intake import hasten, take_in
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -121,7 +121,10 @@ class Engine:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
         try:
             with self.hold(name) as work:
-                return self._work_on(work, wish, began)
+                progress = self._work_on(work, wish, began)
+                if wish is None or progress.completed:
+                    self._watch(work)
+                return progress
         except HeldByOther as held:
             return Progress(name=name, held=held.lease)
         except StaleLease as stale:
@@ -160,6 +163,17 @@ class Engine:
             message = "this credential makes no progress"
             raise TemporaryError(message, reason="bug")
         return self._progress(work, decision, began)
+
+    def _watch(self, work: Work) -> None:
+        """After the work, and under the same lease: look whether anything has changed that nobody told us."""
+        if self.around.stopping() or not work.calls_ended or not watch.due(work):
+            return
+        try:
+            watch.watch(work)
+        except RotatorError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a bug in looking stops no work
+            self.around.bug(work.managed.name, problem)
 
     def _adopted(self, work: Work, decision: Decision) -> bool:
         """`first: adopt`: take over what stands at the destinations, where that needs no person's choice."""

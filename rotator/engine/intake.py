@@ -20,7 +20,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.policy import Decision, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
-from rotator.engine.work import Work
+from rotator.engine.work import Target, Work
 from rotator.ports.store import Insert, Update
 
 
@@ -111,8 +111,10 @@ def _may_issue(work: Work) -> bool:
     return False
 
 
-def open_rotation(work: Work, cause: Cause, account: str, target: Version | None = None) -> list[Insert]:
-    """The rows of a new rotation: what is pinned is account, places, fields, grace and soak."""
+def open_rotation(
+    work: Work, cause: Cause, account: str, target: Version | None = None, places: Sequence[Target] | None = None
+) -> list[Insert]:
+    """The rows of a new rotation: what is pinned is account, places (all, unless named), fields, grace and soak."""
     policy = work.managed.policy
     if target is None and cause is Cause.ADDED:
         target = work.situation.current
@@ -129,10 +131,11 @@ def open_rotation(work: Work, cause: Cause, account: str, target: Version | None
         actor=work.around.actor,
         urgent=cause is Cause.COMPROMISED,
     )
-    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation))]
+    chosen = work.managed.targets if places is None else places
+    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation, chosen))]
 
 
-def _deliveries(work: Work, rotation: Rotation) -> Sequence[Delivery]:
+def _deliveries(work: Work, rotation: Rotation, places: Sequence[Target]) -> Sequence[Delivery]:
     return [
         Delivery(
             id=DeliveryId(work.around.new_id()),
@@ -145,7 +148,7 @@ def _deliveries(work: Work, rotation: Rotation) -> Sequence[Delivery]:
             templates={field: template.text for field, template in target.templates.items()},
             state=DeliveryState.PLANNED,
         )
-        for position, target in enumerate(work.managed.targets)
+        for position, target in enumerate(places)
     ]
 
 

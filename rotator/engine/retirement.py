@@ -124,12 +124,12 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     _another_key_works(work, retirement, version, seen)
     numbers = {v.id: v.number for v in work.situation.versions}
     serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
-    return Guarded(work.call(work.provider.keys), {"destinations": serving})
+    return Guarded(work.ask(work.provider.keys), {"destinations": serving})
 
 
 def _right_account(work: Work, version: Version) -> None:
     """What the provider says of a key counts only where it is the key's own account that says so."""
-    account = work.call(work.provider.account)
+    account = work.ask(work.provider.account)
     if account != version.account:
         message = f"the provider says {account}, the key is of {version.account}"
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
@@ -275,7 +275,7 @@ def _was_us(work: Work, version: Version, key: Key) -> bool:
 def locate(work: Work, retirement: Retirement, version: Version) -> None:
     """Find the key that an unanswered request may have made. By label; else as the only unknown one of that moment."""
     _right_account(work, version)
-    keys = work.call(work.provider.keys)
+    keys = work.ask(work.provider.keys)
     if work.provider.capabilities.labels:
         found = [key for key in keys if labelled(key) == version.id]
     else:
@@ -335,7 +335,7 @@ def disable(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
-    work.call(provider.disable, version.key_id)
+    work.ask(provider.disable, version.key_id)
     now = work.now()
     soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
     changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}
@@ -355,7 +355,7 @@ def delete(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DELETE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"delete_started": True})], [told])
-    work.call(work.provider.delete, version.key_id)
+    work.ask(work.provider.delete, version.key_id)
     confirmed = _gone(work, version)
     now = work.now()
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
@@ -374,14 +374,14 @@ def _gone(work: Work, version: Version) -> str:
     """Believe a deletion when the key is listed no more and refused; say how it was confirmed."""
     if not work.provider.capabilities.can_tell:
         return "the value was ours alone"
-    key = next((k for k in work.call(work.provider.keys) if k.id == version.key_id), None)
+    key = next((k for k in work.ask(work.provider.keys) if k.id == version.key_id), None)
     if key is not None and key.enabled:
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
     material = work.store.material(version.id)
     if material is None:
         return "not listed"
-    answer = work.call(work.provider.authenticate, material)
+    answer = work.ask(work.provider.authenticate, material)
     if answer.verdict is not Verdict.REFUSED:
         why = answer.why or answer.verdict
         message = f"{version.key_id} is deleted, but the provider does not refuse it yet ({why})"

@@ -82,6 +82,7 @@ class Limits:
     lease: timedelta = timedelta(seconds=60)
     call_budget: timedelta = timedelta(seconds=20)
     workers: int = 8
+    watch: timedelta = timedelta(minutes=5)  # between two looks at a credential that nobody asked for
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)
 
@@ -181,6 +182,10 @@ class Work:
             self._running += 1
         return self.around.threads.within(budget, lambda: do(*args, **kwargs), self._call_ended)
 
+    def ask(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call to the provider."""
+        return self.call(do, *args, **kwargs)
+
     def _call_ended(self) -> None:
         with self._renewing:
             self._running -= 1
@@ -215,7 +220,7 @@ class Work:
 
     def authenticate(self, version: Version, material: Material) -> Answer:
         """Ask the provider about a key, and remember that this use of it was ours."""
-        answer = self.call(self.provider.authenticate, material)
+        answer = self.ask(self.provider.authenticate, material)
         changes: dict[str, Any] = {"checked_at": self.now()}
         if answer.identity is not None and version.identity is None:
             changes["identity"] = answer.identity

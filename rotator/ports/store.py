@@ -70,7 +70,14 @@ class Unplace:
     field: str
 
 
-Write = Insert | Update | Seal | DropSealed | Place | Unplace
+@dataclass(frozen=True)
+class Watched:
+    """The credential's keys and places were looked at."""
+
+    at: datetime
+
+
+Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +209,15 @@ class Store(Protocol):
         ...
 
     def findings(self) -> Sequence[Finding]:
-        """The uncleared ones, oldest first."""
+        """The uncleared ones, oldest first; those that a person ignores are among them."""
+        ...
+
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Note that a person wants to hear no more of a standing finding; say whether one stands unignored."""
+        ...
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        """How often this was found since then, cleared or not."""
         ...
 
     def pass_ended(self) -> None:

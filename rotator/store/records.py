@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Delivery, Retirement, Rotation, Version, VersionId
-from rotator.ports.store import DropSealed, Insert, Place, Row, Seal, Unplace, Update, Write
+from rotator.ports.store import DropSealed, Insert, Place, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import material, tables
 
 _TABLES: Mapping[type[Row], Table] = {
@@ -65,6 +65,9 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
         case Unplace(identity, field):
             mine = tables.placement.c.credential_id == credential_id
             connection.execute(delete(tables.placement).where(_at(identity, field), mine))
+        case Watched(at):
+            mine = tables.credential.c.id == credential_id
+            connection.execute(update(tables.credential).where(mine).values(watched_at=at))
         case Seal():
             message = "material is sealed before the transaction begins"
             raise TypeError(message)

@@ -183,6 +183,15 @@ class SqlStore:
         """Clear a finding; say whether one stood."""
         return findings.clear(self.database, kind, subject, event)
 
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Ignore a standing finding; say whether one stood unignored."""
+        return findings.ignore(self.database, kind, subject, event)
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        """How often this was found since then."""
+        with self.database.read() as connection:
+            return findings.found_since(connection, kind, subject, since)
+
     def findings(self) -> Sequence[Finding]:
         """The uncleared ones, oldest first."""
         with self.database.read() as connection:
