@@ -172,9 +172,11 @@ class Adapters:
             )
             for target in credential.destinations
         ]
+        rate = self._config.providers[credential.provider].calls_per_second
         return Managed(
             name=credential.name,
             provider_name=credential.provider,
+            calls_per_second=provider.capabilities.rate if rate is None else rate,
             provider=self._seam.wrap(provider, "provider"),
             policy=credential.policy,
             targets=targets,

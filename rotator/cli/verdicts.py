@@ -121,6 +121,8 @@ def _waiting(entry: Entry) -> Verdict:
 
 _REMEDIES = {
     "slot_in_retirement": "wait until the old key is gone; if it has leaked, `rotate --compromised {name}`",
+    "account_braked": "see to the provider; then `rotate --now {name}` tries once",
+    "account_busy": "`rotate --now {name}` again, or let a pass do it",
     "max_creates": "wait, or raise policy.max_creates_per_day",
     "unmanaged": "put it back into the configuration",
     "no_material": "`rotator adopt {name}` with the value, or `rotator explain {name}`",

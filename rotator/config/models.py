@@ -48,6 +48,7 @@ class ProviderConfig:
     type: str
     settings: Any
     adapter: Any = field(repr=False)  # the class
+    calls_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -256,6 +256,19 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Account:
+    """How one provider account fares with all workers. Its name is that of its entry in the configuration."""
+
+    provider: str
+    failures: int = 0  # steps in a row that failed at the provider
+    failed_at: datetime | None = None  # the last of them
+    paused_until: datetime | None = None
+    not_before: datetime | None = None  # the provider asked for it (Retry-After)
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A worker's time-limited right to one credential. `epoch` is its fencing token."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Subject
@@ -23,9 +24,10 @@ from rotator.domain.model import (
     Situation,
 )
 from rotator.domain.plans import taking_away
-from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, retirement, rotation, watch
-from rotator.engine.intake import hasten, take_in
+from rotator.domain.policy import Decision, Due, NotDue, why_due
+from rotator.engine import adoption, brakes, creation, operator, retirement, rotation, watch
+from rotator.engine.intake import hasten, question, take_in
+from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import Held, Store
@@ -86,6 +88,9 @@ class Engine:
         self.managed = managed
         self.limits = limits
         self.around = around
+        self._paces = {
+            m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
+        }
 
     # one credential
 
@@ -102,6 +107,7 @@ class Engine:
             lease=claimed,
             limits=self.limits,
             around=self.around,
+            pace=self._paces[self.managed[name].provider_name],
         )
         try:
             yield work
@@ -121,6 +127,9 @@ class Engine:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
         try:
             with self.hold(name) as work:
+                held = self._held(work, began if wish else None)
+                if held is not None:
+                    return replace(self._progress(work, held, began), ready_at=held.until, rotation_ready_at=None)
                 progress = self._work_on(work, wish, began)
                 if wish is None or progress.completed:
                     self._watch(work)
@@ -138,17 +147,16 @@ class Engine:
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
-        if wish is not None and self._fulfilled(work, began):
-            wish = None
         if wish is not None:
-            wish = self._join(work, wish)
+            wish = None if self._fulfilled(work, began) else self._join(work, wish)
         for _ in range(STEPS_AT_MOST):
             if self.around.stopping():
                 break
             item = next_item(work)
-            if item is not None:
-                self._do(work, item)
+            if item is not None and self._do(work, item):
                 continue
+            if item is not None:
+                break
             if work.situation.rotation is not None:
                 break
             taken = take_in(work, wish.cause if wish else None)
@@ -163,6 +171,14 @@ class Engine:
             message = "this credential makes no progress"
             raise TemporaryError(message, reason="bug")
         return self._progress(work, decision, began)
+
+    def _held(self, work: Work, asked_at: datetime | None) -> NotDue | None:
+        """Why nothing at all is done now, whatever is ready."""
+
+        def anything_to_do() -> bool:
+            return next_item(work) is not None or isinstance(why_due(question(work)), Due)
+
+        return brakes.held(work, asked_at, anything_to_do)
 
     def _watch(self, work: Work) -> None:
         """After the work, and under the same lease: look whether anything has changed that nobody told us."""
@@ -198,9 +214,12 @@ class Engine:
         open_now = work.situation.rotation
         return None if open_now is not None and open_now.cause not in REUSES else wish
 
-    def _do(self, work: Work, item: Item) -> None:
+    def _do(self, work: Work, item: Item) -> bool:
+        """Do it and learn from it; False where the account's brake is on now, so that the turn ends."""
+        done = False
         try:
             item.do()
+            done = True
         except StaleLease:
             work.still_ours()
         except StoreUnavailable:
@@ -211,6 +230,7 @@ class Engine:
             self.around.bug(work.managed.name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             self._note(work, item, TemporaryError(message, reason="bug"))
+        return brakes.learn(work, done=done)
 
     def _note(self, work: Work, item: Item, error: RotatorError) -> None:
         work.refresh()
@@ -224,6 +244,8 @@ class Engine:
     def _progress(self, work: Work, decision: Decision | None, began: datetime) -> Progress:
         situation = work.situation
         times = [rotation_ready_at(situation), *(ready_at(r) for r in situation.retirements)]
+        if _busy(decision):
+            times.append(decision.until)
         return Progress(
             name=work.managed.name,
             decision=decision,
@@ -292,7 +314,12 @@ class Engine:
     def _still_wished(self, progress: Progress) -> bool:
         """Whether the wish was held up by something of ours that ends soon, such as a slot in retirement."""
         held_up = isinstance(progress.decision, NotDue) and progress.decision.reason == "slot_in_retirement"
+        held_up = held_up or _busy(progress.decision)
         return progress.trouble is not None or (held_up and not progress.completed)
+
+
+def _busy(decision: Decision | None) -> TypeGuard[NotDue]:
+    return isinstance(decision, NotDue) and decision.reason == "account_busy"
 
 
 class HeldByOther(Busy):

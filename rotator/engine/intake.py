@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from rotator.domain.errors import RotatorError, StaleLease, StoreUnavailable
+from rotator.domain.errors import Crowded, RotatorError, StaleLease, StoreUnavailable
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -21,7 +22,7 @@ from rotator.domain.model import (
 from rotator.domain.policy import Decision, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
 from rotator.engine.work import Target, Work
-from rotator.ports.store import Insert, Update
+from rotator.ports.store import Insert, Room, Update
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,12 @@ def take_in(work: Work, wanted: Cause | None = None) -> Taken:
     account = work.situation.current.account if work.situation.current else ""
     rows = open_rotation(work, decision.cause, account)
     told = work.event(Subject.ROTATION, Outcome.STARTED, reason=decision.cause.value, message=decision.message)
-    work.record(rows, [told])
+    guard = [] if decision.cause is Cause.COMPROMISED else [Room(work.managed.provider_name, work.limits.in_flight)]
+    try:
+        work.record([*guard, *rows], [told])
+    except Crowded as crowd:
+        again = work.now() + timedelta(seconds=2 + 6 * work.around.chance())
+        return Taken(NotDue(reason=crowd.reason, message=crowd.message, until=again))
     return Taken(decision, opened=True)
 
 

@@ -117,6 +117,7 @@ def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -
     if current is not None and current.id != version.id:
         other = work.authenticate(current, work.material(current))
         if other.alive:
+            work.blamed = TemporaryError(f"a new key is refused ({answer.why or 'refused'})", reason="key_refused")
             abandon(work, rotation, reason="key_refused", why=answer.why or "refused")
             return
     message = (

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from rotator.domain.errors import PermanentError, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.errors import (
+    AccessDenied,
+    LostAnswer,
+    PermanentError,
+    RateLimited,
+    RotatorError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+    Unavailable,
+    WrongAccount,
+)
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     Credential,
@@ -23,9 +34,10 @@ from rotator.domain.model import (
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
+from rotator.engine.pace import Pace
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
-from rotator.ports.provider import Answer, Provider
+from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import NewEvent, Store, StoredEvent, Update, Write
 
@@ -64,6 +76,7 @@ class Managed:
     provider: Provider
     policy: Policy
     targets: Sequence[Target]
+    calls_per_second: float | None = None  # what the provider's account takes of one process
 
     @property
     def settle(self) -> timedelta:
@@ -82,6 +95,9 @@ class Limits:
     lease: timedelta = timedelta(seconds=60)
     call_budget: timedelta = timedelta(seconds=20)
     workers: int = 8
+    in_flight: int = 8  # rotations of one provider account that move at once, and calls to it from one process
+    brake_failures: int = 5  # in a row at one provider account: then it is left alone
+    brake_pause: timedelta = timedelta(minutes=15)
     watch: timedelta = timedelta(minutes=5)  # between two looks at a credential that nobody asked for
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)
@@ -116,6 +132,7 @@ class Work:
         lease: Lease,
         limits: Limits,
         around: Surroundings,
+        pace: Pace | None = None,
     ) -> None:
         self.store = store
         self.fingerprint = fingerprint
@@ -126,6 +143,9 @@ class Work:
         self._trusted_until = around.monotonic() + limits.lease.total_seconds()
         self._renewing = threading.Lock()
         self._running = 0
+        self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
+        self.asked = False  # whether the step at hand has asked the provider
+        self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
         self.situation: Situation = store.load(lease.credential_id)
 
     # facts
@@ -176,19 +196,58 @@ class Work:
         Raises LostAnswer where the budget is over: the call may still take effect, so the lease is then not
         released but left to expire.
         """
-        budget = self.limits.call_budget.total_seconds()
-        self._keep_lease(budget)
-        with self._renewing:
-            self._running += 1
-        return self.around.threads.within(budget, lambda: do(*args, **kwargs), self._call_ended)
+        return self._call(lambda: do(*args, **kwargs), lambda: None)
 
     def ask(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A call to the provider."""
-        return self.call(do, *args, **kwargs)
+        """One call to the provider, within its budget and at the pace of its account.
 
-    def _call_ended(self) -> None:
+        Raises RateLimited, having sent nothing, where the account's turn does not come within a call's budget.
+        """
+        self._wait_for_turn()
+        self.asked = True
+        try:
+            return self._call(lambda: do(*args, **kwargs), self.pace.leave)
+        except RateLimited as error:
+            if error.retry_after is not None:
+                self._hold_account(error.retry_after)
+            raise
+        except (Unavailable, LostAnswer, AccessDenied, WrongAccount) as error:
+            self.blamed = error
+            raise
+
+    def _wait_for_turn(self) -> None:
+        end = self.around.monotonic() + self.limits.call_budget.total_seconds()
+        while wait := self.pace.enter():
+            if self.around.monotonic() + wait > end or self.around.stopping():
+                message = f"calls to {self.managed.provider_name} have to wait for their turn"
+                raise RateLimited(message, retry_after=wait)
+            self.around.pause(min(wait, 0.25))
+
+    def _hold_account(self, seconds: float) -> None:
+        """The account asked for a pause: every worker that begins a turn hears of it."""
+        self.pace.hold(seconds)
+        until = self.now() + timedelta(seconds=seconds)
+        self.store.note_account(
+            self.managed.provider_name,
+            lambda row: replace(row, not_before=max(until, row.not_before or until)),
+        )
+
+    def _call(self, do: Callable[[], T], ended: Callable[[], None]) -> T:
+        budget = self.limits.call_budget.total_seconds()
+
+        def has_ended() -> None:
+            with self._renewing:
+                self._running -= 1
+            ended()
+
+        try:
+            self._keep_lease(budget)
+        except BaseException:
+            ended()
+            raise
         with self._renewing:
-            self._running -= 1
+            self._running += 1
+        return self.around.threads.within(budget, do, has_ended)
 
     @property
     def calls_ended(self) -> bool:
@@ -221,6 +280,8 @@ class Work:
     def authenticate(self, version: Version, material: Material) -> Answer:
         """Ask the provider about a key, and remember that this use of it was ours."""
         answer = self.ask(self.provider.authenticate, material)
+        if answer.verdict is Verdict.INCONCLUSIVE and answer.retry_after is None:
+            self.blamed = Unavailable(answer.why or "the provider did not say")
         changes: dict[str, Any] = {"checked_at": self.now()}
         if answer.identity is not None and version.identity is None:
             changes["identity"] = answer.identity

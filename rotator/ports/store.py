@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from rotator.domain.model import (
+    Account,
     Credential,
     CredentialId,
     Delivery,
@@ -77,7 +78,24 @@ class Watched:
     at: datetime
 
 
-Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched
+@dataclass(frozen=True)
+class Room:
+    """A guard: fewer than `most` rotations of this provider are moving. Else Crowded, and nothing is written.
+
+    Blocked ones do not move, nor those that fail again and again or wait for long: they keep nobody else waiting.
+    """
+
+    provider: str
+    most: int
+
+
+STUCK_AFTER = 3
+"""A rotation (or a delivery of it) that failed as often as this in a row does not move."""
+
+LONG_WAIT = timedelta(minutes=5)
+"""Nor does one that waits for longer than this."""
+
+Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched | Room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +181,14 @@ class Store(Protocol):
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         """Key id → credential name, of every version row of the account, retired ones included."""
+        ...
+
+    def account(self, provider: str) -> Account:
+        """How a provider account fares; a new one where nothing is on record."""
+        ...
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        """Change that row, nobody else meanwhile; return it as it is then. `change` may be called twice."""
         ...
 
     def placed(self, identity: str) -> Mapping[str, Placement]:

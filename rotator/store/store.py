@@ -9,11 +9,21 @@ from functools import cached_property
 from sqlalchemy import Engine, select, update
 
 from rotator.domain.errors import SetupError
-from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
+from rotator.domain.model import (
+    Account,
+    Credential,
+    CredentialId,
+    Finding,
+    Lease,
+    Placement,
+    Situation,
+    Version,
+    VersionId,
+)
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.ports.store import Held, Installation, NewEvent, Seal, StoredEvent, Write
-from rotator.store import audit, enrolment, findings, leases, reading, records, schema, tables
+from rotator.store import accounts, audit, enrolment, findings, leases, reading, records, schema, tables
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 
@@ -130,6 +140,15 @@ class SqlStore:
         """Key id → credential name."""
         with self.database.read() as connection:
             return reading.known_keys(connection, account)
+
+    def account(self, provider: str) -> Account:
+        """How a provider account fares."""
+        with self.database.read() as connection:
+            return accounts.find(connection, provider)
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        """Change that row under a lock."""
+        return accounts.note(self.database, provider, change)
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """Field → placement."""

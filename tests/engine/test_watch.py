@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rotator.domain.errors import SetupError
 from rotator.engine import drift
-from rotator.testbed.gate import Answer, Refuse
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Consumer, Place
-from tests.engine.test_guards import Patched, _unavailable, remove
+from tests.engine.test_guards import Patched, remove
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 
 EAGER = {"lease": "5s", "call_budget": "2s", "workers": 4, "watch": "1ms"}
