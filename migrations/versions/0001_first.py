@@ -274,6 +274,7 @@ def installation() -> None:
         moment("last_pass_at"),
         text("home", null=True),
         sa.Column("timeline", sa.BigInteger()),
+        flag("anchored"),
         sa.Column("pepper", sa.LargeBinary()),
         key("install", "one"),
         one_row("install"),

@@ -121,6 +121,7 @@ def _waiting(entry: Entry) -> Verdict:
 
 _REMEDIES = {
     "slot_in_retirement": "wait until the old key is gone; if it has leaked, `rotate --compromised {name}`",
+    "reconcile": "`rotator reconcile`",
     "account_braked": "see to the provider; then `rotate --now {name}` tries once",
     "account_busy": "`rotate --now {name}` again, or let a pass do it",
     "max_creates": "wait, or raise policy.max_creates_per_day",

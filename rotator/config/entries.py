@@ -111,6 +111,7 @@ class StoreEntry(Entry):
         BeforeValidator(_store_url),
         WithJsonSchema({"type": "string", "pattern": r"^(sqlite:///|postgres(ql)?(\+psycopg)?://|env:|file:).+"}),
     ] = Field(default="sqlite:///rotator.db", validate_default=True)
+    anchor: str | None = Field(default=None, min_length=1)
 
 
 class SealEntry(Entry):

@@ -121,7 +121,9 @@ def _unknown_keys(file: Part) -> None:
 
 def _store(main: Part) -> StoreConfig:
     entry = main.at("store").read(StoreEntry)
-    return StoreConfig(url=entry.url if entry else "", folder=main.document.folder)
+    folder = main.document.folder
+    anchor = folder / entry.anchor if entry and entry.anchor else None
+    return StoreConfig(url=entry.url if entry else "", folder=folder, anchor=anchor)
 
 
 def _seal(main: Part) -> SealConfig:

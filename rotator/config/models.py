@@ -20,6 +20,7 @@ class StoreConfig:
 
     url: str | SecretReference
     folder: Path = field(default=Path(), compare=False)  # what SQLite's relative paths are relative to
+    anchor: Path | None = None  # a file outside the database that remembers how far the trail had come
 
     def resolve(self) -> str:
         """The URL for SQLAlchemy, read now. Raises SetupError; the message never holds the URL."""

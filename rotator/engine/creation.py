@@ -11,13 +11,11 @@ from rotator.domain.errors import (
     QuotaExceeded,
     RotatorError,
     TemporaryError,
-    Unsafe,
     WrongAccount,
 )
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
-    Finding,
     Retirement,
     RetirementReason,
     RotationState,
@@ -26,16 +24,13 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.policy import DAY
+from rotator.engine import regress
+from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
-from rotator.engine.retirement import LABEL, labelled, open_retirement
+from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Chooses, Issues, Key
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
-
-
-def label_of(credential: str, version_id: str) -> str:
-    """What a key of ours is called at the provider: a name for people, the version's id for us."""
-    return f"{credential} {LABEL}{version_id}"
 
 
 def create(work: Work) -> None:
@@ -68,8 +63,9 @@ def preflight(work: Work) -> None:
         remedy = f"check the provider's credentials, or `rotator abandon {work.managed.name}`"
         raise WrongAccount(message, remedy=remedy)
     keys = work.ask(work.provider.keys)
+    regress.look_at_labels(work, account, keys)
+    regress.refuse(work)
     condemn_late_keys(work, keys)
-    _refuse_unknown_labels(work, keys)
     _refuse_full_slots(work, keys)
     for delivery in work.situation.deliveries:
         destination = reach(work, delivery)
@@ -91,31 +87,6 @@ def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
             told = _about(work.event(Subject.CONDEMN, Outcome.SUCCEEDED, reason="late"), found)
             changes = {"state": VersionState.CONDEMNED, "key_id": key.id, "retired_at": None}
             work.record([Update(row, changes), open_retirement(work, row, RetirementReason.LOST_ANSWER)], [told])
-
-
-def _refuse_unknown_labels(work: Work, keys: Sequence[Key]) -> None:
-    listed = {key.id for key in keys}
-    for finding in work.store.findings():
-        if finding.kind == "reconcile" and finding.account == work.rotation().account and finding.subject not in listed:
-            work.store.clear("reconcile", finding.subject, work.event(Subject.RECONCILE, Outcome.CLEARED))
-    for key in keys:
-        version_id = labelled(key)
-        if version_id is None or work.store.version(version_id) is not None:
-            continue
-        message = f"the key {key.id} carries this service's label and this database does not know it"
-        remedy = "is this an old copy of the database, or of another installation? Nothing is created or taken away"
-        finding = Finding(
-            id=work.around.new_id(),
-            kind="reconcile",
-            subject=key.id,
-            credential_id=work.credential.id,
-            account=work.rotation().account,
-            message=message,
-            remedy=remedy,
-            found_at=work.now(),
-        )
-        work.store.find(finding, work.event(Subject.RECONCILE, Outcome.FOUND, reason="reconcile", key=key.id))
-        raise Unsafe(message, reason="reconcile", remedy=remedy)
 
 
 def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:

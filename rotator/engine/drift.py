@@ -9,10 +9,11 @@ from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Cause, RetirementReason, Version, VersionId, VersionState
 from rotator.domain.secret import Material
-from rotator.engine import adoption, intake, operator
+from rotator.engine import adoption, intake, operator, regress
 from rotator.engine.findings import News, find, flapping
+from rotator.engine.labels import labelled
 from rotator.engine.places import Look, Standing, look, placements
-from rotator.engine.retirement import labelled, open_retirement
+from rotator.engine.retirement import open_retirement
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Answer, Key, Verdict
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
@@ -188,6 +189,7 @@ def overwrite(work: Work, to: str, because: str | None = None) -> list[str]:
     Only what was just seen there may be overwritten. Where the current key is not on record or refused, a new key is
     made instead. Raises SetupError where there is nothing to write, and for a place that is not there.
     """
+    regress.refuse(work)
     target, _, drift = _place(work, to)
     current, address = work.situation.current, target.destination.address
     if current is None:
@@ -224,6 +226,7 @@ def accept(work: Work, to: str, because: str | None = None) -> list[str]:
 
     The key before gets its retirement. May be repeated. Raises SetupError where nothing there can be accepted.
     """
+    regress.refuse(work)
     target, seen, drift = _place(work, to)
     current, address = work.situation.current, target.destination.address
     if drift is None:
@@ -237,24 +240,9 @@ def accept(work: Work, to: str, because: str | None = None) -> list[str]:
     if drift.key is None or drift.material is None or current is None:
         message = f"{drift.what}; that cannot become the current key"
         raise SetupError(message, reason=drift.reason, remedy=drift.remedy)
-    version = adopted_version(work, current.account, drift.key, drift.material, identity=drift.identity)
-    rows: list[Write] = [
-        *superseded(work, current),
-        Insert(version),
-        Seal(version.id, drift.material),
-        *placements(
-            work,
-            target.to,
-            target.destination,
-            {f: seen.reading.fields[f] for f in target.templates},
-            version,
-            seen.reading.revision,
-        ),
-    ]
-    work.record(rows, [replace(told, version=version.number, key_id=version.key_id)])
-    bring_everywhere(work, version)
+    take_over(work, drift, [(target, seen)], current.account, told)
     others = ", ".join(t.destination.address for t in work.managed.targets if t is not target)
-    return [f"{drift.key.id} is version {version.number} and current", *([f"it is written to {others}"] * bool(others))]
+    return [f"{drift.key.id} is current", *([f"it is written to {others}"] * bool(others))]
 
 
 def adopted_version(
@@ -272,20 +260,31 @@ def adopted_version(
     return replace(version, id=labelled(key) or version.id, identity=identity)
 
 
-def superseded(work: Work, current: Version) -> list[Write]:
-    """The current version steps back and gets its retirement."""
-    return [
-        Update(current, {"state": VersionState.PREVIOUS}),
-        open_retirement(work, current, RetirementReason.SUPERSEDED),
-    ]
+def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], account: str, told: NewEvent) -> Version:
+    """One transaction: the key found at these places is current and the one before gets its retirement.
 
-
-def bring_everywhere(work: Work, version: Version) -> None:
-    """Open the rotation that writes a living version to every place, unless it stands alone."""
-    if not work.managed.targets[1:]:
-        return
-    told = work.event(Subject.ROTATION, Outcome.STARTED, version=version.id, reason=Cause.DRIFT.value)
-    work.record(intake.open_rotation(work, Cause.DRIFT, version.account, version), [told])
+    A rotation brings the other places to it. No rotation may be open.
+    """
+    assert drift.key is not None
+    assert drift.material is not None
+    current = work.situation.current
+    version = adopted_version(work, account, drift.key, drift.material, identity=drift.identity)
+    rows: list[Write] = []
+    if current is not None:
+        rows.append(Update(current, {"state": VersionState.PREVIOUS}))
+        if work.situation.retirement_of(current.id) is None:
+            rows.append(open_retirement(work, current, RetirementReason.SUPERSEDED))
+    rows += [Insert(version), Seal(version.id, drift.material)]
+    for target, seen in places:
+        fields = {f: seen.reading.fields[f] for f in target.templates}
+        rows += placements(work, target.to, target.destination, fields, version, seen.reading.revision)
+    events = [replace(told, version=version.number, key_id=version.key_id)]
+    if len(work.managed.targets) > len(places):
+        started = work.event(Subject.ROTATION, Outcome.STARTED, reason=Cause.DRIFT.value)
+        events.append(replace(started, version=version.number, key_id=version.key_id))
+        rows += intake.open_rotation(work, Cause.DRIFT, account, version)
+    work.record(rows, events)
+    return version
 
 
 def _go_back(work: Work, version: Version, told: Sequence[NewEvent]) -> list[str]:

@@ -25,12 +25,12 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import taking_away
 from rotator.domain.policy import Decision, Due, NotDue, why_due
-from rotator.engine import adoption, brakes, creation, operator, retirement, rotation, watch
+from rotator.engine import adoption, brakes, creation, operator, regress, retirement, rotation, watch
 from rotator.engine.intake import hasten, question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Held, Store
+from rotator.ports.store import Anchor, Held, Store
 
 HELD_WAIT = 5.0
 """Seconds that `--now` waits for another worker before it says who that is."""
@@ -82,12 +82,14 @@ class Engine:
         managed: Mapping[str, Managed],
         limits: Limits,
         around: Surroundings,
+        anchor: Anchor | None = None,
     ) -> None:
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
         self.limits = limits
         self.around = around
+        self.anchor = anchor
         self._paces = {
             m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
         }
@@ -126,14 +128,9 @@ class Engine:
     def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
         try:
+            regress.look_at_database(self.store, self.anchor, self.around)
             with self.hold(name) as work:
-                held = self._held(work, began if wish else None)
-                if held is not None:
-                    return replace(self._progress(work, held, began), ready_at=held.until, rotation_ready_at=None)
-                progress = self._work_on(work, wish, began)
-                if wish is None or progress.completed:
-                    self._watch(work)
-                return progress
+                return self._turn(work, wish, began)
         except HeldByOther as held:
             return Progress(name=name, held=held.lease)
         except StaleLease as stale:
@@ -144,6 +141,16 @@ class Engine:
             self.around.bug(name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
+
+    def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        held = self._held(work, began if wish else None)
+        if held is None:
+            progress = self._work_on(work, wish, began)
+        else:
+            progress = replace(self._progress(work, held, began), ready_at=held.until, rotation_ready_at=None)
+        if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
+            self._watch(work)
+        return progress
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
@@ -178,7 +185,7 @@ class Engine:
         def anything_to_do() -> bool:
             return next_item(work) is not None or isinstance(why_due(question(work)), Due)
 
-        return brakes.held(work, asked_at, anything_to_do)
+        return regress.held(self.store) or brakes.held(work, asked_at, anything_to_do)
 
     def _watch(self, work: Work) -> None:
         """After the work, and under the same lease: look whether anything has changed that nobody told us."""
@@ -289,6 +296,7 @@ class Engine:
                         due[name] = again
         if wish is None:
             self.store.pass_ended()
+        regress.drop_anchor(self.store, self.anchor, self.around)
         return {name: results.get(name, Progress(name=name)) for name in names}
 
     def _again(self, progress: Progress, wish: Wish | None, end: float, held_until: float) -> float | None:

@@ -185,6 +185,7 @@ class Report:
     def conditions(self, name: str, situation: Situation) -> list[Condition]:
         """All that holds, the most pressing first; empty where all is well."""
         found = [
+            *self._stopped(),
             *self._out_of_service(situation),
             *self._blocked(situation),
             *self._overdue(name, situation),
@@ -198,6 +199,10 @@ class Report:
         if situation.current is None:
             found.append(self._never_rotated(name))
         return found
+
+    def _stopped(self) -> list[Condition]:
+        stop = next((f for f in self.findings if f.kind == "reconcile"), None)
+        return [Condition("blocked", stop.found_at, "reconcile", stop.message, stop.remedy)] if stop else []
 
     def _out_of_service(self, situation: Situation) -> list[Condition]:
         urgent = [f for f in self.findings if f.urgent and f.credential_id == situation.credential.id]

@@ -16,30 +16,22 @@ from rotator.domain.model import (
     RetirementReason,
     RetirementState,
     Version,
-    VersionId,
     VersionState,
 )
 from rotator.domain.plans import GATES, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
+from rotator.engine import regress
+from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update
-
-LABEL = "rotator/"
-"""What stands before the version's id in the label of a key of ours."""
 
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
 
 CLOCK_APART = timedelta(minutes=5)
 """Beyond this difference between the database's clock and the host's, nothing is taken away."""
-
-
-def labelled(key: Key) -> VersionId | None:
-    """The version id in a key's label, if it carries one of ours."""
-    _, mark, rest = (key.label or "").partition(LABEL)
-    return VersionId(rest.split()[0]) if mark and rest.strip() else None
 
 
 def open_retirement(
@@ -124,7 +116,10 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     _another_key_works(work, retirement, version, seen)
     numbers = {v.id: v.number for v in work.situation.versions}
     serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
-    return Guarded(work.ask(work.provider.keys), {"destinations": serving})
+    keys = work.ask(work.provider.keys)
+    regress.look_at_labels(work, version.account, keys)
+    regress.refuse(work)
+    return Guarded(keys, {"destinations": serving})
 
 
 def _right_account(work: Work, version: Version) -> None:

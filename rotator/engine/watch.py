@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Observed, Placement, Version
-from rotator.engine import creation, drift
+from rotator.engine import creation, drift, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
+from rotator.engine.labels import labelled
 from rotator.engine.places import Look, look, placements
-from rotator.engine.retirement import labelled
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Key
 from rotator.ports.store import Place, Watched
@@ -88,7 +88,9 @@ def _watch_keys(work: Work) -> None:
         message = f"the provider says {account}, the current key is of {current.account}"
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
     keys = work.ask(work.provider.keys)
-    creation.condemn_late_keys(work, keys)
+    regress.look_at_labels(work, account, keys)
+    if regress.standing(work.store) is None:
+        creation.condemn_late_keys(work, keys)
     _watch_current(work, current, keys)
     _watch_strangers(work, current, keys)
 
@@ -130,7 +132,8 @@ def _watch_strangers(work: Work, current: Version, keys: Sequence[Key]) -> None:
     if listed is None or creation.unlocated_keys(work) or creation.lost_intents(work):
         return  # whose the others are cannot be told, or one of them may be ours
     known = work.store.known_keys(current.account)
-    strangers = {k.id: k for k in keys if k.id not in known and k.owner == listed.owner and labelled(k) is None}
+    ours = {key.id for key in regress.unknown_labels(work, keys)} | {k.id for k in keys if _has_row(work, k)}
+    strangers = {k.id: k for k in keys if k.owner == listed.owner and k.id not in {*known, *ours}}
     cleared = work.event(Subject.STRANGER, Outcome.CLEARED)
     clear_all_but(work.store, Subject.STRANGER, work.credential.id, strangers.keys(), cleared)
     for key in strangers.values():
@@ -149,6 +152,11 @@ def _watch_strangers(work: Work, current: Version, keys: Sequence[Key]) -> None:
         find(work.store, work.around.new_id, news, found, cleared)
 
 
+def _has_row(work: Work, key: Key) -> bool:
+    version_id = labelled(key)
+    return version_id is not None and work.store.version(version_id) is not None
+
+
 # places
 
 
@@ -163,6 +171,8 @@ def _watch_place(work: Work, target: Target) -> list[Place]:
         work.call(target.destination.preflight, target.templates)
     except PermanentError as problem:
         refused = problem
+    if found is not None and found.version is None:
+        regress.look_at_writer(work, target, seen.reading.revision)
     drift.tell(work, target, seen, found, writer=refused.message if refused and found else "")
     if refused is not None:
         raise refused

@@ -138,6 +138,40 @@ class Installation:
     environment: str
     created_at: datetime
     last_pass_at: datetime | None
+    home: Home | None = None  # as it was when it was last known to be right; None: never looked at
+    anchored: bool = False  # whether a mark of its trail is kept outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where a database lives, by what its server or file says of itself: a copy lives elsewhere."""
+
+    place: str | None  # None: it does not tell
+    timeline: int | None = None  # goes on at each fail-over and each restore to an earlier moment, on PostgreSQL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One event of one installation's trail, remembered outside the database."""
+
+    install: str
+    seq: int
+    hash: str
+
+
+class Anchor(Protocol):
+    """A place outside the database that remembers how far the trail had come. Shared by all workers.
+
+    Both methods raise SetupError where the place cannot be used.
+    """
+
+    def read(self) -> Mark | None:
+        """The mark; None where there is none."""
+        ...
+
+    def write(self, mark: Mark) -> None:
+        """Replace it, wholly or not at all."""
+        ...
 
 
 class Store(Protocol):
@@ -153,6 +187,18 @@ class Store(Protocol):
 
     def installation(self) -> Installation:
         """Identity and environment of this database."""
+        ...
+
+    def home(self) -> Home:
+        """Where this database lives now."""
+        ...
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        """Note that this is the right place, and whether a mark is kept outside."""
+        ...
+
+    def head(self) -> tuple[int, str]:
+        """Seq and hash of the last event; 0 and 64 zeros before the first."""
         ...
 
     def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:

@@ -22,8 +22,8 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Held, Installation, NewEvent, Seal, StoredEvent, Write
-from rotator.store import accounts, audit, enrolment, findings, leases, reading, records, schema, tables
+from rotator.ports.store import Held, Home, Installation, NewEvent, Seal, StoredEvent, Write
+from rotator.store import accounts, audit, enrolment, findings, homes, leases, reading, records, schema, tables
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 
@@ -91,13 +91,22 @@ class SqlStore:
 
     def installation(self) -> Installation:
         """Identity and environment of this database."""
-        columns = (tables.install.c[name] for name in ("id", "environment", "created_at", "last_pass_at"))
         with self.database.read() as connection:
-            found = reading.one(connection, Installation, select(*columns))
+            found = homes.installation(connection)
         if found is None:
             message = f"the database {self.database.where} was never set up"
             raise SetupError(message, reason="schema_outdated", remedy="run `rotator db upgrade`")
         return found
+
+    def home(self) -> Home:
+        """PostgreSQL's system identifier, the database's own number in it, and its timeline; SQLite's inode."""
+        return homes.home(self.database)
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        """Note that this is the right place."""
+        with self.database.write() as connection:
+            values = {"home": home.place, "timeline": home.timeline, "anchored": anchored}
+            connection.execute(update(tables.install).values(values))
 
     def pass_ended(self) -> None:
         """Note the time of the last pass."""

@@ -276,6 +276,7 @@ install = Table(
     Column("last_pass_at", Moment),
     Column("home", Text),  # where the database lived when a person, or its first use, last said that it is right
     Column("timeline", BigInteger),
+    Column("anchored", Boolean, nullable=False),
     Column("pepper", LargeBinary),  # sealed
 )
 

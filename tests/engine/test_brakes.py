@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from rotator import wiring
-from rotator.config import load
-from rotator.domain.errors import RateLimited
 from rotator.domain.model import Cause
 from rotator.engine.pace import Pace
 from rotator.testbed.gate import Answer, Gate, Lose, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
-from tests.engine.conftest import OpenAIWeb
-from tests.engine.place import QUICK, Place, dotenv_value
+from tests.engine.place import Place
 from tests.engine.test_lost_answers import is_create
 
 MANY = 6

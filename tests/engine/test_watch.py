@@ -14,7 +14,7 @@ from tests.engine.place import Consumer, Place
 from tests.engine.test_guards import Patched, remove
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 
-EAGER = {"lease": "5s", "call_budget": "2s", "workers": 4, "watch": "1ms"}
+EAGER = {"lease": "15s", "call_budget": "5s", "workers": 4, "watch": "1ms"}
 
 
 def findings(place: Place, kind: str | None = None) -> list[dict[str, Any]]:
