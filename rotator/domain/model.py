@@ -280,6 +280,19 @@ class Lease:
     fenced_at: datetime | None  # when an *expired* lease was last taken over
 
 
+def creates_of_a_day(sent: Sequence[datetime], now: datetime) -> list[datetime]:
+    """When the creates of the last 24 hours were sent at the latest, from all moments in the order of their versions.
+
+    The order is certain, the moments are not: a clock may have been set on and back in between. A create is no older
+    than one before it; and one that lies in the future is no younger than one after it, or than now.
+    """
+    found: list[datetime] = []
+    for position, moment in enumerate(sent):
+        known = next((later for later in sent[position:] if later <= now), now) if moment > now else moment
+        found.append(max(known, found[-1]) if found else known)
+    return [moment for moment in found if moment > now - timedelta(hours=24)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """Everything on record about one credential, read in one go. Closed rotations and retirements are left out."""
@@ -291,7 +304,7 @@ class Situation:
     retirements: Sequence[Retirement]  # open ones, oldest first
     placements: Sequence[Placement]  # of this credential
     last_completed_at: datetime | None  # of a rotation that made a *new* key current
-    creates: Sequence[datetime] = field(default=())  # when requests to create were sent, last 24 hours
+    creates: Sequence[datetime] = field(default=())  # as of `creates_of_a_day`
 
     @property
     def current(self) -> Version | None:

@@ -117,11 +117,11 @@ def _keep_create_limits(work: Work) -> None:
     recent = sorted(moment for moment in work.situation.creates if moment > now - DAY)
     limit = policy.max_creates_per_day + (3 if rotation.cause is Cause.COMPROMISED else 0)
     if len(recent) >= limit:
-        until = recent[-limit] + DAY
+        until = min(recent[-limit], now) + DAY  # as in `policy.too_many_creates`
         message = f"{len(recent)} keys were created in 24 hours"
         raise TemporaryError(message, reason="max_creates", retry_after=(until - now).total_seconds())
     if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
-        wait = (recent[-1] + policy.min_interval - now).total_seconds()
+        wait = (min(recent[-1], now) + policy.min_interval - now).total_seconds()
         if wait > 0:
             message = "a key was created a short while ago"
             raise TemporaryError(message, reason="min_interval", retry_after=wait)

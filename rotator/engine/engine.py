@@ -211,7 +211,8 @@ class Engine:
 
     def _fulfilled(self, work: Work, began: datetime) -> bool:
         done = work.situation.last_completed_at
-        return done is not None and done >= began
+        # Later than now: dated by a clock that has been set back since, so not done in this run.
+        return done is not None and began <= done <= work.now()
 
     def _join(self, work: Work, wish: Wish) -> Wish | None:
         """`--now` joins an open rotation; `--compromised` hurries what is being retired as well."""

@@ -18,6 +18,7 @@ from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
 from rotator.engine.places import Look, look, placements
+from rotator.engine.retirement import CLOCK_APART
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Key
 from rotator.ports.store import Place, Watched
@@ -40,6 +41,7 @@ def _pause(work: Work, at: datetime) -> timedelta:
 def watch(work: Work) -> None:
     """One look at the keys and at each place. Raises only where the lease or the database is lost."""
     trouble: dict[str, RotatorError] = {}
+    _watch_clock(work)
     try:
         _watch_keys(work)
     except StoreUnavailable:
@@ -74,6 +76,24 @@ def _tell_trouble(work: Work, trouble: dict[str, RotatorError]) -> None:
         )
         found = work.event(Subject.UNREADY, Outcome.FOUND, reason=problem.reason)
         find(work.store, work.around.new_id, news, found, cleared)
+
+
+def _watch_clock(work: Work) -> None:
+    """A rotation that lies in the future was dated by a clock that has been set back since: nothing would be due."""
+    name, done = work.managed.name, work.situation.last_completed_at
+    cleared = work.event(Subject.CLOCK, Outcome.CLEARED)
+    if done is None or done <= work.now() + CLOCK_APART:
+        clear_all_but(work.store, Subject.CLOCK, work.credential.id, (), cleared)
+        return
+    news = News(
+        kind=Subject.CLOCK,
+        subject=name,
+        what=f"the last rotation of {name} is dated {done:%Y-%m-%d %H:%M} UTC, so that it is not due for long",
+        remedy=f"set the clock; where it is right now, `rotate --now {name}`",
+        credential_id=work.credential.id,
+    )
+    found = work.event(Subject.CLOCK, Outcome.FOUND, reason="clock")
+    find(work.store, work.around.new_id, news, found, cleared)
 
 
 # keys

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from rotator import wiring
 from rotator.domain.model import Cause
+from rotator.domain.policy import NotDue
 from rotator.engine.pace import Pace
 from rotator.testbed.gate import Answer, Gate, Lose, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
@@ -209,3 +212,131 @@ def test_a_retry_after_holds_the_whole_account(fleet: Fleet) -> None:
         assert account.not_before > service.store.now() + timedelta(seconds=50)
     assert {s["rotation"]["reason"] for s in fleet.place.statuses()} == {"rate_limited"}
     assert fleet.findings() == [], "being slow is no failure"
+
+
+# limits under clock jumps
+
+
+class Jumping:
+    """The store's clock, which a test sets; each run is a process of its own that knows rows only."""
+
+    def __init__(self, place: Place, **policy: Any) -> None:
+        self.start = datetime.now(UTC)
+        self.moment = self.start
+        self.place = place
+        place.engine |= {"watch": "1ms"}
+        place.write(
+            providers={"local": {"type": "generated"}},
+            destinations={"app": {"type": "env-file", "path": "app.env"}},
+            credentials={
+                "web": {
+                    "provider": "local",
+                    "policy": {"rotate_every": "30d", "min_interval": "1h", **policy},
+                    "destinations": [{"to": "app", "fields": {"WEB": "{secret}"}}],
+                }
+            },
+        )
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(milliseconds=1)
+        return self.moment
+
+    def at(self, **since_start: float) -> None:
+        self.moment = self.start + timedelta(**since_start)
+
+    def rotate(self, *, now: bool = False) -> str:
+        """Why nothing was opened, or `rotated`."""
+        progress = self.place.rotate("web", now=now, patience=0)["web"]
+        reason = progress.decision.reason if isinstance(progress.decision, NotDue) else ""
+        return "rotated" if progress.completed else reason
+
+    def made(self) -> int:
+        return self.place.told().count("create.started")
+
+
+TEN_YEARS = 3652
+
+
+@pytest.fixture
+def jumping(embedded: Place, monkeypatch: pytest.MonkeyPatch) -> Jumping:
+    made = Jumping(embedded)
+    monkeypatch.setattr(wiring, "open_store", functools.partial(wiring.open_store, clock=made))
+    return made
+
+
+def test_the_limit_of_a_day_holds_when_the_clock_jumps_on_and_back(jumping: Jumping) -> None:
+    limit = 5
+    assert [jumping.rotate(now=True) for _ in range(3)] == ["rotated"] * 3
+    jumping.at(days=TEN_YEARS)
+    assert [jumping.rotate(now=True) for _ in range(2)] == ["rotated"] * 2
+    jumping.at(hours=1)
+    assert jumping.rotate(now=True) == "max_creates"
+    assert jumping.made() == limit
+    jumping.at(days=-TEN_YEARS)
+    assert jumping.rotate(now=True) == "max_creates"
+    jumping.at(hours=2)
+    with jumping.place.service() as service, service.running().hold("web") as work:
+        from rotator.domain.policy import why_due
+        from rotator.engine.intake import question
+
+        decision = why_due(question(work, Cause.MANUAL))
+        assert isinstance(decision, NotDue)
+        assert decision.until is not None
+        assert decision.until <= jumping.moment + timedelta(days=1), "and is looked at anew in a day, not in ten years"
+    jumping.at(days=2)
+    assert jumping.rotate(now=True) == "rotated", "three of the five are older than a day"
+
+
+def test_the_schedule_makes_one_key_for_a_jump_however_often_it_comes(jumping: Jumping) -> None:
+    jumping.rotate()
+    for number in range(10):
+        jumping.at(days=TEN_YEARS, minutes=number)
+        jumping.rotate()
+        jumping.at(minutes=number)
+        jumping.rotate()
+        jumping.at(days=-TEN_YEARS, minutes=number)
+        jumping.rotate()
+    assert jumping.made() == 2
+
+
+def test_a_rotation_that_lies_in_the_future_is_told_and_a_new_one_ends_it(jumping: Jumping) -> None:
+    jumping.rotate()
+    jumping.at(days=TEN_YEARS)
+    assert jumping.rotate() == "rotated"
+    jumping.at(hours=2)
+    assert jumping.rotate() in ("not_due", "min_interval")
+    with jumping.place.service(unlock=False) as service:
+        (found,) = [f for f in service.report().findings if f.kind == "clock" and f.subject == "web"]
+    assert "rotate --now web" in (found.remedy or "")
+    assert jumping.rotate(now=True) == "rotated"
+    jumping.rotate()
+    with jumping.place.service(unlock=False) as service:
+        assert [f for f in service.report().findings if f.subject == "web"] == []
+    jumping.at(days=31)
+    assert jumping.rotate() == "rotated", "the schedule goes on by the right clock"
+
+
+def test_the_least_interval_holds_for_the_schedule_whatever_the_clock_does(jumping: Jumping) -> None:
+    jumping.start = jumping.start.replace(minute=30)
+    text = jumping.place.file.read_text().replace("      rotate_every: 30d", "      cron: 0 * * * *")
+    jumping.place.file.write_text(text)
+    jumping.at(minutes=0)
+    assert jumping.rotate() == "rotated"
+    jumping.at(minutes=40)
+    assert jumping.rotate() == "min_interval", "the slot of the full hour has come"
+    jumping.at(days=-TEN_YEARS)
+    assert jumping.rotate() != "rotated"
+    jumping.at(minutes=59)
+    assert jumping.rotate() == "min_interval"
+    jumping.at(minutes=61)
+    assert jumping.rotate() == "rotated"
+    assert jumping.made() == 2
+
+
+def test_a_lease_of_a_clock_that_ran_ahead_does_not_last_for_years(jumping: Jumping) -> None:
+    jumping.rotate()
+    jumping.at(days=TEN_YEARS)
+    with jumping.place.service() as service:
+        service.store.claim(service.running().credential_id("web"), "host:gone", timedelta(seconds=60))
+    jumping.at(hours=2)
+    assert jumping.rotate(now=True) == "rotated"

@@ -1,4 +1,4 @@
-"""A database that went back in time, or runs a second time elsewhere, creates and takes away nothing until confirmed."""
+"""A database that went back in time, or runs once more elsewhere, creates and takes away nothing until confirmed."""
 
 from __future__ import annotations
 
