@@ -19,6 +19,7 @@ from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
 from rotator.ports.store import StoredEvent
+from rotator.store.anchor import FileAnchor
 from rotator.store.holder import this_process
 from rotator.store.sealing import AesGcmSealer
 from rotator.store.store import SqlStore, open_store
@@ -131,6 +132,7 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
                 managed=managed,
                 limits=config.engine,
                 around=around,
+                anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
             )
         return Service(config=config, store=store, managed=managed, engine=engine, adapters=adapters)
     except BaseException:
@@ -172,9 +174,11 @@ class Adapters:
             )
             for target in credential.destinations
         ]
+        rate = self._config.providers[credential.provider].calls_per_second
         return Managed(
             name=credential.name,
             provider_name=credential.provider,
+            calls_per_second=provider.capabilities.rate if rate is None else rate,
             provider=self._seam.wrap(provider, "provider"),
             policy=credential.policy,
             targets=targets,

@@ -94,8 +94,16 @@ def credentials() -> None:
         text("paused_by", null=True),
         moment("paused_until"),
         text("pause_reason", null=True),
+        moment("watched_at"),
         key("credential", "id"),
         sa.UniqueConstraint("name", name=op.f("uq_credential_name")),
+    )
+    op.create_table(
+        "configured",
+        text("credential_id"),
+        text("entry"),
+        key("configured", "credential_id"),
+        reference("configured", "credential_id", "credential"),
     )
     op.create_table(
         "lease",
@@ -169,7 +177,9 @@ def rotations() -> None:
             "state",
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
-        among("rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "rollback"),
+        among(
+            "rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback"
+        ),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
     op.create_index("closed_rotations", "rotation", ["credential_id", "closed_at"])
@@ -243,7 +253,7 @@ def places() -> None:
         key("placement", "identity", "field"),
         reference("placement", "credential_id", "credential"),
         reference("placement", "version_id", "version"),
-        among("placement", "observed", "served", "missing", "foreign", "unknown"),
+        among("placement", "observed", "served", "previous", "missing", "foreign", "unknown"),
     )
     op.create_index("placements_of_credential", "placement", ["credential_id"])
     op.create_table(
@@ -256,6 +266,8 @@ def places() -> None:
         text("message"),
         text("remedy", null=True),
         moment("found_at", null=False),
+        flag("urgent"),
+        moment("ignored_at"),
         moment("cleared_at"),
         key("finding", "id"),
         reference("finding", "credential_id", "credential"),
@@ -271,9 +283,23 @@ def installation() -> None:
         text("environment"),
         moment("created_at", null=False),
         moment("last_pass_at"),
+        text("home", null=True),
+        sa.Column("timeline", sa.BigInteger()),
+        flag("anchored"),
         sa.Column("pepper", sa.LargeBinary()),
         key("install", "one"),
         one_row("install"),
+    )
+    op.create_table(
+        "account",
+        text("provider"),
+        number("failures"),
+        moment("failed_at"),
+        moment("paused_until"),
+        moment("not_before"),
+        text("reason", null=True),
+        text("message", null=True),
+        key("account", "provider"),
     )
 
 

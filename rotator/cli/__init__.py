@@ -26,6 +26,8 @@ COMMANDS = {
     "reactivate": ("going_back:reactivate", "Keep a key that is being taken away."),
     "retire": ("going_back:retire", "Take a kept key away after all."),
     "forget": ("verbs:forget", "Stop waiting for a destination that was removed."),
+    "drift": ("drift:drift", "Decide about a destination that somebody changed."),
+    "reconcile": ("reconcile:reconcile", "After a restore: compare the database with the world, and go on."),
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),

@@ -131,6 +131,9 @@ _REMEDIES = {
         "wait until the old key is gone; where it is disabled already, `rotate --now --end-soak {name}` deletes it; "
         "if it has leaked, `rotate --compromised {name}`"
     ),
+    "reconcile": "`rotator reconcile`",
+    "account_braked": "see to the provider; then `rotate --now {name}` tries once",
+    "account_busy": "`rotate --now {name}` again, or let a pass do it",
     "max_creates": "wait, or raise policy.max_creates_per_day",
     "unmanaged": "put it back into the configuration",
     "no_material": "`rotator adopt {name}` with the value, or `rotator explain {name}`",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from rotator.config.adapters import NoAdapter, Registry
-from rotator.config.part import Part, known_keys
+from rotator.config.part import Entry, Part, known_keys
 
 Made = TypeVar("Made")
 
@@ -20,12 +20,17 @@ class Known(Generic[Made]):
     config: Made | None
 
 
-def read_entries(part: Part, registry: Registry, make: Callable[..., Made]) -> dict[str, Known[Made]]:
-    """Every entry by its name, those with problems included, so that what refers to them is no problem too."""
-    return {name: _entry(name, entry, registry, make) for name, entry in part.named()}
+def read_entries(
+    part: Part, registry: Registry, make: Callable[..., Made], common: type[Entry] = Entry
+) -> dict[str, Known[Made]]:
+    """Every entry by its name, those with problems included, so that what refers to them is no problem too.
+
+    `common` has the keys that every type knows; they go to `make` beside the adapter's own settings.
+    """
+    return {name: _entry(name, entry, registry, make, common) for name, entry in part.named()}
 
 
-def _entry(name: str, part: Part, registry: Registry, make: Callable[..., Made]) -> Known[Made]:
+def _entry(name: str, part: Part, registry: Registry, make: Callable[..., Made], common: type[Entry]) -> Known[Made]:
     data = {} if part.data is None else part.data
     if not isinstance(data, dict):
         part.report("must be a mapping of keys to values")
@@ -40,8 +45,10 @@ def _entry(name: str, part: Part, registry: Registry, make: Callable[..., Made])
     except NoAdapter as problem:
         part.report(str(problem), problem.hint, at=("type",))
         return Known(None, None)
-    own = {key: value for key, value in data.items() if key != "type"}
-    settings = replace(part, data=own).entry({"type"} | known_keys(adapter.Settings)).read(adapter.Settings)
-    if settings is None:
+    ours = {"type", *common.model_fields}
+    shared = replace(part, data=data).picked(*common.model_fields).read(common)
+    own = {key: value for key, value in data.items() if key not in ours}
+    settings = replace(part, data=own).entry(ours | known_keys(adapter.Settings)).read(adapter.Settings)
+    if settings is None or shared is None:
         return Known(adapter, None)
-    return Known(adapter, make(name=name, type=kind, settings=settings, adapter=adapter))
+    return Known(adapter, make(name=name, type=kind, settings=settings, adapter=adapter, **dict(shared)))

@@ -111,6 +111,7 @@ class StoreEntry(Entry):
         BeforeValidator(_store_url),
         WithJsonSchema({"type": "string", "pattern": r"^(sqlite:///|postgres(ql)?(\+psycopg)?://|env:|file:).+"}),
     ] = Field(default="sqlite:///rotator.db", validate_default=True)
+    anchor: str | None = Field(default=None, min_length=1)
 
 
 class SealEntry(Entry):
@@ -131,13 +132,29 @@ class RetryEntry(Entry):
     most: PositiveSpan = timedelta(minutes=15)
 
 
+class BrakeEntry(Entry):
+    """`engine.brake:`, when a provider account that fails is left alone."""
+
+    failures: int = Field(default=5, ge=1, le=1000)
+    pause: PositiveSpan = timedelta(minutes=15)
+
+
 class EngineEntry(Entry):
     """`engine:`, how work is paced."""
 
     lease: PositiveSpan = timedelta(seconds=60)
     call_budget: PositiveSpan = timedelta(seconds=20)
     workers: int = Field(default=8, ge=1, le=64)
+    in_flight: int = Field(default=8, ge=1, le=64)
+    watch: PositiveSpan = timedelta(minutes=5)
     retry: RetryEntry = RetryEntry()
+    brake: BrakeEntry = BrakeEntry()
+
+
+class ProviderEntry(Entry):
+    """What every entry of `providers:` knows, whatever its type."""
+
+    calls_per_second: float | None = Field(default=None, gt=0, le=1000)
 
 
 class PolicyEntry(Entry):

@@ -15,6 +15,7 @@ from rotator.config.entries import (
     EngineEntry,
     FileEntry,
     PolicyEntry,
+    ProviderEntry,
     SealEntry,
     StoreEntry,
     TargetEntry,
@@ -96,7 +97,7 @@ def _read(path: Path, main: Part) -> Config | None:
     top = main.picked("environment", "include")
     head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
     store, seal, engine = _store(main), _seal(main), _engine(main)
-    providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig)
+    providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig, ProviderEntry)
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
     credentials = dict(_credentials(main, head.include or (), providers, places))
@@ -120,7 +121,9 @@ def _unknown_keys(file: Part) -> None:
 
 def _store(main: Part) -> StoreConfig:
     entry = main.at("store").read(StoreEntry)
-    return StoreConfig(url=entry.url if entry else "", folder=main.document.folder)
+    folder = main.document.folder
+    anchor = folder / entry.anchor if entry and entry.anchor else None
+    return StoreConfig(url=entry.url if entry else "", folder=folder, anchor=anchor)
 
 
 def _seal(main: Part) -> SealConfig:
@@ -142,6 +145,10 @@ def _engine(main: Part) -> Limits:
         lease=entry.lease,
         call_budget=entry.call_budget,
         workers=entry.workers,
+        in_flight=entry.in_flight,
+        brake_failures=entry.brake.failures,
+        brake_pause=entry.brake.pause,
+        watch=entry.watch,
         retry_first=entry.retry.first,
         retry_most=entry.retry.most,
     )

@@ -20,6 +20,7 @@ class StoreConfig:
 
     url: str | SecretReference
     folder: Path = field(default=Path(), compare=False)  # what SQLite's relative paths are relative to
+    anchor: Path | None = None  # a file outside the database that remembers how far the trail had come
 
     def resolve(self) -> str:
         """The URL for SQLAlchemy, read now. Raises SetupError; the message never holds the URL."""
@@ -48,6 +49,7 @@ class ProviderConfig:
     type: str
     settings: Any
     adapter: Any = field(repr=False)  # the class
+    calls_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from rotator.config.entries import (
     EngineEntry,
     FileEntry,
     PolicyEntry,
+    ProviderEntry,
     SealEntry,
     StoreEntry,
     TargetEntry,
@@ -39,6 +40,7 @@ def json_schema() -> Schema:
     """The schema of the whole file, with the settings and options of every type that is installed."""
     providers, destinations = _adapters(PROVIDER_TYPES), _adapters(DESTINATION_TYPES)
     ours = (FileEntry, StoreEntry, SealEntry, EngineEntry, DefaultsEntry, CredentialEntry, PolicyEntry, TargetEntry)
+    shared = ProviderEntry.model_json_schema()["properties"]
     models: list[type[BaseModel]] = [
         *ours,
         *(adapter.Settings for adapter in (*providers.values(), *destinations.values())),
@@ -62,8 +64,8 @@ def json_schema() -> Schema:
         "seal": schemas[SealEntry],
         "engine": schemas[EngineEntry],
         "defaults": schemas[DefaultsEntry],
-        "providers": _entries(providers, schemas, defs),
-        "destinations": _entries(destinations, schemas, defs),
+        "providers": _entries(providers, schemas, defs, shared),
+        "destinations": _entries(destinations, schemas, defs, {}),
         "credentials": _named(schemas[CredentialEntry]),
     }
     return {
@@ -87,11 +89,13 @@ def _adapters(registry: Registry) -> dict[str, type[Any]]:
     return found
 
 
-def _entries(adapters: dict[str, type[Any]], schemas: dict[type[BaseModel], Schema], defs: Schema) -> Schema:
+def _entries(
+    adapters: dict[str, type[Any]], schemas: dict[type[BaseModel], Schema], defs: Schema, shared: Schema
+) -> Schema:
     """A mapping of names to entries: `type` says which settings are meant, or the name does."""
     settings = {name: schemas[adapter.Settings] for name, adapter in adapters.items()}
     for schema in settings.values():
-        _define(defs, schema).setdefault("properties", {})["type"] = {"type": "string"}
+        _define(defs, schema).setdefault("properties", {}).update({"type": {"type": "string"}, **shared})
     chosen = [
         {"if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}, "then": schema}
         for name, schema in settings.items()

@@ -6,6 +6,7 @@ RotatorError
 │   ├── RateLimited         429 and its relatives
 │   ├── LostAnswer          the request may have taken effect and nobody told us
 │   ├── Conflict            a destination changed between our look and our write
+│   ├── Crowded             as many rotations of the account as may be are under way
 │   └── StoreUnavailable    our own database does not answer
 ├── PermanentError          a person is needed: the row is blocked with `reason` and `remedy`
 │   ├── AccessDenied        our own permission is missing, wrong or expired
@@ -70,6 +71,12 @@ class Conflict(TemporaryError):
     """The destination is no longer at the revision that we looked at."""
 
     reason = "conflict"
+
+
+class Crowded(TemporaryError):
+    """As many rotations of one provider account as may be are under way; nothing was opened."""
+
+    reason = "account_busy"
 
 
 class StoreUnavailable(TemporaryError):

@@ -39,10 +39,20 @@ class Subject(StrEnum):
     END_SOAK = "end_soak"  # a person wants a disabled key deleted now
     COMPROMISED = "compromised"  # a person said that a key has leaked
     CONDEMN = "condemn"  # a lost key was recognised as ours
+    ACCEPT = "accept"  # what a person put at a destination is the current key from now on
+    OVERWRITE = "overwrite"  # the current key is written over it
+    IGNORE = "ignore"  # it stays, and nobody wants to hear of it
     # findings
     RECONCILE = "reconcile"
     CLOCK = "clock"
     NOT_ADOPTED = "not_adopted"
+    DRIFT = "drift"
+    STRANGER = "stranger"
+    KEY_GONE = "key_gone"
+    KEY_DISABLED = "key_disabled"
+    UNREADY = "unready"
+    PROVIDER_REMOVED = "provider_removed"
+    ACCOUNT_BRAKED = "account_braked"
 
 
 class Outcome(StrEnum):

@@ -83,10 +83,11 @@ class Cause(StrEnum):
     COMPROMISED = "compromised"
     PUT_BACK = "put_back"  # an abandoned key was pushed: the current one is written everywhere once more
     ADDED = "added"  # a destination was added, or left out: the current key is pushed there
+    DRIFT = "drift"  # a person decided about a destination that was changed by hand: a living key is written there
     ROLLBACK = "rollback"  # a person wants the previous key back
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.ROLLBACK)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK)
 """Rotations whose target is a living version: no key is created."""
 
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
@@ -102,6 +103,7 @@ class Credential:
     provider: str
     managed: bool  # False once the configuration names it no more
     created_at: datetime
+    watched_at: datetime | None = None  # when its keys and places were last looked at without being asked for
     paused_at: datetime | None = None
     paused_by: str | None = None
     paused_until: datetime | None = None  # None: until somebody ends it
@@ -229,6 +231,7 @@ class Observed(StrEnum):
     """What stood at a place when we last looked."""
 
     SERVED = "served"  # what the placement says
+    PREVIOUS = "previous"  # another key of ours, which is not the one that the placement says
     MISSING = "missing"
     FOREIGN = "foreign"
     UNKNOWN = "unknown"
@@ -267,7 +270,22 @@ class Finding:
     message: str
     remedy: str | None
     found_at: datetime
+    urgent: bool = False  # somebody is out of service now
+    ignored_at: datetime | None = None  # a person has seen it and wants to hear no more of it
     cleared_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How one provider account fares with all workers. Its name is that of its entry in the configuration."""
+
+    provider: str
+    failures: int = 0  # steps in a row that failed at the provider
+    failed_at: datetime | None = None  # the last of them
+    paused_until: datetime | None = None
+    not_before: datetime | None = None  # the provider asked for it (Retry-After)
+    reason: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +300,19 @@ class Lease:
     fenced_at: datetime | None  # when a call was last left on its way: an *expired* lease taken over, or a lost answer
 
 
+def creates_of_a_day(sent: Sequence[datetime], now: datetime) -> list[datetime]:
+    """When the creates of the last 24 hours were sent at the latest, from all moments in the order of their versions.
+
+    The order is certain, the moments are not: a clock may have been set on and back in between. A create is no older
+    than one before it; and one that lies in the future is no younger than one after it, or than now.
+    """
+    found: list[datetime] = []
+    for position, moment in enumerate(sent):
+        known = next((later for later in sent[position:] if later <= now), now) if moment > now else moment
+        found.append(max(known, found[-1]) if found else known)
+    return [moment for moment in found if moment > now - timedelta(hours=24)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """Everything on record about one credential, read in one go. Closed rotations and retirements are left out."""
@@ -293,7 +324,7 @@ class Situation:
     retirements: Sequence[Retirement]  # open ones, oldest first
     placements: Sequence[Placement]  # of this credential
     last_completed_at: datetime | None  # of a rotation that made a *new* key current
-    creates: Sequence[datetime] = field(default=())  # when requests to create were sent, last 24 hours
+    creates: Sequence[datetime] = field(default=())  # as of `creates_of_a_day`
 
     @property
     def current(self) -> Version | None:

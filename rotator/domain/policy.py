@@ -107,7 +107,8 @@ def too_many_creates(question: Question) -> Decision | None:
     recent = sorted(moment for moment in question.situation.creates if moment > question.now - DAY)
     if len(recent) < limit:
         return None
-    until = recent[-limit] + DAY
+    # A moment in the future is of a clock that has been set back since: it counts, and is looked at anew in a day.
+    until = min(recent[-limit], question.now) + DAY
     return NotDue(reason="max_creates", message=f"{len(recent)} keys were created in 24 hours", until=until)
 
 
@@ -143,6 +144,7 @@ def too_soon(question: Question) -> Decision | None:
     until = max(question.situation.creates) + question.policy.min_interval
     if question.now >= until:
         return None
+    until = min(until, question.now + question.policy.min_interval)
     return NotDue(reason="min_interval", message="a key was created a short while ago", until=until)
 
 

@@ -80,8 +80,8 @@ def adopt(
         raise SetupError(
             message, reason="already_adopted", remedy="an extra key is adopted with --key ID --as previous"
         )
-    account = work.call(work.provider.account)
-    keys = work.call(work.provider.keys)
+    account = work.ask(work.provider.account)
+    keys = work.ask(work.provider.keys)
     values = values_found(work, keys, typed)
     found = [f for f in values if not f.targets or not all(t.to in replace for t in f.targets)]  # a typed one has none
     _refuse_dead(work, found)
@@ -103,15 +103,15 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
         groups[work.fingerprint(typed[secret_name])] = (typed, [])
     for target in work.managed.targets:
         reading = work.call(target.destination.read)
-        material = _material_in(work, target, reading)
+        material = material_in(work, target, reading)
         if material is not None:
             _, places = groups.setdefault(work.fingerprint(material[secret_name]), (material, []))
             places.append((target, reading))
     listed = {key.id: key for key in keys}
     found = []
     for fingerprint, (material, places) in groups.items():
-        answer = work.call(work.provider.authenticate, material)
-        identified = work.call(work.provider.identify, material) if answer.alive else None
+        answer = work.ask(work.provider.authenticate, material)
+        identified = work.ask(work.provider.identify, material) if answer.alive else None
         key = listed.get(identified) if identified else None
         if key is None and identified is not None:
             key = Key(id=identified, label=None, created_at=None)
@@ -123,7 +123,7 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
     return found
 
 
-def _material_in(work: Work, target: Target, reading: Reading) -> Material | None:
+def material_in(work: Work, target: Target, reading: Reading) -> Material | None:
     """What stands at one place, as material; None where it is empty. Raises SetupError where it is incomplete."""
     wanted = set(work.provider.capabilities.material)
     present = {field for field in target.templates if reading.fields.get(field)}
@@ -193,14 +193,14 @@ def _record_adopted(
             message = f"the provider does not list {key_id}; it lists {ids}"
             raise SetupError(message, reason="unknown_key")
         number += 1
-        current = _version(work, account, number, VersionState.CURRENT, listed, None)
+        current = new_version(work, account, number, VersionState.CURRENT, listed, None)
         writes.append(Insert(current))
         notes += _owner_notes(listed)
     others = []
     for one in sorted(found, key=lambda f: f is not chosen):
         number += 1
         state = VersionState.CURRENT if one is chosen else VersionState.PREVIOUS
-        version = _version(work, account, number, state, one.key, one.fingerprint)
+        version = new_version(work, account, number, state, one.key, one.fingerprint)
         if one is chosen:
             current = version
         else:
@@ -215,9 +215,10 @@ def _record_adopted(
     return Adopted(current=current, others=others, notes=notes)
 
 
-def _version(
+def new_version(
     work: Work, account: str, number: int, state: VersionState, key: Key | None, fingerprint: str | None
 ) -> Version:
+    """The row of a key that was made by somebody else, or by us before this database knows."""
     now = work.now()
     return Version(
         id=VersionId(work.around.new_id()),
@@ -259,10 +260,10 @@ def _owner_notes(key: Key | None) -> list[str]:
 
 
 def allow_replacing(work: Work, names: Collection[str], because: str | None) -> list[str]:
-    """A person says that what stands at these destinations may be overwritten by the next rotation."""
+    """A person says that what stands at these destinations, by name or address, may be overwritten."""
     notes = []
     for name in names:
-        targets = [t for t in work.managed.targets if t.to == name]
+        targets = [t for t in work.managed.targets if name in (t.to, t.destination.address)]
         if not targets:
             known = ", ".join(sorted({t.to for t in work.managed.targets}))
             message = f"{work.managed.name} has no destination {name}; it has: {known}"
@@ -273,7 +274,7 @@ def allow_replacing(work: Work, names: Collection[str], because: str | None) -> 
                 continue
             found, revision = seen.reading.fields, seen.reading.revision
             rows = [_replaceable(work, target, field, found.get(field), revision) for field in target.templates]
-            told = work.event(Subject.REPLACE, Outcome.SUCCEEDED, destination=name, because=because)
+            told = work.event(Subject.REPLACE, Outcome.SUCCEEDED, destination=target.to, because=because)
             work.record(rows, [told])
             notes.append(f"{target.destination.address} may be overwritten by the next rotation")
     return notes
@@ -300,7 +301,7 @@ def extra_key(work: Work, key_id: str) -> Key:
     if work.situation.current is None:
         message = f"{work.managed.name} has no current key yet; adopt that one first"
         raise SetupError(message, reason="not_adopted")
-    account = work.call(work.provider.account)
+    account = work.ask(work.provider.account)
     if account != work.situation.current.account:
         message = f"the provider says {account}, this credential is of {work.situation.current.account}"
         raise WrongAccount(message)
@@ -308,7 +309,7 @@ def extra_key(work: Work, key_id: str) -> Key:
     if key_id in known:
         message = f"{key_id} is on record already, as a key of {known[key_id]}"
         raise SetupError(message, reason="known_key")
-    keys = work.call(work.provider.keys)
+    keys = work.ask(work.provider.keys)
     key = next((k for k in keys if k.id == key_id), None)
     if key is None:
         ids = ", ".join(k.id for k in keys if k.id not in known) or "none"
@@ -321,7 +322,7 @@ def adopt_previous(work: Work, key: Key, because: str | None = None) -> Version:
     """Take an extra key into retirement: it is drained, disabled and deleted like a superseded one."""
     number = max((v.number for v in work.situation.versions), default=0) + 1
     assert work.situation.current is not None
-    version = _version(work, work.situation.current.account, number, VersionState.PREVIOUS, key, None)
+    version = new_version(work, work.situation.current.account, number, VersionState.PREVIOUS, key, None)
     retirement = open_retirement(work, version, RetirementReason.EXTRA)
     work.record([Insert(version), retirement], [_adopted_event(work, version, because)])
     return version

@@ -11,13 +11,11 @@ from rotator.domain.errors import (
     QuotaExceeded,
     RotatorError,
     TemporaryError,
-    Unsafe,
     WrongAccount,
 )
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
-    Finding,
     Retirement,
     RetirementReason,
     RotationState,
@@ -26,16 +24,13 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.policy import DAY
+from rotator.engine import regress
+from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
-from rotator.engine.retirement import LABEL, labelled, open_retirement
+from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Chooses, Issues, Key
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
-
-
-def label_of(credential: str, version_id: str) -> str:
-    """What a key of ours is called at the provider: a name for people, the version's id for us."""
-    return f"{credential} {LABEL}{version_id}"
 
 
 def create(work: Work) -> None:
@@ -65,7 +60,7 @@ def create(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
     rotation = work.rotation()
-    account = work.call(work.provider.account)
+    account = work.ask(work.provider.account)
     if not rotation.account:  # the first one: pinned from here on
         work.record([Update(rotation, {"account": account})], [])
         rotation = work.rotation()
@@ -73,9 +68,10 @@ def preflight(work: Work) -> None:
         message = f"the provider says {account}, this rotation is for {rotation.account}"
         remedy = f"check the provider's credentials, or `rotator abandon {work.managed.name}`"
         raise WrongAccount(message, remedy=remedy)
-    keys = work.call(work.provider.keys)
-    _condemn_late_keys(work, keys)
-    _refuse_unknown_labels(work, keys)
+    keys = work.ask(work.provider.keys)
+    regress.look_at_labels(work, account, keys)
+    regress.refuse(work)
+    condemn_late_keys(work, keys)
     _refuse_full_slots(work, keys)
     for delivery in work.situation.deliveries:
         if delivery.without:
@@ -87,7 +83,7 @@ def preflight(work: Work) -> None:
     _keep_create_limits(work)
 
 
-def _condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
+def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
     """A key that took longer to appear than `settle` carries the label of a row that was closed as never created."""
     for key in keys:
         version_id = labelled(key)
@@ -99,31 +95,6 @@ def _condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
             told = _about(work.event(Subject.CONDEMN, Outcome.SUCCEEDED, reason="late"), found)
             changes = {"state": VersionState.CONDEMNED, "key_id": key.id, "retired_at": None}
             work.record([Update(row, changes), open_retirement(work, row, RetirementReason.LOST_ANSWER)], [told])
-
-
-def _refuse_unknown_labels(work: Work, keys: Sequence[Key]) -> None:
-    listed = {key.id for key in keys}
-    for finding in work.store.findings():
-        if finding.kind == "reconcile" and finding.account == work.rotation().account and finding.subject not in listed:
-            work.store.clear("reconcile", finding.subject, work.event(Subject.RECONCILE, Outcome.CLEARED))
-    for key in keys:
-        version_id = labelled(key)
-        if version_id is None or work.store.version(version_id) is not None:
-            continue
-        message = f"the key {key.id} carries this service's label and this database does not know it"
-        remedy = "is this an old copy of the database, or of another installation? Nothing is created or taken away"
-        finding = Finding(
-            id=work.around.new_id(),
-            kind="reconcile",
-            subject=key.id,
-            credential_id=work.credential.id,
-            account=work.rotation().account,
-            message=message,
-            remedy=remedy,
-            found_at=work.now(),
-        )
-        work.store.find(finding, work.event(Subject.RECONCILE, Outcome.FOUND, reason="reconcile", key=key.id))
-        raise Unsafe(message, reason="reconcile", remedy=remedy)
 
 
 def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
@@ -154,11 +125,11 @@ def _keep_create_limits(work: Work) -> None:
     recent = sorted(moment for moment in work.situation.creates if moment > now - DAY)
     limit = policy.max_creates_per_day + (3 if rotation.cause is Cause.COMPROMISED else 0)
     if len(recent) >= limit:
-        until = recent[-limit] + DAY
+        until = min(recent[-limit], now) + DAY  # as in `policy.too_many_creates`
         message = f"{len(recent)} keys were created in 24 hours"
         raise TemporaryError(message, reason="max_creates", retry_after=(until - now).total_seconds())
     if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
-        wait = (recent[-1] + policy.min_interval - now).total_seconds()
+        wait = (min(recent[-1], now) + policy.min_interval - now).total_seconds()
         if wait > 0:
             message = "a key was created a short while ago"
             raise TemporaryError(message, reason="min_interval", retry_after=wait)
@@ -185,7 +156,7 @@ def _issue(work: Work, provider: Issues) -> None:
     told = _about(work.event(Subject.CREATE, Outcome.STARTED), version)
     work.record([Insert(version), Update(work.rotation(), {"target_id": version.id})], [told])
     try:
-        issued = work.call(provider.create, version.label)
+        issued = work.ask(provider.create, version.label)
     except LostAnswer as error:
         lost(work, version, error.message)
         return
@@ -216,7 +187,7 @@ def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
         work.record([Insert(target), seal, Update(work.rotation(), {"target_id": target.id})], [told])
     else:
         material = work.material(target)
-    key_id = work.call(provider.set, material)
+    key_id = work.ask(provider.set, material)
     secret = material[work.provider.capabilities.material[-1]]
     changes = {"key_id": key_id, "issued_at": work.now(), "fingerprint": work.fingerprint(secret)}
     told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), target, key_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Subject
@@ -23,12 +24,25 @@ from rotator.domain.model import (
     Situation,
 )
 from rotator.domain.plans import taking_away
-from rotator.domain.policy import Decision, Due, NotDue
-from rotator.engine import adoption, creation, operator, pausing, reactivation, retirement, rotation, urgency
-from rotator.engine.intake import hasten, take_in
+from rotator.domain.policy import Decision, Due, NotDue, why_due
+from rotator.engine import (
+    adoption,
+    brakes,
+    creation,
+    operator,
+    pausing,
+    reactivation,
+    regress,
+    retirement,
+    rotation,
+    urgency,
+    watch,
+)
+from rotator.engine.intake import hasten, question, take_in
+from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Held, Store
+from rotator.ports.store import Anchor, Held, Store
 
 HELD_WAIT = 5.0
 """Seconds that `--now` waits for another worker before it says who that is."""
@@ -83,12 +97,17 @@ class Engine:
         managed: Mapping[str, Managed],
         limits: Limits,
         around: Surroundings,
+        anchor: Anchor | None = None,
     ) -> None:
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
         self.limits = limits
         self.around = around
+        self.anchor = anchor
+        self._paces = {
+            m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
+        }
 
     # one credential
 
@@ -106,6 +125,7 @@ class Engine:
             lease=claimed,
             limits=self.limits,
             around=self.around,
+            pace=self._paces[self.managed[name].provider_name],
             asked_at=asked_at,
         )
         try:
@@ -125,8 +145,9 @@ class Engine:
     def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
         try:
+            regress.look_at_database(self.store, self.anchor, self.around)
             with self.hold(name) as work:
-                return self._work_on(work, wish, began)
+                return self._turn(work, wish, began)
         except HeldByOther as held:
             return Progress(name=name, held=held.lease)
         except StaleLease as stale:
@@ -138,6 +159,16 @@ class Engine:
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
 
+    def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        held = self._held(work, began if wish else None)
+        if held is None:
+            progress = self._work_on(work, wish, began)
+        else:
+            progress = replace(self._progress(work, held, began), ready_at=held.until, rotation_ready_at=None)
+        if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
+            self._watch(work)
+        return progress
+
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
         wish, without = self._join(work, wish, began)
@@ -145,9 +176,10 @@ class Engine:
             if self.around.stopping():
                 break
             item = next_item(work)
-            if item is not None:
-                self._do(work, item)
+            if item is not None and self._do(work, item):
                 continue
+            if item is not None:
+                break
             if work.situation.rotation is not None:
                 break
             taken = take_in(work) if wish is None else take_in(work, wish.cause, without=without, because=wish.because)
@@ -163,6 +195,25 @@ class Engine:
             raise TemporaryError(message, reason="bug")
         return self._progress(work, decision, began)
 
+    def _held(self, work: Work, asked_at: datetime | None) -> NotDue | None:
+        """Why nothing at all is done now, whatever is ready."""
+
+        def anything_to_do() -> bool:
+            return next_item(work) is not None or isinstance(why_due(question(work)), Due)
+
+        return regress.held(self.store) or brakes.held(work, asked_at, anything_to_do)
+
+    def _watch(self, work: Work) -> None:
+        """After the work, and under the same lease: look whether anything has changed that nobody told us."""
+        if self.around.stopping() or not work.calls_ended or not watch.due(work):
+            return
+        try:
+            watch.watch(work)
+        except RotatorError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a bug in looking stops no work
+            self.around.bug(work.managed.name, problem)
+
     def _adopted(self, work: Work, decision: Decision) -> bool:
         """`first: adopt`: take over what stands at the destinations, where that needs no person's choice."""
         waits = isinstance(decision, NotDue) and decision.reason == "not_adopted"
@@ -176,7 +227,8 @@ class Engine:
 
     def _fulfilled(self, work: Work, began: datetime) -> bool:
         done = work.situation.last_completed_at
-        return done is not None and done >= began
+        # Later than now: dated by a clock that has been set back since, so not done in this run.
+        return done is not None and began <= done <= work.now()
 
     def _join(self, work: Work, wish: Wish | None, began: datetime) -> tuple[Wish | None, Collection[str]]:
         """`--now` joins an open rotation; `--compromised` hurries what is being retired as well.
@@ -199,9 +251,12 @@ class Engine:
         open_now = work.situation.rotation
         return (None if open_now is not None and open_now.cause not in REUSES else wish), without
 
-    def _do(self, work: Work, item: Item) -> None:
+    def _do(self, work: Work, item: Item) -> bool:
+        """Do it and learn from it; False where the account's brake is on now, so that the turn ends."""
+        done = False
         try:
             item.do()
+            done = True
         except StaleLease:
             work.still_ours()
         except StoreUnavailable:
@@ -212,6 +267,7 @@ class Engine:
             self.around.bug(work.managed.name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             self._note(work, item, TemporaryError(message, reason="bug"))
+        return brakes.learn(work, done=done)
 
     def _note(self, work: Work, item: Item, error: RotatorError) -> None:
         work.refresh()
@@ -229,6 +285,8 @@ class Engine:
             rotation_at = situation.credential.paused_until
         moving = (r for r in situation.retirements if not pausing.holds(work, r))
         times = [rotation_at, *(ready_at(r) for r in moving)]
+        if _busy(decision):
+            times.append(decision.until)
         return Progress(
             name=work.managed.name,
             decision=decision,
@@ -272,6 +330,7 @@ class Engine:
                         due[name] = again
         if wish is None:
             self.store.pass_ended()
+        regress.drop_anchor(self.store, self.anchor, self.around)
         return {name: results.get(name, Progress(name=name)) for name in names}
 
     def _again(self, progress: Progress, wish: Wish | None, end: float, held_until: float) -> float | None:
@@ -299,7 +358,12 @@ class Engine:
     def _still_wished(self, progress: Progress) -> bool:
         """Whether the wish was held up by something of ours that ends soon, such as a slot in retirement."""
         held_up = isinstance(progress.decision, NotDue) and progress.decision.reason == "slot_in_retirement"
+        held_up = held_up or _busy(progress.decision)
         return progress.trouble is not None or (held_up and not progress.completed)
+
+
+def _busy(decision: Decision | None) -> TypeGuard[NotDue]:
+    return isinstance(decision, NotDue) and decision.reason == "account_busy"
 
 
 class HeldByOther(Busy):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
-from rotator.domain.errors import RotatorError, StaleLease, StoreUnavailable
+from rotator.domain.errors import Crowded, RotatorError, StaleLease, StoreUnavailable
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -22,8 +23,8 @@ from rotator.domain.model import (
 from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
 from rotator.engine.reactivation import free_slots
-from rotator.engine.work import Work
-from rotator.ports.store import Insert, Update
+from rotator.engine.work import Target, Work
+from rotator.ports.store import Insert, Room, Update
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ def take_in(
         detail |= {"because": because, "without": sorted(without)}
     rows = open_rotation(work, decision.cause, account, without=detail.get("without", ()))
     told = work.event(Subject.ROTATION, Outcome.STARTED, reason=decision.cause.value, **detail)
-    work.record(rows, [told])
+    guard = [] if decision.cause is Cause.COMPROMISED else [Room(work.managed.provider_name, work.limits.in_flight)]
+    try:
+        work.record([*guard, *rows], [told])
+    except Crowded as crowd:
+        again = work.now() + timedelta(seconds=2 + 6 * work.around.chance())
+        return Taken(NotDue(reason=crowd.reason, message=crowd.message, until=again))
     return Taken(decision, opened=True)
 
 
@@ -124,9 +130,15 @@ def _may_issue(work: Work) -> bool:
 
 
 def open_rotation(
-    work: Work, cause: Cause, account: str, target: Version | None = None, without: Collection[str] = ()
+    work: Work,
+    cause: Cause,
+    account: str,
+    target: Version | None = None,
+    *,
+    places: Sequence[Target] | None = None,
+    without: Collection[str] = (),
 ) -> list[Insert]:
-    """The rows of a new rotation: what is pinned is account, places, fields, grace and soak."""
+    """The rows of a new rotation: what is pinned is account, places (all, unless named), fields, grace and soak."""
     policy = work.managed.policy
     if target is None and cause is Cause.ADDED:
         target = work.situation.current
@@ -143,10 +155,13 @@ def open_rotation(
         actor=work.around.actor,
         urgent=cause is Cause.COMPROMISED,
     )
-    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation, without))]
+    chosen = work.managed.targets if places is None else places
+    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation, chosen, without))]
 
 
-def _deliveries(work: Work, rotation: Rotation, without: Collection[str]) -> Sequence[Delivery]:
+def _deliveries(
+    work: Work, rotation: Rotation, places: Sequence[Target], without: Collection[str]
+) -> Sequence[Delivery]:
     return [
         Delivery(
             id=DeliveryId(work.around.new_id()),
@@ -160,7 +175,7 @@ def _deliveries(work: Work, rotation: Rotation, without: Collection[str]) -> Seq
             state=DeliveryState.PLANNED,
             without=target.destination.identity in without,
         )
-        for position, target in enumerate(work.managed.targets)
+        for position, target in enumerate(places)
     ]
 
 

@@ -57,7 +57,7 @@ def _settle_ambiguity(work: Work, delete: str | None, keep: Sequence[str]) -> No
     if delete in work.store.known_keys(row_account(work, row)):
         message = f"{delete} is on record already; only the lost key is named here"
         raise SetupError(message, reason="known_key")
-    if delete not in {key.id for key in work.call(work.provider.keys)}:
+    if delete not in {key.id for key in work.ask(work.provider.keys)}:
         message = f"the provider does not list {delete}"
         raise SetupError(message, reason="unknown_key")
     if version is not None and version.key_id is None:
@@ -80,7 +80,7 @@ def _settle_used_key(work: Work, row: Retirement, version: Version, *, keep: boo
 def row_account(work: Work, row: Retirement) -> str:
     """The account of a retirement's version."""
     version = work.situation.version(row.version_id)
-    return version.account if version else work.call(work.provider.account)
+    return version.account if version else work.ask(work.provider.account)
 
 
 def abandon(work: Work, because: str | None = None) -> None:

@@ -184,10 +184,11 @@ def _enable(work: Work, retirement: Retirement, version: Version) -> None:
     right_account(work, version)
     told = work.event(Subject.ENABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {})], [told])
-    work.change(provider.enable, version.key_id)
+    with work.noting_late_calls():
+        work.ask(provider.enable, version.key_id)
     material = work.store.material(version.id)
     if material is None:  # adopted by its id alone: all that can be seen is the list
-        if not any(key.id == version.key_id and key.enabled for key in work.call(provider.keys)):
+        if not any(key.id == version.key_id and key.enabled for key in work.ask(provider.keys)):
             message = f"the provider does not list {version.key_id} as enabled yet"
             raise TemporaryError(message, reason="not_confirmed")
         return

@@ -69,7 +69,7 @@ class Report:
         self.store = store
         self.managed = managed
         self.at = store.now()
-        self.findings: Sequence[Finding] = store.findings()
+        self.findings: Sequence[Finding] = [f for f in store.findings() if f.ignored_at is None]
 
     # status
 
@@ -83,6 +83,7 @@ class Report:
         installation = self.store.installation()
         ids: dict[str, str] = {c.id: c.name for c in known.values()}
         findings = [f for f in self.findings if wanted is None or ids.get(f.credential_id or "", "") in wanted]
+        findings.sort(key=lambda f: not f.urgent)
         return {
             "at": stamp(self.at),
             "environment": installation.environment,
@@ -96,6 +97,7 @@ class Report:
                     "since": stamp(f.found_at),
                     "message": f.message,
                     "remedy": f.remedy,
+                    "urgent": f.urgent,
                 }
                 for f in findings
             ],
@@ -169,9 +171,10 @@ class Report:
         for target in managed.targets if managed else ():
             placed = situation.placements_at(target.destination.identity)
             own = [placed[f] for f in target.templates if f in placed]
-            version = situation.version(own[0].version_id) if own and own[0].version_id else None
+            served = bool(own) and own[0].observed is Observed.SERVED
+            version = situation.version(own[0].version_id) if served and own[0].version_id else None
             state = "unknown"
-            if own and own[0].observed is not Observed.SERVED:
+            if own and not served:
                 state = own[0].observed.value
             elif version is not None:
                 state = "current" if version.id in wanted else "previous"
@@ -191,6 +194,8 @@ class Report:
     def conditions(self, name: str, situation: Situation) -> list[Condition]:
         """All that holds, the most pressing first; empty where all is well."""
         found = [
+            *self._stopped(),
+            *self._out_of_service(situation),
             *self._blocked(situation),
             *self._overdue(name, situation),
             *self._paused(name, situation),
@@ -204,6 +209,14 @@ class Report:
         if situation.current is None:
             found.append(self._never_rotated(name))
         return found
+
+    def _stopped(self) -> list[Condition]:
+        stop = next((f for f in self.findings if f.kind == "reconcile"), None)
+        return [Condition("blocked", stop.found_at, "reconcile", stop.message, stop.remedy)] if stop else []
+
+    def _out_of_service(self, situation: Situation) -> list[Condition]:
+        urgent = [f for f in self.findings if f.urgent and f.credential_id == situation.credential.id]
+        return [Condition("blocked", f.found_at, f.kind, f.message, f.remedy) for f in urgent]
 
     def _blocked(self, situation: Situation) -> list[Condition]:
         rows = _waiters(situation)

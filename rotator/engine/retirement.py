@@ -17,30 +17,22 @@ from rotator.domain.model import (
     RetirementReason,
     RetirementState,
     Version,
-    VersionId,
     VersionState,
 )
 from rotator.domain.plans import GATES, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
+from rotator.engine import regress
+from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update
-
-LABEL = "rotator/"
-"""What stands before the version's id in the label of a key of ours."""
 
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
 
 CLOCK_APART = timedelta(minutes=5)
 """Beyond this difference between the database's clock and the host's, nothing is taken away."""
-
-
-def labelled(key: Key) -> VersionId | None:
-    """The version id in a key's label, if it carries one of ours."""
-    _, mark, rest = (key.label or "").partition(LABEL)
-    return VersionId(rest.split()[0]) if mark and rest.strip() else None
 
 
 def open_retirement(
@@ -127,12 +119,15 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     _another_key_works(work, retirement, version, seen)
     numbers = {v.id: v.number for v in work.situation.versions}
     serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
-    return Guarded(work.call(work.provider.keys), {"destinations": serving})
+    keys = work.ask(work.provider.keys)
+    regress.look_at_labels(work, version.account, keys)
+    regress.refuse(work)
+    return Guarded(keys, {"destinations": serving})
 
 
 def right_account(work: Work, version: Version) -> None:
     """What the provider says of a key counts only where it is the key's own account that says so."""
-    account = work.call(work.provider.account)
+    account = work.ask(work.provider.account)
     if account != version.account:
         message = f"the provider says {account}, the key is of {version.account}"
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
@@ -284,7 +279,7 @@ def _was_us(work: Work, version: Version, key: Key) -> bool:
 def locate(work: Work, retirement: Retirement, version: Version) -> None:
     """Find the key that an unanswered request may have made. By label; else as the only unknown one of that moment."""
     right_account(work, version)
-    keys = work.call(work.provider.keys)
+    keys = work.ask(work.provider.keys)
     if work.provider.capabilities.labels:
         found = [key for key in keys if labelled(key) == version.id]
     else:
@@ -344,7 +339,8 @@ def disable(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
-    work.change(provider.disable, version.key_id)
+    with work.noting_late_calls():
+        work.ask(provider.disable, version.key_id)
     now = work.now()
     soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
     changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}
@@ -364,7 +360,7 @@ def delete(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DELETE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"delete_started": True})], [told])
-    work.call(work.provider.delete, version.key_id)
+    work.ask(work.provider.delete, version.key_id)
     confirmed = _gone(work, version)
     now = work.now()
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
@@ -383,14 +379,14 @@ def _gone(work: Work, version: Version) -> str:
     """Believe a deletion when the key is listed no more and refused; say how it was confirmed."""
     if not work.provider.capabilities.can_tell:
         return "the value was ours alone"
-    key = next((k for k in work.call(work.provider.keys) if k.id == version.key_id), None)
+    key = next((k for k in work.ask(work.provider.keys) if k.id == version.key_id), None)
     if key is not None and key.enabled:
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
     material = work.store.material(version.id)
     if material is None:
         return "not listed"
-    answer = work.call(work.provider.authenticate, material)
+    answer = work.ask(work.provider.authenticate, material)
     if answer.verdict is not Verdict.REFUSED:
         why = answer.why or answer.verdict
         message = f"{version.key_id} is deleted, but the provider does not refuse it yet ({why})"

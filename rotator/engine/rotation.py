@@ -120,6 +120,7 @@ def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -
     if current is not None and current.id != version.id:
         other = work.authenticate(current, work.material(current))
         if other.alive:
+            work.blamed = TemporaryError(f"a new key is refused ({answer.why or 'refused'})", reason="key_refused")
             abandon(work, rotation, reason="key_refused", why=answer.why or "refused")
             return
     message = (
@@ -169,7 +170,8 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
     token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{version.id} {delivery.identity} {base}"))
-    revision = work.change(destination.write, fields, base, token)
+    with work.noting_late_calls():
+        revision = work.call(destination.write, fields, base, token)
     _pushed(work, delivery, version, fields, revision)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from rotator.domain.errors import (
+    AccessDenied,
     LostAnswer,
     PermanentError,
+    RateLimited,
     RotatorError,
     StaleLease,
     StoreUnavailable,
     TemporaryError,
+    Unavailable,
+    WrongAccount,
 )
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
@@ -30,9 +35,10 @@ from rotator.domain.model import (
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
+from rotator.engine.pace import Pace
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
-from rotator.ports.provider import Answer, Provider
+from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import NewEvent, Store, StoredEvent, Update, Write
 
@@ -71,6 +77,7 @@ class Managed:
     provider: Provider
     policy: Policy
     targets: Sequence[Target]
+    calls_per_second: float | None = None  # what the provider's account takes of one process
 
     @property
     def settle(self) -> timedelta:
@@ -89,6 +96,10 @@ class Limits:
     lease: timedelta = timedelta(seconds=60)
     call_budget: timedelta = timedelta(seconds=20)
     workers: int = 8
+    in_flight: int = 8  # rotations of one provider account that move at once, and calls to it from one process
+    brake_failures: int = 5  # in a row at one provider account: then it is left alone
+    brake_pause: timedelta = timedelta(minutes=15)
+    watch: timedelta = timedelta(minutes=5)  # between two looks at a credential that nobody asked for
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)
 
@@ -123,6 +134,7 @@ class Work:
         limits: Limits,
         around: Surroundings,
         asked_at: float,
+        pace: Pace | None = None,
     ) -> None:
         """`asked_at` is the monotonic time at which the lease was asked for: it is trusted from then on."""
         self.store = store
@@ -134,6 +146,9 @@ class Work:
         self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
         self._running = 0
+        self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
+        self.asked = False  # whether the step at hand has asked the provider
+        self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
         self.situation: Situation = store.load(lease.credential_id)
 
     # facts
@@ -184,28 +199,76 @@ class Work:
         Raises LostAnswer where the budget is over: the call may still take effect, so the lease is then not
         released but left to expire.
         """
+        return self._call(lambda: do(*args, **kwargs), lambda: None)
+
+    def ask(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One call to the provider, within its budget and at the pace of its account.
+
+        Raises RateLimited, having sent nothing, where the account's turn does not come within a call's budget.
+        """
+        self._wait_for_turn()
+        self.asked = True
+        try:
+            return self._call(lambda: do(*args, **kwargs), self.pace.leave)
+        except RateLimited as error:
+            if error.retry_after is not None:
+                self._hold_account(error.retry_after)
+            raise
+        except (Unavailable, LostAnswer, AccessDenied, WrongAccount) as error:
+            self.blamed = error
+            raise
+
+    def _wait_for_turn(self) -> None:
+        end = self.around.monotonic() + self.limits.call_budget.total_seconds()
+        while wait := self.pace.enter():
+            if self.around.monotonic() + wait > end or self.around.stopping():
+                message = f"calls to {self.managed.provider_name} have to wait for their turn"
+                raise RateLimited(message, retry_after=wait)
+            self.around.pause(min(wait, 0.25))
+
+    def _hold_account(self, seconds: float) -> None:
+        """The account asked for a pause: every worker that begins a turn hears of it."""
+        self.pace.hold(seconds)
+        until = self.now() + timedelta(seconds=seconds)
+        self.store.note_account(
+            self.managed.provider_name,
+            lambda row: replace(row, not_before=max(until, row.not_before or until)),
+        )
+
+    def _call(self, do: Callable[[], T], ended: Callable[[], None]) -> T:
         budget = self.limits.call_budget.total_seconds()
-        self._keep_lease(budget)
+
+        def has_ended() -> None:
+            with self._renewing:
+                self._running -= 1
+            ended()
+
+        try:
+            self._keep_lease(budget)
+        except BaseException:
+            ended()
+            raise
         latest = self.around.monotonic() + budget
 
         def send() -> T:
             if self.around.monotonic() > latest:  # SIGSTOP, or a machine that slept: others may have it by now
                 message = "this process was stopped for longer than a call may take; nothing was sent"
                 raise StaleLease(message)
-            return do(*args, **kwargs)
+            return do()
 
         with self._renewing:
             self._running += 1
-        return self.around.threads.within(budget, send, self._call_ended)
+        return self.around.threads.within(budget, send, has_ended)
 
-    def change(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`call` for what would hurt if it took effect late. After a lost answer it may, for one more budget.
+    @contextmanager
+    def noting_late_calls(self) -> Iterator[None]:
+        """Around a call that would hurt if it took effect late. After a lost answer it may, for one more budget.
 
         That is noted on the lease, as after taking over an expired one: `outwait_late_calls` of every later
         step waits for it, of this worker and of the next.
         """
         try:
-            return self.call(do, *args, **kwargs)
+            yield
         except LostAnswer:
             self._fence()
             raise
@@ -227,10 +290,6 @@ class Work:
         if wait > 0:
             message = "an earlier call got no answer and may still take effect"
             raise TemporaryError(message, reason="fenced", retry_after=wait)
-
-    def _call_ended(self) -> None:
-        with self._renewing:
-            self._running -= 1
 
     @property
     def calls_ended(self) -> bool:
@@ -262,7 +321,9 @@ class Work:
 
     def authenticate(self, version: Version, material: Material) -> Answer:
         """Ask the provider about a key, and remember that this use of it was ours."""
-        answer = self.call(self.provider.authenticate, material)
+        answer = self.ask(self.provider.authenticate, material)
+        if answer.verdict is Verdict.INCONCLUSIVE and answer.retry_after is None:
+            self.blamed = Unavailable(answer.why or "the provider did not say")
         changes: dict[str, Any] = {"checked_at": self.now()}
         if answer.identity is not None and version.identity is None:
             changes["identity"] = answer.identity

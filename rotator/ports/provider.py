@@ -72,6 +72,7 @@ class Capabilities:
     settle: timedelta  # how long a new key may be refused, or missing from lists
     default_fields: dict[str, str]  # field → template, used where a destination names none
     material: tuple[str, ...]  # names of the secret fields, the public id first where there is one
+    rate: float | None = None  # calls per second that the provider states it takes; None: it states none
     own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from rotator.domain.model import (
+    Account,
     Credential,
     CredentialId,
     Delivery,
@@ -70,7 +71,31 @@ class Unplace:
     field: str
 
 
-Write = Insert | Update | Seal | DropSealed | Place | Unplace
+@dataclass(frozen=True)
+class Watched:
+    """The credential's keys and places were looked at."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Room:
+    """A guard: fewer than `most` rotations of this provider are moving. Else Crowded, and nothing is written.
+
+    Blocked ones do not move, nor those that fail again and again or wait for long: they keep nobody else waiting.
+    """
+
+    provider: str
+    most: int
+
+
+STUCK_AFTER = 3
+"""A rotation (or a delivery of it) that failed as often as this in a row does not move."""
+
+LONG_WAIT = timedelta(minutes=5)
+"""Nor does one that waits for longer than this."""
+
+Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched | Room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +147,40 @@ class Installation:
     environment: str
     created_at: datetime
     last_pass_at: datetime | None
+    home: Home | None = None  # as it was when it was last known to be right; None: never looked at
+    anchored: bool = False  # whether a mark of its trail is kept outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where a database lives, by what its server or file says of itself: a copy lives elsewhere."""
+
+    place: str | None  # None: it does not tell
+    timeline: int | None = None  # goes on at each fail-over and each restore to an earlier moment, on PostgreSQL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One event of one installation's trail, remembered outside the database."""
+
+    install: str
+    seq: int
+    hash: str
+
+
+class Anchor(Protocol):
+    """A place outside the database that remembers how far the trail had come. Shared by all workers.
+
+    Both methods raise SetupError where the place cannot be used.
+    """
+
+    def read(self) -> Mark | None:
+        """The mark; None where there is none."""
+        ...
+
+    def write(self, mark: Mark) -> None:
+        """Replace it, wholly or not at all."""
+        ...
 
 
 class Store(Protocol):
@@ -137,6 +196,18 @@ class Store(Protocol):
 
     def installation(self) -> Installation:
         """Identity and environment of this database."""
+        ...
+
+    def home(self) -> Home:
+        """Where this database lives now."""
+        ...
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        """Note that this is the right place, and whether a mark is kept outside."""
+        ...
+
+    def head(self) -> tuple[int, str]:
+        """Seq and hash of the last event; 0 and 64 zeros before the first."""
         ...
 
     def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
@@ -172,6 +243,14 @@ class Store(Protocol):
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         """Key id → credential name, of every version row of the account, retired ones included."""
+        ...
+
+    def account(self, provider: str) -> Account:
+        """How a provider account fares; a new one where nothing is on record."""
+        ...
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        """Change that row, nobody else meanwhile; return it as it is then. `change` may be called twice."""
         ...
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
@@ -221,7 +300,15 @@ class Store(Protocol):
         ...
 
     def findings(self) -> Sequence[Finding]:
-        """The uncleared ones, oldest first."""
+        """The uncleared ones, oldest first; those that a person ignores are among them."""
+        ...
+
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Note that a person wants to hear no more of a standing finding; say whether one stands unignored."""
+        ...
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        """How often this was found since then, cleared or not."""
         ...
 
     def pass_ended(self) -> None:

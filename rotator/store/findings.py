@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from rotator.domain.model import Finding
 from rotator.ports.store import NewEvent
@@ -42,6 +43,24 @@ def clear(database: Database, kind: str, subject: str, event: NewEvent) -> bool:
             return False
         audit.append(connection, now, [event])
     return True
+
+
+def ignore(database: Database, kind: str, subject: str, event: NewEvent) -> bool:
+    """Note that a person wants to hear no more of it; say whether it stood unignored."""
+    with database.write() as connection:
+        audit.lock(connection)
+        now = database.now(connection)
+        heard = _about(kind, subject) & table.c.cleared_at.is_(None) & table.c.ignored_at.is_(None)
+        if connection.execute(update(table).where(heard).values(ignored_at=now)).rowcount == 0:
+            return False
+        audit.append(connection, now, [event])
+    return True
+
+
+def found_since(connection: Connection, kind: str, subject: str, since: datetime) -> int:
+    """How often it was found since then, cleared or not."""
+    query = select(func.count()).select_from(table).where(_about(kind, subject), table.c.found_at >= since)
+    return connection.scalar(query) or 0
 
 
 def standing(connection: Connection) -> Sequence[Finding]:

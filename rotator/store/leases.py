@@ -18,6 +18,10 @@ _ROW = select(table).where(table.c.credential_id == bindparam("credential"))
 _ROW_TO_LOCK = _ROW.with_for_update()
 
 
+IMPOSSIBLE = 100
+"""A lease with so many times its length left is of a clock that has been set back since: it must not last for years."""
+
+
 def find(connection: Connection, credential_id: CredentialId, *, lock: bool = False) -> Lease | None:
     """The row as it stands; None where it was never held. With `lock`, nobody else changes it meanwhile."""
     query = _ROW_TO_LOCK if lock else _ROW
@@ -33,7 +37,8 @@ def claim(database: Database, credential_id: CredentialId, holder: str, ttl: tim
     with database.write() as connection:
         last = find(connection, credential_id, lock=True)
         now = database.now(connection)
-        if last and not last.released and last.until > now and not provably_dead(last.holder):
+        in_force = last is not None and not last.released and now < last.until <= now + IMPOSSIBLE * ttl
+        if last and in_force and not provably_dead(last.holder):
             return Held(last)
         mine = Lease(
             credential_id=credential_id,

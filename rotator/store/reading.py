@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
@@ -20,13 +20,12 @@ from rotator.domain.model import (
     Situation,
     Version,
     VersionState,
+    creates_of_a_day,
 )
 from rotator.ports.store import StoredEvent
 from rotator.store import tables
 
 T = TypeVar("T")
-
-_CREATES_WITHIN = timedelta(hours=24)
 
 _OF_CREDENTIAL = {
     table: table.c.credential_id == bindparam("credential")
@@ -67,11 +66,13 @@ _LAST_COMPLETED_AT = select(func.max(tables.rotation.c.closed_at)).where(
     _OF_CREDENTIAL[tables.rotation],
     tables.rotation.c.state == RotationState.COMPLETED,
     tables.rotation.c.cause.not_in(REUSES),
+    tables.rotation.c.closed_at <= bindparam("now"),  # later ones are of a clock that has been set back since
 )
-_CREATES = (
+_CREATES = (  # newest first; more than any limit of a day
     select(tables.version.c.sent_at)
-    .where(_OF_CREDENTIAL[tables.version], tables.version.c.sent_at > bindparam("since"))
-    .order_by(tables.version.c.sent_at)
+    .where(_OF_CREDENTIAL[tables.version], tables.version.c.sent_at.is_not(None))
+    .order_by(tables.version.c.number.desc())
+    .limit(1010)
 )
 _KNOWN_KEYS = (
     select(tables.version.c.key_id, tables.credential.c.name)
@@ -105,7 +106,6 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
     if rotation is not None and rotation.target_id is not None:
         named.append(rotation.target_id)
     versions = many(connection, Version, _VERSIONS, credential=credential_id, named=named)
-    since = now - _CREATES_WITHIN
     return Situation(
         credential=credential,
         versions=versions,
@@ -113,17 +113,17 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
         deliveries=() if rotation is None else many(connection, Delivery, _DELIVERIES, rotation=rotation.id),
         retirements=retirements,
         placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
-        last_completed_at=_last_completed_at(connection, credential_id, versions),
-        creates=list(connection.scalars(_CREATES, {"credential": credential_id, "since": since})),
+        last_completed_at=_last_completed_at(connection, credential_id, versions, now),
+        creates=creates_of_a_day(list(connection.scalars(_CREATES, {"credential": credential_id}))[::-1], now),
     )
 
 
 def _last_completed_at(
-    connection: Connection, credential_id: CredentialId, versions: Sequence[Version]
+    connection: Connection, credential_id: CredentialId, versions: Sequence[Version], now: datetime
 ) -> datetime | None:
     """Of a rotation or an adoption: the later of the last completed rotation and the current version's own time."""
     moments = [version.current_at for version in versions if version.state is VersionState.CURRENT]
-    moments.append(connection.scalar(_LAST_COMPLETED_AT, {"credential": credential_id}))
+    moments.append(connection.scalar(_LAST_COMPLETED_AT, {"credential": credential_id, "now": now}))
     return max((moment for moment in moments if moment is not None), default=None)
 
 

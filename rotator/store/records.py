@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Delivery, Retirement, Rotation, Version, VersionId
-from rotator.ports.store import DropSealed, Insert, Place, Row, Seal, Unplace, Update, Write
-from rotator.store import material, tables
+from rotator.ports.store import DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
+from rotator.store import accounts, material, tables
 
 _TABLES: Mapping[type[Row], Table] = {
     Version: tables.version,
@@ -65,6 +65,11 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
         case Unplace(identity, field):
             mine = tables.placement.c.credential_id == credential_id
             connection.execute(delete(tables.placement).where(_at(identity, field), mine))
+        case Watched(at):
+            mine = tables.credential.c.id == credential_id
+            connection.execute(update(tables.credential).where(mine).values(watched_at=at))
+        case Room():
+            accounts.require_room(connection, write, now)
         case Seal():
             message = "material is sealed before the transaction begins"
             raise TypeError(message)

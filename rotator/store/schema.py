@@ -136,7 +136,7 @@ def _set_up(
         return
     now = database.now(connection)
     identity = new_id()
-    install = {"one": 1, "id": identity, "environment": environment, "created_at": now}
+    install = {"one": 1, "id": identity, "environment": environment, "created_at": now, "anchored": False}
     connection.execute(insert(tables.install).values(install))
     connection.execute(insert(tables.head).values(one=1, seq=0, hash=audit.FIRST_PREVIOUS_HASH))
     detail = {"environment": environment, "install": identity}

@@ -9,11 +9,21 @@ from functools import cached_property
 from sqlalchemy import Engine, select, update
 
 from rotator.domain.errors import SetupError
-from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
+from rotator.domain.model import (
+    Account,
+    Credential,
+    CredentialId,
+    Finding,
+    Lease,
+    Placement,
+    Situation,
+    Version,
+    VersionId,
+)
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Held, Installation, NewEvent, Pause, Seal, StoredEvent, Write
-from rotator.store import audit, enrolment, findings, leases, reading, records, schema, tables
+from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Seal, StoredEvent, Write
+from rotator.store import accounts, audit, enrolment, findings, homes, leases, reading, records, schema, tables
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 
@@ -81,13 +91,22 @@ class SqlStore:
 
     def installation(self) -> Installation:
         """Identity and environment of this database."""
-        columns = (tables.install.c[name] for name in ("id", "environment", "created_at", "last_pass_at"))
         with self.database.read() as connection:
-            found = reading.one(connection, Installation, select(*columns))
+            found = homes.installation(connection)
         if found is None:
             message = f"the database {self.database.where} was never set up"
             raise SetupError(message, reason="schema_outdated", remedy="run `rotator db upgrade`")
         return found
+
+    def home(self) -> Home:
+        """PostgreSQL's system identifier, the database's own number in it, and its timeline; SQLite's inode."""
+        return homes.home(self.database)
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        """Note that this is the right place."""
+        with self.database.write() as connection:
+            values = {"home": home.place, "timeline": home.timeline, "anchored": anchored}
+            connection.execute(update(tables.install).values(values))
 
     def pass_ended(self) -> None:
         """Note the time of the last pass."""
@@ -134,6 +153,15 @@ class SqlStore:
         """Key id → credential name."""
         with self.database.read() as connection:
             return reading.known_keys(connection, account)
+
+    def account(self, provider: str) -> Account:
+        """How a provider account fares."""
+        with self.database.read() as connection:
+            return accounts.find(connection, provider)
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        """Change that row under a lock."""
+        return accounts.note(self.database, provider, change)
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """Field → placement."""
@@ -186,6 +214,15 @@ class SqlStore:
     def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
         """Clear a finding; say whether one stood."""
         return findings.clear(self.database, kind, subject, event)
+
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        """Ignore a standing finding; say whether one stood unignored."""
+        return findings.ignore(self.database, kind, subject, event)
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        """How often this was found since then."""
+        with self.database.read() as connection:
+            return findings.found_since(connection, kind, subject, since)
 
     def findings(self) -> Sequence[Finding]:
         """The uncleared ones, oldest first."""

@@ -95,6 +95,14 @@ credential = Table(
     Column("paused_by", Text),
     Column("paused_until", Moment),
     Column("pause_reason", Text),
+    Column("watched_at", Moment),
+)
+
+configured = Table(  # the configuration's last word on a credential: how to finish what is open once it is gone
+    "configured",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("entry", Text, nullable=False),  # JSON, never a secret
 )
 
 version = Table(
@@ -232,6 +240,8 @@ finding = Table(
     Column("message", Text, nullable=False),
     Column("remedy", Text),
     Column("found_at", Moment, nullable=False),
+    Column("urgent", Boolean, nullable=False),
+    Column("ignored_at", Moment),
     Column("cleared_at", Moment),
     _partial("one_standing_finding", "kind", "subject", where=FINDING_STANDS),
 )
@@ -273,5 +283,20 @@ install = Table(
     Column("environment", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("last_pass_at", Moment),
+    Column("home", Text),  # where the database lived when a person, or its first use, last said that it is right
+    Column("timeline", BigInteger),
+    Column("anchored", Boolean, nullable=False),
     Column("pepper", LargeBinary),  # sealed
+)
+
+account = Table(  # of a provider, by its name in the configuration
+    "account",
+    METADATA,
+    Column("provider", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Moment),
+    Column("paused_until", Moment),
+    Column("not_before", Moment),
+    Column("reason", Text),
+    Column("message", Text),
 )

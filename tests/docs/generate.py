@@ -148,10 +148,8 @@ def _plain(schema: Schema, whole: Schema) -> str:
     if kind == "integer":
         low, high = schema.get("minimum"), schema.get("maximum")
         return f"{low} to {high}" if low is not None and high is not None else "number"
-    if kind == "object":
-        return "mapping"
-    if kind == "boolean":
-        return "`true`, `false`"
+    if kind in ("object", "boolean", "number"):
+        return {"object": "mapping", "boolean": "`true`, `false`", "number": "number"}[kind]
     if pattern.startswith("^(\\d+d)"):
         return "duration"
     return "reference" if pattern.startswith("^(env|file)") else "text"
@@ -187,6 +185,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "seal": entries.SealEntry,
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
+    "engine.brake": entries.BrakeEntry,
+    "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,
     "policy": entries.PolicyEntry,
     "target": entries.TargetEntry,
