@@ -91,8 +91,10 @@ class Retiring(World):
     def _serves_another(self, state: State, version: int, place: int) -> bool:
         at = self.at
         value, flag = state[at.value + place], state[at.flag + place]
+        if flag & EXCUSED:
+            return True  # a person said that what is read there does not matter
         if flag & DOWN:
-            return bool(flag & EXCUSED)
+            return False
         if value == 0:
             given = state[at.given + version] >> place & 1 and self.has("given")
             return state[at.row + version] == CONDEMNED and not given
