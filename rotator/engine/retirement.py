@@ -168,10 +168,12 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
+    unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
+    given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
     seen.require_all()
     for address, look in seen.looks.items():
-        if look.standing is Standing.EMPTY and never_used:
-            continue  # nothing was ever put there, so nobody can hold this key from there
+        if look.standing is Standing.EMPTY and never_used and address not in given:
+            continue  # nothing was ever put there, and no late write can come, so nobody can hold this key from there
         if look.standing in (Standing.EMPTY, Standing.MISSING):
             message = f"{address} is empty, so it is not known what its readers hold"
             raise TemporaryError(message, reason="destination_missing", remedy="see `rotator explain`")
@@ -192,9 +194,8 @@ def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) 
     placements = work.situation.placements
     given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
     written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
-    for delivery in work.situation.unacknowledged.get(version.id, ()):
-        if delivery.identity not in written_since:
-            given.append((delivery.to, delivery.address, delivery.identity))
+    unacknowledged = work.situation.unacknowledged.get(version.id, ())
+    given += [(d.to, d.address, d.identity) for d in unacknowledged if d.identity not in written_since]
     for to, address, identity in given:
         if identity not in configured:
             name = work.managed.name
@@ -381,7 +382,8 @@ def _gone(work: Work, version: Version) -> str:
     if not work.provider.capabilities.can_tell:
         return "the value was ours alone"
     key = next((k for k in work.call(work.provider.keys) if k.id == version.key_id), None)
-    if key is not None and key.enabled:
+    disables = work.provider.capabilities.can_disable  # then a key that is not enabled may just be disabled still
+    if key is not None and (key.enabled or disables):
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
     material = work.store.material(version.id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 from rotator.engine import operator
 from rotator.ports.provider import Answer, Verdict
-from rotator.testbed.gate import Lose, Refuse
+from rotator.testbed.gate import Refuse
 from tests.engine.conftest import OpenAIWeb
-from tests.engine.test_guards import NO_WRITES, Patched
+from tests.engine.test_guards import NO_WRITES, Crash, Patched
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_rotation import is_write
 
@@ -23,6 +25,16 @@ def first_does_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
             lies.append(True)
             return expected
         return method(fields, expected, token)
+
+    return write
+
+
+def then_die(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The write takes effect, and nobody is told."""
+
+    def write(fields: Mapping[str, Any], expected: str, token: str) -> Any:
+        method(fields, expected, token)
+        raise Crash
 
     return write
 
@@ -80,8 +92,8 @@ def test_an_abandoned_key_is_kept_while_a_place_that_was_removed_may_serve_it(we
     web = web_embedded
     web.place.rotate()
     old = web.live()
-    web.vault_gate.on(is_write, Lose(), times=None)  # takes effect, and nobody is told
-    web.place.rotate("web", now=True, patience=0.5)
+    with pytest.raises(Crash):
+        web.place.rotate("web", now=True, seam=Patched("destination", write=then_die))
     web.write(paths=web.paths[:1])
     with web.place.service() as service, service.running().hold("web") as work:
         operator.abandon(work)
