@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix check fmt bench docs clean
+.PHONY: help demo test crash-matrix model check fmt bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -20,6 +20,9 @@ test: check ## everything that CI runs
 
 crash-matrix: $(VENV)/.dev ## SIGKILL at every crash point; the test run tries every 25th
 	CRASH_STRIDE=1 $(BIN)/python -m pytest tests/engine/test_crash_points.py --capture=no
+
+model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
+	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
 
 check: $(VENV)/.dev ## formatting, types and architecture
 	$(BIN)/ruff check

@@ -170,12 +170,14 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
     without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
+    unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
+    given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
     seen.require_all(but=without)
     for address, look in seen.looks.items():
         if address in without:
             continue  # a person said that what is read there does not matter
-        if look.standing is Standing.EMPTY and never_used:
-            continue  # nothing was ever put there, so nobody can hold this key from there
+        if look.standing is Standing.EMPTY and never_used and address not in given:
+            continue  # nothing was ever put there, and no late write can come, so nobody can hold this key from there
         if look.standing in (Standing.EMPTY, Standing.MISSING):
             message = f"{address} is empty, so it is not known what its readers hold"
             raise TemporaryError(message, reason="destination_missing", remedy="see `rotator explain`")
@@ -193,11 +195,16 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
     configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
-    for placement in work.situation.placements:
-        if placement.identity not in configured and placement.version_id == version.id:
-            name, address = work.managed.name, placement.address
+    placements = work.situation.placements
+    given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
+    written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
+    unacknowledged = work.situation.unacknowledged.get(version.id, ())
+    given += [(d.to, d.address, d.identity) for d in unacknowledged if d.identity not in written_since]
+    for to, address, identity in given:
+        if identity not in configured:
+            name = work.managed.name
             message = f"{address} is not in the configuration any more and was last given version {version.number}"
-            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {placement.to}`"
+            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
 
 
@@ -380,7 +387,8 @@ def _gone(work: Work, version: Version) -> str:
     if not work.provider.capabilities.can_tell:
         return "the value was ours alone"
     key = next((k for k in work.ask(work.provider.keys) if k.id == version.key_id), None)
-    if key is not None and key.enabled:
+    disables = work.provider.capabilities.can_disable  # then a key that is not enabled may just be disabled still
+    if key is not None and (key.enabled or disables):
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
     material = work.store.material(version.id)

@@ -249,7 +249,9 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
     """Acks are not believed: what stands at the place must be ours, and must be a key that works."""
     destination, templates = reach(work, delivery), templates_of(delivery)
     seen = look(work, destination, templates, wanted=version)
-    if seen.standing is not Standing.WANTED:
+    fences = rotation.cause is Cause.PUT_BACK and destination.capabilities.conditional
+    unmoved = fences and seen.reading.revision == delivery.base_revision  # the right value, but no write of ours
+    if seen.standing is not Standing.WANTED or unmoved:
         refuse_foreign(work, delivery.to, destination, seen)
         told = work.event(
             Subject.VERIFY, Outcome.FAILED, version=version.id, destination=delivery.to, reason="not_there"

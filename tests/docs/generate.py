@@ -17,6 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from docs.model.checker import search
+from docs.model.protocol import Protocol
+from docs.model.setting import GUARDS
+from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
@@ -110,6 +114,18 @@ def _paces(reason: RetirementReason) -> tuple[str, str]:
     return grace, soak
 
 
+# the model
+
+
+def _guards(_: str) -> str:
+    lines = ["| guard: in the protocol | without it | steps to it |", "|---|---|---|"]
+    for case in WEAKENED.values():
+        found = search(Protocol(case.without), most=100_000)
+        guards = "; ".join(f"**{guard}**: {GUARDS[guard]}" for guard in case.guards)
+        lines.append(f"| {guards} | {found.wrong} | {len(found.trace)} |")
+    return "\n".join([*lines, ""])
+
+
 # settings
 
 
@@ -200,6 +216,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "rotation": _rotation,
     "retirement": _retirement,
     "gates": _gates,
+    "guards": _guards,
     **{name: _table(model) for name, model in MODELS.items()},
 }
 """Every generated part: from what stands there to what should."""

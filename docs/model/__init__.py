@@ -1,0 +1,1 @@
+"""A model of the rotation protocol, and the search through all of its states."""
