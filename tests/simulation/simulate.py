@@ -1,0 +1,79 @@
+"""Many plays, one after the other; each has its own seed and replays by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.simulation.episode import BugError, Episode, OpenStore
+from tests.simulation.faults import PROFILES, Coverage, Profile
+from tests.simulation.memory import MemoryStore
+from tests.simulation.oracle import ViolationError
+from tests.simulation.world import World
+
+PLAY = 25
+"""Rotations of one play."""
+
+
+@dataclass
+class Report:
+    """What so many rotations met."""
+
+    rotations: int = 0
+    plays: int = 0
+    abandoned: int = 0
+    seconds: float = 0.0
+    coverage: Coverage = field(default_factory=Coverage)
+
+    @property
+    def rate(self) -> float:
+        """Rotations for each second of processor time."""
+        return self.rotations / self.seconds if self.seconds else 0.0
+
+
+class FoundError(Exception):
+    """A play went wrong: its seed, and the end of its story."""
+
+    def __init__(self, seed: int, store: str, profile: str, problem: BaseException, story: str) -> None:
+        super().__init__(
+            f"{problem!r}\n{story}\nreplay: make simulate SEED={seed} ROTATIONS={PLAY} STORE={store} PROFILE={profile}"
+        )
+        self.seed = seed
+        self.problem = problem
+
+
+def in_memory(world: World) -> OpenStore:
+    """A fresh store in memory."""
+    return MemoryStore(clock=world.database_time, new_id=world.new_id, dead=lambda _: False)
+
+
+STORES: dict[str, Callable[[World], OpenStore]] = {"memory": in_memory}
+
+
+def simulate(
+    seed: int,
+    rotations: int,
+    store: str = "memory",
+    profile: str | Profile = "everything",
+    *,
+    told: Callable[[Report], None] = lambda _: None,
+) -> Report:
+    """Play until so many rotations are completed. Raises FoundError at the first play that goes wrong."""
+    mix = PROFILES[profile] if isinstance(profile, str) else profile
+    report, began = Report(), time.process_time()
+    while report.rotations < rotations:
+        play = Episode(f"{seed + report.plays}", mix, report.coverage, STORES[store])
+        try:
+            play.run(min(PLAY, rotations))
+        except (Exception, BugError) as problem:
+            raise FoundError(seed + report.plays, store, mix.name, problem, play.oracle.story()) from problem
+        report.plays += 1
+        report.rotations += play.oracle.completed
+        report.abandoned += play.oracle.abandoned
+        report.seconds = time.process_time() - began
+        told(report)
+    return report
+
+
+__all__ = ["FoundError", "Report", "ViolationError", "simulate"]
