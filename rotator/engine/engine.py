@@ -92,7 +92,8 @@ class Engine:
     @contextmanager
     def hold(self, name: str) -> Iterator[Work]:
         """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
-        claimed = self.store.claim(self.credential_id(name), self.around.holder, self.limits.lease)
+        credential_id, asked_at = self.credential_id(name), self.around.monotonic()
+        claimed = self.store.claim(credential_id, self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
         work = Work(
@@ -100,6 +101,7 @@ class Engine:
             fingerprint=self.fingerprint,
             managed=self.managed[name],
             lease=claimed,
+            asked_at=asked_at,
             limits=self.limits,
             around=self.around,
         )

@@ -113,16 +113,18 @@ class Work:
         fingerprint: Fingerprint,
         managed: Managed,
         lease: Lease,
+        asked_at: float,
         limits: Limits,
         around: Surroundings,
     ) -> None:
+        """`asked_at`: the monotonic moment before the lease was asked for. It may have run out before it was given."""
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
         self.limits = limits
         self.around = around
         self._lease = lease
-        self._trusted_until = around.monotonic() + limits.lease.total_seconds()
+        self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
         self._running = 0
         self.situation: Situation = store.load(lease.credential_id)
@@ -192,16 +194,20 @@ class Work:
 
     def still_ours(self) -> None:
         """Renew the lease and read the rows anew; StaleLease where it is ours no more."""
-        self._keep_lease(float("inf"))
+        with self._renewing:
+            self._renew()
         self.refresh()
 
     def _keep_lease(self, seconds: float) -> None:
+        """Renew until the lease is good for so long: a renewal may itself be answered late."""
         with self._renewing:
-            if self._trusted_until - self.around.monotonic() > seconds:
-                return
-            started = self.around.monotonic()
-            self._lease = self.store.renew(self._lease, self.limits.lease)
-            self._trusted_until = started + self.limits.lease.total_seconds()
+            while self._trusted_until - self.around.monotonic() <= seconds:
+                self._renew()
+
+    def _renew(self) -> None:
+        started = self.around.monotonic()
+        self._lease = self.store.renew(self._lease, self.limits.lease)
+        self._trusted_until = started + self.limits.lease.total_seconds()
 
     # keys
 

@@ -22,7 +22,16 @@ from rotator.ports.store import Store
 from rotator.store.verify import Chain, verify_store
 from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
-from tests.simulation.ports import Choosing, CrashedError, Destination, Disabling, Issuing, Provider, Worker, WorkerStore
+from tests.simulation.ports import (
+    Choosing,
+    CrashedError,
+    Destination,
+    Disabling,
+    Issuing,
+    Provider,
+    Worker,
+    WorkerStore,
+)
 from tests.simulation.world import Account, Place, World, WorldKey
 
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
@@ -168,6 +177,9 @@ class Episode:
             self._calm_down()
         finally:
             baton.end()
+
+    def verify_trail(self) -> None:
+        """The audit trail is whole. Costs as much as the play itself."""
         outcome = verify_store(self.store)
         self.oracle.require(outcome.problem is None, "I13", f"the trail is broken: {outcome.problem}")
 
@@ -199,7 +211,7 @@ class Episode:
             due[name] = baton.now + self._next_look(progress) + random.random() * (20 if len(self.workers) > 1 else 2)
 
     def _next_look(self, progress: Progress) -> float:
-        tick = 600.0
+        tick = 3600.0
         if progress.held is not None:
             return 30.0
         if progress.trouble is not None:

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, overload
+from operator import attrgetter
+from typing import Any, TypeVar, overload
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.events import Outcome, Subject, name
@@ -52,6 +53,8 @@ from rotator.store.audit import FIRST_PREVIOUS_HASH, line
 from rotator.store.holder import provably_dead
 from rotator.store.material import fingerprinting
 
+T = TypeVar("T")
+
 DAY = timedelta(hours=24)
 _FIXED = {"id", "credential_id"}
 _NAMES = {kind: {f.name for f in fields(kind)} for kind in (Version, Rotation, Retirement, Delivery)}
@@ -62,7 +65,8 @@ class Tables:
     """All rows. Flat dictionaries of frozen values, so that a change is undone, and a state copied, entry by entry."""
 
     rows: dict[str, Row] = field(default_factory=dict)
-    of: dict[tuple[CredentialId, type], tuple[str, ...]] = field(default_factory=dict)  # ids, oldest first
+    of: dict[tuple[CredentialId, type], tuple[str, ...]] = field(default_factory=dict)  # ids of what is not closed
+    completed: dict[CredentialId, datetime] = field(default_factory=dict)  # when a new key was last made current
     taken: dict[tuple[str, ...], str] = field(default_factory=dict)  # what the uniqueness rules allow once → row id
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
@@ -175,21 +179,22 @@ class MemoryStore:
         if credential is None:
             message = f"there is no credential {credential_id}"
             raise LookupError(message)
-        versions = sorted(self._rows_of(credential_id, Version), key=lambda v: v.number)
-        rotations = self._rows_of(credential_id, Rotation)
-        retirements = [r for r in self._rows_of(credential_id, Retirement) if r.state in OPEN_RETIREMENT]
-        rotation = next((r for r in rotations if r.state in OPEN_ROTATION), None)
-        deliveries = () if rotation is None else self._deliveries(rotation)
-        named = {r.version_id for r in retirements} | ({rotation.target_id} if rotation else set())
-        newest = max((v.number for v in versions if v.state is VersionState.RETIRED), default=None)
+        versions = sorted(self._rows_of(credential_id, Version), key=_number)
+        rotations: list[Rotation] = self._rows_of(credential_id, Rotation)
+        rotation = rotations[0] if rotations else None
+        retirements: list[Retirement] = self._rows_of(credential_id, Retirement)
+        named = {r.version_id for r in retirements}
+        if rotation is not None and rotation.target_id is not None:
+            named.add(rotation.target_id)
+        newest = next((v for v in reversed(versions) if v.state is VersionState.RETIRED), None)
         placements = [p for p in self.tables.placements.values() if p.credential_id == credential_id]
         moments = [v.current_at for v in versions if v.state is VersionState.CURRENT]
-        moments += [r.closed_at for r in rotations if r.state is RotationState.COMPLETED and r.cause not in REUSES]
+        moments.append(self.tables.completed.get(credential_id))
         return Situation(
             credential=credential,
-            versions=[v for v in versions if v.state.living or v.number == newest or v.id in named],
+            versions=[v for v in versions if v.state is not VersionState.RETIRED or v is newest or v.id in named],
             rotation=rotation,
-            deliveries=deliveries,
+            deliveries=() if rotation is None else self._deliveries(rotation),
             retirements=sorted(retirements, key=lambda r: (r.opened_at, r.id)),
             placements=sorted(placements, key=lambda p: (p.identity, p.field)),
             last_completed_at=max((m for m in moments if m is not None), default=None),
@@ -213,11 +218,10 @@ class MemoryStore:
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         with self._lock:
-            known = {}
-            for credential in self.tables.credentials.values():
-                for version in self._rows_of(credential.id, Version):
-                    if version.account == account and version.key_id is not None:
-                        known[version.key_id] = credential.name
+            tables, known = self.tables, {}
+            for rule, row_id in tables.taken.items():
+                if rule[:2] == ("key_id", account):
+                    known[rule[2]] = tables.credentials[tables.rows[row_id].credential_id].name
             return known
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
@@ -249,7 +253,7 @@ class MemoryStore:
     def renew(self, lease: Lease, ttl: timedelta) -> Lease:
         with self._lock:
             now = self._hold(lease)
-            longer = replace(lease, until=now + ttl)
+            longer = changed(lease, {"until": now + ttl})
             self.tables.leases[lease.credential_id] = longer
             return longer
 
@@ -257,7 +261,7 @@ class MemoryStore:
         with self._lock:
             row = self.tables.leases.get(lease.credential_id)
             if row is not None and row.epoch == lease.epoch:
-                self.tables.leases[lease.credential_id] = replace(row, released=True)
+                self.tables.leases[lease.credential_id] = changed(row, {"released": True})
 
     def _hold(self, lease: Lease) -> datetime:
         row, now = self.tables.leases.get(lease.credential_id), self.now()
@@ -304,8 +308,7 @@ class MemoryStore:
                 _check_owner(row.credential_id, leased)
                 self._take(row, _rules(row), ())
                 self._set(tables.rows, row.id, row)
-                kin = (leased, type(row))
-                self._set(tables.of, kin, (*tables.of.get(kin, ()), row.id))
+                self._file(row, new=True)
             case Update(row, changes):
                 _check_owner(row.credential_id, leased)
                 self._update(row, changes)
@@ -335,10 +338,27 @@ class MemoryStore:
         if stands is None or stands.state is not row.state:
             message = f"the {kind.__name__.lower()} {row.id} is no longer {row.state}"
             raise StaleLease(message)
-        changed = replace(stands, **changes)
+        after = changed(stands, changes)
         if "state" in changes or "key_id" in changes:
-            self._take(changed, _rules(changed), _rules(stands))
-        self._set(self.tables.rows, row.id, changed)
+            self._take(after, _rules(after), _rules(stands))
+        self._set(self.tables.rows, row.id, after)
+        self._file(after, new=False)
+
+    def _file(self, row: Row, *, new: bool) -> None:
+        """Keep at hand what `load` gives: open work only, and all versions."""
+        tables, kin = self.tables, (row.credential_id, type(row))
+        if isinstance(row, Rotation) and row.state is RotationState.COMPLETED and row.cause not in REUSES:
+            before = tables.completed.get(row.credential_id)
+            if row.closed_at is not None and (before is None or before < row.closed_at):
+                self._set(tables.completed, row.credential_id, row.closed_at)
+        closed = not row.open if isinstance(row, Rotation | Retirement) else False
+        if closed and not new:
+            left = tuple(i for i in tables.of.get(kin, ()) if i != row.id)
+            self._set(tables.of, kin, left)
+            if isinstance(row, Rotation):
+                self._set(tables.of, (row.credential_id, Delivery), ())
+        elif new and not closed:
+            self._set(tables.of, kin, (*tables.of.get(kin, ()), row.id))
 
     def _take(self, row: Row, rules: Sequence[tuple[str, ...]], before: Sequence[tuple[str, ...]]) -> None:
         taken = self.tables.taken
@@ -416,6 +436,9 @@ class MemoryStore:
         return self.tables.events[-1][1] if self.tables.events else None
 
 
+_number = attrgetter("number")
+
+
 class Told(Sequence[StoredEvent]):
     """Events as they are stored, written out when they are looked at."""
 
@@ -434,6 +457,14 @@ class Told(Sequence[StoredEvent]):
         if isinstance(index, slice):
             return [lines[number] for number in self._range[index]]
         return lines[self._range[index]]
+
+
+def changed(row: T, changes: Mapping[str, Any]) -> T:
+    """`dataclasses.replace` without calling the constructor, which for rows of twenty columns is most of the cost."""
+    new: T = object.__new__(type(row))
+    new.__dict__.update(row.__dict__)
+    new.__dict__.update(changes)
+    return new
 
 
 def _check_owner(owner: CredentialId, leased: CredentialId) -> None:
