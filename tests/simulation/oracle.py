@@ -80,7 +80,6 @@ class Oracle:
         self._open: dict[CredentialId, str] = {}
         self._pinned: dict[str, dict[str, Delivery]] = defaultdict(dict)  # rotation → place → delivery
         self._verified: dict[str, set[str]] = defaultdict(set)
-        self._disabled_at: dict[VersionId, datetime] = {}
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
         self.excused: set[tuple[str, str]] = set()  # credential, place: a person said that nobody reads there
@@ -237,8 +236,9 @@ class Oracle:
         wait = retirement.grace + (NO_TIME if can_disable else retirement.soak)
         since = self.world.database_time() - retirement.opened_at
         self.require(since >= wait, "I17", f"{version.key_id} is taken away {since} after cutover, grace {wait}")
-        if call == "delete" and can_disable and version.id in self._disabled_at:
-            soaked = self.world.database_time() - self._disabled_at[version.id]
+        key = provider.right.keys[version.key_id or ""]
+        if call == "delete" and can_disable and key.exists and key.dead_by is By.US:
+            soaked = self.world.database_time() - key.dead_dated
             self.require(soaked >= retirement.soak, "I17", f"{version.key_id} is deleted after a soak of {soaked}")
 
     def _guarded(
@@ -351,9 +351,6 @@ class Oracle:
                 place = self._place(event)
                 base = str(event.detail["base_revision"])
                 self._pushes[event.credential, place] = Push(event.rotation, event.version, base)
-            case "disable.succeeded":
-                version = next(v for v in self.situation(event.credential).versions if v.number == event.version)
-                self._disabled_at[version.id] = self.world.database_time()
             case "verify.succeeded" if event.destination is not None:
                 self._read_back(worker, event)
             case "promote.succeeded":
