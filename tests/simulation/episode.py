@@ -9,12 +9,11 @@ from datetime import timedelta
 from random import Random
 from typing import Protocol
 
-from rotator.domain.errors import RotatorError, StoreUnavailable
-from rotator.domain.model import Cause, Situation
+from rotator.domain.errors import StoreUnavailable
+from rotator.domain.model import Cause
 from rotator.domain.policy import NotDue, Policy
 from rotator.domain.template import Template
-from rotator.engine import operator
-from rotator.engine.engine import Engine, HeldByOther, Item, Progress, Wish
+from rotator.engine.engine import Engine, Item, Progress
 from rotator.engine.work import Limits, Managed, Surroundings, Target, Work
 from rotator.ports import provider
 from rotator.ports.sealer import Fingerprint
@@ -22,6 +21,7 @@ from rotator.ports.store import Store
 from rotator.store.verify import Chain, verify_store
 from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
+from tests.simulation.people import People
 from tests.simulation.ports import (
     Choosing,
     CrashedError,
@@ -32,7 +32,7 @@ from tests.simulation.ports import (
     Worker,
     WorkerStore,
 )
-from tests.simulation.world import Account, Place, World, WorldKey
+from tests.simulation.world import Account, By, Place, World
 
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
 
@@ -113,7 +113,9 @@ class Episode:
         self.oracle = self.world.oracle = Oracle(self.world, self.store)
         self.settings = {s.name: s for s in self._draw_settings()}
         self.workers = [Worker(self.world, f"w{n}") for n in range(self.random.randint(*profile.workers))]
-        self.operator = Worker(self.world, "operator")
+        self.people = People(self)
+        self.config_version = 0
+        self.away: list[Setting] = []  # taken out of the configuration, for a while
 
     # the cast
 
@@ -166,12 +168,13 @@ class Episode:
 
     def run(self, rotations: int) -> None:
         """Until so many rotations are completed; then calm; then all must be well."""
-        self._enroll(self.operator)
+        self.enroll(self.people.worker)
         self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
         baton = self.world.baton
         try:
             for worker in self.workers:
                 baton.start(worker, lambda worker=worker: self._live(worker))
+            self.people.start()
             while self.oracle.completed < rotations and baton.now < 3600 * 5 * (rotations + 5):
                 baton.pause(600)
             self._calm_down()
@@ -183,8 +186,13 @@ class Episode:
         outcome = verify_store(self.store)
         self.oracle.require(outcome.problem is None, "I13", f"the trail is broken: {outcome.problem}")
 
-    def _enroll(self, worker: Worker) -> None:
+    def enroll(self, worker: Worker) -> None:
+        """What every process does when it starts, or reads the configuration anew."""
         self.store.enroll(dict.fromkeys(self.settings, "sim"), worker.name)
+
+    def all_settings(self) -> list[Setting]:
+        """Also those that are out of the configuration."""
+        return [*self.settings.values(), *self.away]
 
     # one worker
 
@@ -201,16 +209,29 @@ class Episode:
     def _work(self, worker: Worker) -> None:
         """Passes, whenever something may be ready."""
         baton, random = self.world.baton, self.random
-        engine = self._engine(worker)
-        due = dict.fromkeys(self.settings, 0.0)
         while True:
-            name = min(due, key=lambda n: (due[n], n))
-            baton.pause(max(due[name] - baton.now, 0))
-            progress = engine.turn(name, None, self.world.database_time())
-            self._look_at(progress)
-            due[name] = baton.now + self._next_look(progress) + random.random() * (20 if len(self.workers) > 1 else 2)
+            version, engine = self.config_version, self._started(worker)
+            due = dict.fromkeys(worker.managed, 0.0)
+            while version == self.config_version or random.random() < 0.5:  # SIGHUP comes when it comes
+                name = min(due, key=lambda n: (due[n], n))
+                baton.pause(max(due[name] - baton.now, 0))
+                progress = engine.turn(name, None, self.world.database_time())
+                self.look_at(progress)
+                spread = 20 if len(self.workers) > 1 else 2
+                due[name] = baton.now + self.next_look(progress) + random.random() * spread
 
-    def _next_look(self, progress: Progress) -> float:
+    def _started(self, worker: Worker) -> SimulatedEngine:
+        """A process has read the configuration; now and then with the credentials of another account."""
+        edited = self.profile.edits > 0 and not self.world.calm
+        worker.wrong_account = edited and self.random.random() < 0.05
+        try:
+            self.enroll(worker)
+        except StoreUnavailable:
+            self.world.baton.pause(1)
+        return self.engine(worker)
+
+    def next_look(self, progress: Progress) -> float:
+        """In how many seconds anything of this credential can go on."""
         tick = 3600.0
         if progress.held is not None:
             return 30.0
@@ -222,12 +243,13 @@ class Episode:
         waits = [(t - self.world.database_time()).total_seconds() for t in times if t is not None]
         return min([tick, *(max(wait, 0.0) for wait in waits)])
 
-    def _look_at(self, progress: Progress) -> None:
+    def look_at(self, progress: Progress) -> None:
         """A turn's own trouble is the database's or the lease's; anything else is a bug."""
         if progress.trouble is not None and progress.trouble.reason == "bug":
             raise progress.trouble
 
-    def _engine(self, worker: Worker) -> SimulatedEngine:
+    def engine(self, worker: Worker) -> SimulatedEngine:
+        """The engine of one process, with the configuration as it is now."""
         worker.managed = {s.name: s.managed(worker) for s in self.settings.values()}
         engine = SimulatedEngine(
             store=WorkerStore(worker, self.store),
@@ -262,40 +284,29 @@ class Episode:
         """No faults any more. What is due by the clock is done, and one rotation more; then nothing is left open."""
         world = self.world
         world.calm = True
-        for name in self.settings:
-            self._edit(name, rotate_every=None)
+        world.database_back_at = 0.0
+        self.people.mend_clocks()
+        self.settings |= {setting.name: setting for setting in self.away}
+        for setting in self.settings.values():
+            setting.policy = replace(setting.policy, rotate_every=None)
+        self.away, self.config_version = [], self.config_version + 1
         self._settle_down("after the faults", strays=True)
         for name in self.settings:
-            self._rotate_now(name)
+            self.people.command(self.people.rotate_now, name)
         self._settle_down("after one more rotation", strays=False)
-
-    def _edit(self, name: str, **policy: object) -> None:
-        setting = self.settings[name]
-        setting.policy = replace(setting.policy, **policy)  # type: ignore[arg-type]
-        for worker in self.workers:
-            managed = dict(worker.managed)
-            managed[name] = replace(managed[name], policy=setting.policy)
-            worker.managed.update(managed)  # type: ignore[attr-defined]
-
-    def _rotate_now(self, name: str) -> None:
-        baton = self.world.baton
-        engine = self._engine(self.operator)
-        began = self.world.database_time()
-        for _ in range(200):
-            progress = engine.turn(name, Wish(cause=Cause.MANUAL), began)
-            self._look_at(progress)
-            if progress.completed:
-                return
-            baton.pause(max(5.0, min(self._next_look(progress), 60.0)))
 
     def _settle_down(self, when: str, *, strays: bool) -> None:
         """`strays`: a key that was made long after its request was given up may wait for the next rotation."""
         for _ in range(12):
-            self.world.baton.pause(1800)
-            left = [self._left(s, strays=strays) for s in self.settings.values()]
-            if not any(left):
+            self.world.baton.pause(3700)
+            left = {s.name: self._left(s, strays=strays) for s in self.settings.values()}
+            if not any(left.values()):
                 return
-        self.oracle.require(False, "I10", f"{when}: " + "; ".join(what for what in left if what))
+            for name, what in left.items():
+                if what:
+                    self.oracle.trace(f"left: {what}")
+                    self.people.command(self.people.tidy, name)
+        self.oracle.require(False, "I10", f"{when}: " + "; ".join(what for what in left.values() if what))
 
     def _left(self, setting: Setting, *, strays: bool) -> str | None:
         """What is not well about a credential; None where all is."""
@@ -309,7 +320,7 @@ class Episode:
             return f"{setting.name} has an open retirement ({row2.state}, {row2.why}, {row2.reason}: {row2.message})"
         if current is None:
             return f"{setting.name} has no current key"
-        alive = [k.id for k in setting.account.keys.values() if k.alive]
+        alive = [k.id for k in setting.account.keys.values() if k.alive and k.by is By.US]
         known = self.store.known_keys(current.account)
         if strays:
             alive = [key_id for key_id in alive if key_id in known]
