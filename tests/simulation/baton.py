@@ -70,6 +70,8 @@ class Baton:
 
     def pause(self, seconds: float) -> None:
         """The actor that holds the baton waits; others run, and time goes on."""
+        if self.over:
+            raise OverError  # also for those who tidy up on their way out
         until = self.now + seconds
         if not self._agenda or self._agenda[0][0] > until:
             self.now = until

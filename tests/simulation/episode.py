@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -173,7 +174,7 @@ class Episode:
         baton = self.world.baton
         try:
             for worker in self.workers:
-                baton.start(worker, lambda worker=worker: self._live(worker))
+                baton.start(worker, partial(self._live, worker))
             self.people.start()
             while self.oracle.completed < rotations and baton.now < 3600 * 5 * (rotations + 5):
                 baton.pause(600)

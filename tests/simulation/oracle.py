@@ -155,7 +155,7 @@ class Oracle:
         assert version is not None
         self.require(version_id not in self._sent, "I5", f"the request for version {version.number} is sent twice")
         self._sent.add(version_id)
-        self.require(not worker.wrong_account, "I3", "a key is created in an account that was not pinned")
+        self.require(provider.reaches_right, "I3", "a key is created in an account that was not pinned")
         self._announced("create", provider.credential, version.number)
         self._trusted(worker, provider.credential)
         self._within_limits(worker, provider.credential)
@@ -216,7 +216,7 @@ class Oracle:
         assert version is not None
         self._announced(call, credential, version.number)
         self._trusted(worker, credential)
-        self.require(not worker.wrong_account, "I3", f"{key_id} is taken away in an account that was not pinned")
+        self.require(provider.reaches_right, "I3", f"{key_id} is taken away in an account that was not pinned")
         going = version.state in (VersionState.PREVIOUS, VersionState.DISABLED, VersionState.CONDEMNED)
         self.require(going or version.state is VersionState.RETIRED, "I3", f"{key_id} is {version.state}")
         retirement = situation.retirement_of(version.id)

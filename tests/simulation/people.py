@@ -141,8 +141,6 @@ class People:
     def _operate(self, rate: float) -> None:
         while not self.world.calm:
             self.world.baton.pause(self.random.expovariate(rate / 3600))
-            if self.world.calm:
-                return
             name = self.random.choice(sorted(self.play.settings))
             self.command(self._verb(), name)
 
@@ -211,23 +209,38 @@ class People:
         rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
         if situation.rotation is not None:
             rows.append(situation.rotation)
-        reasons = {row.reason for row in rows if row.reason}
-        waits = {row.reason for row in rows if row.blocked} | {r for r in reasons if r.startswith("destination")}
+        reasons = {row.reason: row.blocked for row in rows if row.reason}
+        waits = [reason for reason, blocked in reasons.items() if blocked or reason.startswith("destination")]
         again = False
         for reason in sorted(waits):
             again = self._remedy(setting, reason) or again
         if waits:
             self.resume(name)
-        if again or reasons & {"current_refused", "no_other_key", "destination_missing", "destination_foreign"}:
+        if again or reasons.keys() & {"current_refused", "no_other_key", "destination_missing", "destination_foreign"}:
             self.rotate_now(name)
-        if not rows and situation.current is not None:
-            key = setting.account.keys.get(situation.current.key_id or "")
-            if (key is not None and not key.alive) or not self._served(setting):
-                self._replace(setting)
-                self.rotate_now(name)
-        if not rows and situation.current is None:
+        if self.world.calm and situation.rotation is None and not self._served(setting):
+            self._put_right(setting)
+        if not rows and not self._works(setting):
             self._replace(setting)
             self.rotate_now(name)
+
+    def _works(self, setting: Setting) -> bool:
+        current = self.world.oracle.situation(setting.name).current
+        key = setting.account.keys.get(current.key_id or "") if current else None
+        return key is not None and key.alive
+
+    def _put_right(self, setting: Setting) -> None:
+        """By hand: the current key's value, where something else stands."""
+        current = self.world.oracle.situation(setting.name).current
+        key = setting.account.keys.get(current.key_id or "") if current else None
+        if key is None or not key.alive:
+            return
+        for place in setting.places:
+            values = dict.fromkeys(setting.fields(), key.secret)
+            if len(values) > 1:
+                values[next(iter(values))] = key.id
+            if any(place.fields.get(name) != value for name, value in values.items()):
+                self.world.put(place, dict(values), By.PERSON)
 
     def _served(self, setting: Setting) -> bool:
         current = self.world.oracle.situation(setting.name).current

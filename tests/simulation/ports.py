@@ -217,7 +217,13 @@ class Provider:
 
     @property
     def _account(self) -> Account:
-        return self._nowhere if self.worker.wrong_account else self.right
+        # The first rotation pins whatever account it finds, so being wrong begins after that.
+        return self._nowhere if self.worker.wrong_account and self.right.keys else self.right
+
+    @property
+    def reaches_right(self) -> bool:
+        """Whether calls go to the account that is meant."""
+        return self._account is self.right
 
     def account(self) -> str:
         return self.worker.call("account", lambda: self._account.identity)
