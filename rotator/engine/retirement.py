@@ -380,7 +380,7 @@ def _gone(work: Work, version: Version) -> str:
     if not work.provider.capabilities.can_tell:
         return "the value was ours alone"
     key = next((k for k in work.call(work.provider.keys) if k.id == version.key_id), None)
-    if key is not None and key.enabled:
+    if key is not None:
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
     material = work.store.material(version.id)

@@ -41,7 +41,10 @@ MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
 class OpenStore(Store, Chain, Protocol):
     """A store as the simulation opens it."""
 
-    fingerprint: Fingerprint
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Under its pepper."""
+        ...
 
 
 MakeStore = Callable[[World], OpenStore]

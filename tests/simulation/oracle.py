@@ -80,6 +80,7 @@ class Oracle:
         self._open: dict[CredentialId, str] = {}
         self._pinned: dict[str, dict[str, Delivery]] = defaultdict(dict)  # rotation → place → delivery
         self._verified: dict[str, set[str]] = defaultdict(set)
+        self._opened_at: dict[str, float] = {}
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
         self.excused: set[tuple[str, str]] = set()  # credential, place: a person said that nobody reads there
@@ -229,16 +230,18 @@ class Oracle:
         self._guarded(worker, credential, situation, version, retirement)
 
     def _in_time(self, call: str, provider: Provider, version: Version, retirement: Retirement) -> None:
-        """I17: grace and soak have passed by the database's clock."""
+        """I17: grace and soak have passed by the database's clock, or in truth where that clock was set meanwhile."""
         if retirement.why not in GENTLE:
             return
         can_disable = provider.capabilities.can_disable
         wait = retirement.grace + (NO_TIME if can_disable else retirement.soak)
-        since = self.world.database_time() - retirement.opened_at
+        truly = timedelta(seconds=self.world.baton.now - self._opened_at.get(retirement.id, 0.0))
+        since = max(self.world.database_time() - retirement.opened_at, truly)
         self.require(since >= wait, "I17", f"{version.key_id} is taken away {since} after cutover, grace {wait}")
         key = provider.right.keys[version.key_id or ""]
         if call == "delete" and can_disable and key.exists and key.dead_by is By.US:
-            soaked = self.world.database_time() - key.dead_dated
+            truly = timedelta(seconds=self.world.baton.now - key.dead_at)
+            soaked = max(self.world.database_time() - key.dead_dated, truly)
             self.require(soaked >= retirement.soak, "I17", f"{version.key_id} is deleted after a soak of {soaked}")
 
     def _guarded(
@@ -315,6 +318,8 @@ class Oracle:
                 self.require(row.credential_id not in self._open, "I6", "a second rotation was opened")
                 self._open[row.credential_id] = row.id
                 self._rotations[row.id] = row
+            case Retirement():
+                self._opened_at[row.id] = self.world.baton.now
             case Delivery():
                 self._pinned[row.rotation_id][row.identity] = row
             case _:

@@ -218,7 +218,7 @@ class People:
             self.resume(name)
         if again or reasons.keys() & {"current_refused", "no_other_key", "destination_missing", "destination_foreign"}:
             self.rotate_now(name)
-        if self.world.calm and situation.rotation is None and not self._served(setting):
+        if self.world.calm and situation.rotation is None:
             self._put_right(setting)
         if not rows and not self._works(setting):
             self._replace(setting)
@@ -230,7 +230,11 @@ class People:
         return key is not None and key.alive
 
     def _put_right(self, setting: Setting) -> None:
-        """By hand: the current key's value, where something else stands."""
+        """By hand: the current key's value, where something else stands; and nothing where nobody should read."""
+        for place in self.world.places.values():
+            left = [name for name in place.fields if name in setting.fields() and place not in setting.places]
+            if left:
+                self.world.put(place, dict.fromkeys(left), By.PERSON)
         current = self.world.oracle.situation(setting.name).current
         key = setting.account.keys.get(current.key_id or "") if current else None
         if key is None or not key.alive:
@@ -241,13 +245,6 @@ class People:
                 values[next(iter(values))] = key.id
             if any(place.fields.get(name) != value for name, value in values.items()):
                 self.world.put(place, dict(values), By.PERSON)
-
-    def _served(self, setting: Setting) -> bool:
-        current = self.world.oracle.situation(setting.name).current
-        key = setting.account.keys.get(current.key_id or "") if current else None
-        if key is None:
-            return False
-        return all(key.secret in place.fields.values() for place in setting.places)
 
     def _remedy(self, setting: Setting, reason: str) -> bool:
         """Say whether a new rotation is needed as well."""

@@ -42,6 +42,7 @@ class WorldKey:
     alive: bool = True
     exists: bool = True
     dead_by: By | None = None
+    dead_at: float = 0.0
     dead_dated: datetime = START  # by the database's clock
     refused_from: float = 0.0  # a deleted key may work for a moment longer
     unlisted_from: float = 0.0
@@ -153,7 +154,8 @@ class World:
         """Disable or delete a key."""
         now = self.baton.now
         if key.alive:
-            key.alive, key.dead_by, key.dead_dated = False, by, self.database_time()
+            key.alive, key.dead_by = False, by
+            key.dead_at, key.dead_dated = now, self.database_time()
             key.refused_from = now + self.lag(account) / 10
             self.oracle.trace(f"{key.id} is {'deleted' if for_good else 'disabled'} by {by}")
             self.oracle.died(key, by)
