@@ -267,7 +267,7 @@ class Episode:
 
     def _around(self, worker: Worker) -> Surroundings:
         def bug(_name: str, problem: Exception) -> None:
-            raise BugError from problem
+            raise BugError(f"{type(problem).__name__}: {problem}") from problem
 
         return Surroundings(
             new_id=self.world.new_id,
@@ -328,7 +328,8 @@ class Episode:
         known = self.store.known_keys(current.account)
         if strays:
             alive = [key_id for key_id in alive if key_id in known]
-        if alive != [current.key_id]:
+        # A value that is ours alone lives nowhere but at the places, and deleting it asks nobody.
+        if setting.capabilities.can_tell and alive != [current.key_id]:
             return f"{setting.name} has the keys {alive}, and {current.key_id} is current"
         for place in setting.places:
             served = [self.world.called(v) for n, v in place.fields.items() if n.startswith(setting.name.upper())]

@@ -220,9 +220,16 @@ class People:
             self.rotate_now(name)
         if self.world.calm and situation.rotation is None:
             self._put_right(setting)
-        if not rows and not self._works(setting):
+        if (self.world.calm or not rows) and not self._works(setting):
+            self._delete_strangers(setting)
             self._replace(setting)
             self.rotate_now(name)
+
+    def _delete_strangers(self, setting: Setting) -> None:
+        known = self.world.oracle.store.known_keys(setting.account.identity)
+        for key in list(setting.account.keys.values()):
+            if key.exists and key.id not in known:
+                self.world.stop(setting.account, key, By.PERSON, for_good=True)
 
     def _works(self, setting: Setting) -> bool:
         current = self.world.oracle.situation(setting.name).current
@@ -252,10 +259,7 @@ class People:
             case "foreign" | "missing" | "destination_foreign" | "destination_missing":
                 self._replace(setting)
             case "slot_full":
-                known = self.world.oracle.store.known_keys(setting.account.identity)
-                for key in list(setting.account.keys.values()):
-                    if key.exists and key.id not in known:
-                        self.world.stop(setting.account, key, By.PERSON, for_good=True)
+                self._delete_strangers(setting)
             case "destination_removed":
                 self._forget(setting)
             case "ambiguous_keys":

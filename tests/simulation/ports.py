@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from rotator.domain.errors import LostAnswer, RateLimited, StoreUnavailable, Unavailable
+from rotator.domain.errors import LostAnswer, QuotaExceeded, RateLimited, StoreUnavailable, Unavailable
 from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
 from rotator.domain.secret import Material, Secret
 from rotator.engine.work import Managed
@@ -302,7 +302,11 @@ class Issuing(Provider):
         self.world.oracle.creating(self.worker, self, label)
         # Without labels a key is known by the moment of its making, which is within the budget: so says the design.
         bound = None if self.capabilities.labels else self.world.budget.total_seconds()
-        return self.worker.call("create", lambda: self._create(label), bound=bound)
+        try:
+            return self.worker.call("create", lambda: self._create(label), bound=bound)
+        except (RateLimited, QuotaExceeded):
+            self.world.oracle.not_created(self.credential)
+            raise
 
     def _create(self, label: str) -> IssuedKey:
         key = self.world.issue(self._account, self.credential, label, By.US)

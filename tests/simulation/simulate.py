@@ -42,6 +42,14 @@ class Report:
         """Rotations for each second of processor time."""
         return self.rotations / self.seconds if self.seconds else 0.0
 
+    def line(self) -> str:
+        """The figures."""
+        faults = sum(self.coverage.reached.values())
+        return (
+            f"{self.rotations} rotations in {self.plays} plays, {self.abandoned} abandoned, {faults} faults, "
+            f"{self.coverage.share:.1%} of step × fault, 0 violations; {self.rate:.0f} rotations/s of processor time"
+        )
+
 
 class FoundError(Exception):
     """A play went wrong: its seed, and the end of its story."""
