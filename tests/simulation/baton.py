@@ -80,6 +80,12 @@ class Baton:
         self.at(until, me)
         self._next(me)
 
+    def park(self) -> None:
+        """The actor that holds the baton waits until somebody names it in `at`."""
+        if self.over:
+            raise OverError
+        self._next(self.holder)
+
     def _next(self, me: Actor, *, leaving: bool = False) -> None:
         while True:
             when, _, _, what = heapq.heappop(self._agenda)

@@ -88,6 +88,7 @@ class SimulatedEngine(Engine):
 
     def _do(self, work: Work, item: Item) -> None:
         worker = self.worker
+        worker.credential = work.managed.name
         worker.step, worker.began = _named(work, item), worker.world.baton.now
         try:
             super()._do(work, item)

@@ -56,6 +56,11 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
 }
 """What can go wrong with each call of a port."""
 
+EMPHASIS: Mapping[str, float] = {
+    "create": 4, "set": 2, "disable": 3, "delete": 2, "write": 2, "claim": 0.25, "load": 0.25, "release": 0.25,
+}  # fmt: skip
+"""Calls that are rare and matter have faults more often, and the most frequent ones less often."""
+
 _GUARD = ("account", "read", "authenticate", "keys", "record", "load")
 
 OF_STEP: Mapping[str, Sequence[str]] = {
@@ -94,7 +99,7 @@ class Profile:
     """A mix of trouble. Probabilities are for each call, or for each hour of virtual time."""
 
     name: str
-    call_fault: float = 0.02  # that a call of a port has a fault
+    call_fault: float = 0.03  # that a call of a port has a fault
     only: Sequence[Fault] = tuple(Fault)  # the faults to choose from
     likely: Mapping[Fault, float] = field(default_factory=dict)  # weights; 1 where nothing is said
     workers: tuple[int, int] = (1, 3)

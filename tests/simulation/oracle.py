@@ -7,7 +7,7 @@ What a person does is never our fault; so of each value and each death it knows 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,7 @@ class Oracle:
         self.store = store
         self.ids: dict[str, CredentialId] = {}
         self.log: deque[tuple[float, str]] = deque(maxlen=120)
+        self.on_trouble: Callable[[str], None] = lambda _: None  # a fault while a key is given out
         self.completed = 0
         self.abandoned = 0
         self.effects: Counter[str] = Counter()

@@ -30,6 +30,8 @@ class People:
         self.world = play.world
         self.random = play.random
         self.worker = Worker(self.world, "operator")
+        self.doubter = Worker(self.world, "doubter")  # gives rotations up just when something has been pushed
+        self._doubted: str | None = None
         self.furthest = NONE  # how far the clock ever stood ahead
 
     def start(self) -> None:
@@ -39,6 +41,8 @@ class People:
             self._now_and_then(rate, act)
         if profile.operators:
             baton.start(self.worker, lambda: self._operate(profile.operators))
+            baton.start(self.doubter, self._doubt)
+            self.world.oracle.on_trouble = self._doubtful
 
     def _now_and_then(self, rate: float, act: Callable[[], None]) -> None:
         if not rate:
@@ -127,13 +131,13 @@ class People:
         self.furthest = max(self.furthest, self.world.database_jump)
         self.world.oracle.trace(f"the database's clock jumps by {by}{', all hosts with it' if together else ''}")
         if together:
-            for worker in (*self.play.workers, self.worker):
+            for worker in (*self.play.workers, self.worker, self.doubter):
                 worker.host_jump += by
 
     def mend_clocks(self) -> None:
         """All clocks agree again, and none is behind what was ever recorded."""
         self.world.jump(self.furthest - self.world.database_jump)
-        for worker in (*self.play.workers, self.worker):
+        for worker in (*self.play.workers, self.worker, self.doubter):
             worker.host_jump = self.world.database_jump
 
     # operators
@@ -144,29 +148,46 @@ class People:
             name = self.random.choice(sorted(self.play.settings))
             self.command(self._verb(), name)
 
-    def _verb(self) -> Callable[[str], None]:
+    def _doubtful(self, credential: str) -> None:
+        if self._doubted is None and not self.world.calm and self.random.random() < 0.4 * self.world.profile.operators:
+            self._doubted = credential
+            self.world.baton.at(self.world.baton.now + self.random.expovariate(1 / 20), self.doubter)
+
+    def _doubt(self) -> None:
+        while True:
+            self.world.baton.park()
+            name, end = self._doubted or "", self.world.baton.now + 300
+            while self.world.baton.now < end and self.world.oracle.situation(name).rotation is not None:
+                if name not in self.play.settings or self.command(self.abandon, name, self.doubter):
+                    break
+                self.world.baton.pause(5)
+            self._doubted = None
+
+    def _verb(self) -> Callable[[Worker, str], None]:
         verbs = [self.rotate_now, self.abandon, self.resume, self.compromised, self.tidy]
         weights = [2, 2, 1, 1, 4]
         return self.random.choices(verbs, weights)[0]
 
-    def command(self, verb: Callable[[str], None], name: str) -> None:
-        """A process of its own, which may be killed like any other."""
-        worker = self.worker
+    def command(self, verb: Callable[[Worker, str], None], name: str, worker: Worker | None = None) -> bool:
+        """A process of its own, which may be killed like any other. Say whether it did what it was asked."""
+        worker = worker or self.worker
         worker.dead, worker.lives, worker.step = False, worker.lives + 1, "take in"
         worker.seen, worker.accepted = {}, {}
         self.play.enroll(worker)
         self.world.oracle.trace(f"operator: {verb.__name__} {name}")
         try:
-            verb(name)
+            verb(worker, name)
         except CrashedError:
-            pass
+            return False
         except RotatorError as error:
             self.world.oracle.trace(f"operator is told: {error.reason}: {error.message}")
+            return False
+        return True
 
-    def rotate_now(self, name: str, wish: Wish | None = None) -> None:
+    def rotate_now(self, worker: Worker, name: str, wish: Wish | None = None) -> None:
         """`rotate --now`: until the new key is current, or it is blocked, or patience ends."""
         wish = wish or Wish(cause=Cause.MANUAL)
-        engine, baton = self.play.engine(self.worker), self.world.baton
+        engine, baton = self.play.engine(worker), self.world.baton
         began, end = self.world.database_time(), baton.now + 600
         while baton.now < end:
             progress = engine.turn(name, wish, began)
@@ -175,32 +196,30 @@ class People:
                 return
             baton.pause(max(1.0, min(self.play.next_look(progress), 60.0)))
 
-    def compromised(self, name: str) -> None:
+    def compromised(self, worker: Worker, name: str) -> None:
         """`rotate --compromised`, of all keys or of one."""
         versions = [v for v in self.world.oracle.situation(name).versions if v.state.living and v.key_id]
         key = self.random.choice([None, *(v.key_id for v in versions)])
-        self.rotate_now(name, Wish(cause=Cause.COMPROMISED, key=key))
+        self.rotate_now(worker, name, Wish(cause=Cause.COMPROMISED, key=key))
 
-    def abandon(self, name: str) -> None:
+    def abandon(self, worker: Worker, name: str) -> None:
         """`rotator abandon`, when something is open."""
-        if self.world.oracle.situation(name).rotation is None:
-            self.world.baton.pause(self.random.uniform(0, 10))
-        with self._hold(name) as work:
-            self.worker.step = "abandon"
+        with self._hold(worker, name) as work:
+            worker.step = "abandon"
             operator.abandon(work)
 
-    def resume(self, name: str) -> None:
+    def resume(self, worker: Worker, name: str) -> None:
         """`rotator resume`."""
-        with self._hold(name) as work:
-            self.worker.step = "resume"
+        with self._hold(worker, name) as work:
+            worker.step = "resume"
             operator.resume(work)
 
-    def _hold(self, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a context manager of the engine's
-        return self.play.engine(self.worker).hold(name)
+    def _hold(self, worker: Worker, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a context manager of the engine's
+        return self.play.engine(worker).hold(name)
 
     # what a person does who reads `status` and follows the remedies
 
-    def tidy(self, name: str) -> None:
+    def tidy(self, worker: Worker, name: str) -> None:
         """Do what the remedies of everything that waits or is blocked say."""
         setting = self.play.settings.get(name)
         if setting is None:
@@ -215,15 +234,15 @@ class People:
         for reason in sorted(waits):
             again = self._remedy(setting, reason) or again
         if waits:
-            self.resume(name)
+            self.resume(worker, name)
         if again or reasons.keys() & {"current_refused", "no_other_key", "destination_missing", "destination_foreign"}:
-            self.rotate_now(name)
+            self.rotate_now(worker, name)
         if self.world.calm and situation.rotation is None:
             self._put_right(setting)
         if (self.world.calm or not rows) and not self._works(setting):
             self._delete_strangers(setting)
             self._replace(setting)
-            self.rotate_now(name)
+            self.rotate_now(worker, name)
 
     def _delete_strangers(self, setting: Setting) -> None:
         known = self.world.oracle.store.known_keys(setting.account.identity)
@@ -265,14 +284,14 @@ class People:
             case "ambiguous_keys":
                 self._settle(setting)
             case "key_refused" | "wrong_identity":
-                self.abandon(setting.name)
+                self.abandon(self.worker, setting.name)
                 return True
             case _:
                 return False
         return False
 
     def _replace(self, setting: Setting) -> None:
-        with self._hold(setting.name) as work:
+        with self._hold(self.worker, setting.name) as work:
             for target in work.managed.targets:
                 place = self.world.places[target.destination.identity]
                 for field in target.templates:
@@ -288,7 +307,7 @@ class People:
             setting.places = [*setting.places, *(self.world.places[d.identity] for d in pinned)]
             self.play.config_version += 1
             return
-        with self._hold(setting.name) as work:
+        with self._hold(self.worker, setting.name) as work:
             for placement in situation.placements:
                 if placement.identity not in configured:
                     self.world.oracle.excused.add((setting.name, placement.identity))
@@ -302,7 +321,7 @@ class People:
         version = self.world.oracle.store.version(rows[0].version_id) if rows else None
         if version is None:
             return
-        with self._hold(setting.name) as work:
+        with self._hold(self.worker, setting.name) as work:
             if version.key_id is not None:
                 located = setting.account.keys[version.key_id]
                 self._answer(work, located)

@@ -15,7 +15,7 @@ from rotator.ports import destination, provider
 from rotator.ports.provider import Answer, IssuedKey, Key, Verdict
 from rotator.ports.store import Held, Installation, NewEvent, Store, StoredEvent, Write
 from tests.simulation.baton import Actor
-from tests.simulation.faults import OF_CALL, Fault
+from tests.simulation.faults import EMPHASIS, OF_CALL, Fault
 from tests.simulation.world import Account, By, Place, World, WorldKey
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Worker(Actor):
         super().__init__(name)
         self.world = world
         self.step = "take in"
+        self.credential = ""  # that it works on
         self.dead = False
         self.lives = 0
         self.wrong_account = False
@@ -55,11 +56,11 @@ class Worker(Actor):
         self.epochs: dict[CredentialId, int] = {}
         self.seen: dict[str, tuple[float, dict[str, str]]] = {}  # by place: when it was last read, and what was there
         self.accepted: dict[str, float] = {}  # by key id: when the provider last accepted it
-        self._rate = world.profile.call_fault
-        self._weights = {
-            call: [(f, world.profile.likely.get(f, 1.0)) for f in faults if f in world.profile.only]
-            for call, faults in OF_CALL.items()
-        }
+        profile = world.profile
+        self._faults = {call: [f for f in faults if f in profile.only] for call, faults in OF_CALL.items()}
+        self._weights = {call: [profile.likely.get(f, 1.0) for f in faults] for call, faults in self._faults.items()}
+        rates = {call: profile.call_fault * EMPHASIS.get(call, 1) for call in OF_CALL}
+        self._rates = {call: rate if self._faults[call] else 0.0 for call, rate in rates.items()}
 
     @property
     def holder(self) -> str:
@@ -75,16 +76,16 @@ class Worker(Actor):
     def fault(self, call: str) -> Fault | None:
         """Draw what goes wrong with a call."""
         world = self.world
-        if world.calm or world.random.random() >= self._rate or not self._weights[call]:
+        if world.random.random() >= self._rates[call] or world.calm:
             return None
-        faults, weights = zip(*self._weights[call], strict=True)
-        drawn: Fault = world.random.choices(faults, weights)[0]
-        return drawn
+        return world.random.choices(self._faults[call], self._weights[call])[0]
 
     def met(self, fault: Fault, call: str) -> None:
         """A fault takes effect."""
         self.world.coverage.note(self.step, fault)
         self.world.oracle.trace(f"{self.name}: {call} in {self.step}: {fault}")
+        if self.step in ("push", "verify"):
+            self.world.oracle.on_trouble(self.credential)
 
     def stall(self) -> None:
         """The whole process stops for a while, often for longer than its lease."""
