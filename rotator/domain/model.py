@@ -274,6 +274,8 @@ class Situation:
     placements: Sequence[Placement]  # of this credential
     last_completed_at: datetime | None  # of a rotation that made a *new* key current
     creates: Sequence[datetime] = field(default=())  # when requests to create were sent, last 24 hours
+    unacknowledged: Mapping[VersionId, Sequence[Delivery]] = field(default_factory=dict)
+    """Condemned version → deliveries of its abandoned rotation of which nobody knows whether the write arrived."""
 
     @property
     def current(self) -> Version | None:

@@ -9,6 +9,7 @@ from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Delivery,
+    Placement,
     Retirement,
     RetirementReason,
     RetirementState,
@@ -148,11 +149,20 @@ def forget_destination(work: Work, to: str, because: str | None = None) -> list[
     Whoever still reads there may hold an old key: that is what the person says is not so.
     """
     configured = {t.destination.identity for t in work.managed.targets}
-    gone = [p for p in work.situation.placements if p.identity not in configured and to in (p.address, p.to)]
+    given: list[Placement | Delivery] = [*work.situation.placements]
+    given += [delivery for rows in work.situation.unacknowledged.values() for delivery in rows]
+    removed = [g for g in given if g.identity not in configured]
+    gone = [g for g in removed if to in (g.address, g.to)]
     if not gone:
-        removed = sorted({p.address for p in work.situation.placements if p.identity not in configured})
-        message = f"{work.managed.name} has no removed destination {to}; removed: {', '.join(removed) or 'none'}"
+        known = ", ".join(sorted({g.address for g in removed}))
+        message = f"{work.managed.name} has no removed destination {to}; removed: {known or 'none'}"
         raise SetupError(message, reason="unknown_destination", remedy="take it out of the configuration first")
     told = work.event(Subject.FORGET, Outcome.SUCCEEDED, destination=to, because=because)
-    work.record([Unplace(p.identity, p.field) for p in gone], [told])
-    return sorted({p.address for p in gone})
+    work.record([_forgotten(g) for g in gone], [told])
+    return sorted({g.address for g in gone})
+
+
+def _forgotten(given: Placement | Delivery) -> Write:
+    if isinstance(given, Placement):
+        return Unplace(given.identity, given.field)
+    return Update(given, {"started": False})  # whether the write arrived does not matter any more

@@ -170,7 +170,7 @@ def _clock_is_sane(work: Work) -> None:
 
 def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
     """Every destination positively serves another version; anything else holds the retirement, with the reason."""
-    _no_place_was_removed(work, version)
+    _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
     seen.require_all()
@@ -191,14 +191,20 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
             raise TemporaryError(message, reason="destination_serves_condemned")
 
 
-def _no_place_was_removed(work: Work, version: Version) -> None:
+def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
     configured = {t.destination.identity for t in work.managed.targets}
-    for placement in work.situation.placements:
-        if placement.identity not in configured and placement.version_id == version.id:
-            name, address = work.managed.name, placement.address
+    placements = work.situation.placements
+    given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
+    written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
+    for delivery in work.situation.unacknowledged.get(version.id, ()):
+        if delivery.identity not in written_since:
+            given.append((delivery.to, delivery.address, delivery.identity))
+    for to, address, identity in given:
+        if identity not in configured:
+            name = work.managed.name
             message = f"{address} is not in the configuration any more and was last given version {version.number}"
-            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {placement.to}`"
+            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
 
 

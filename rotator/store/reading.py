@@ -13,12 +13,14 @@ from rotator.domain.model import (
     Credential,
     CredentialId,
     Delivery,
+    DeliveryState,
     Placement,
     Retirement,
     Rotation,
     RotationState,
     Situation,
     Version,
+    VersionId,
     VersionState,
 )
 from rotator.ports.store import StoredEvent
@@ -37,6 +39,19 @@ _OPEN_ROTATION = select(tables.rotation).where(_OF_CREDENTIAL[tables.rotation], 
 _DELIVERIES = (
     select(tables.delivery)
     .where(tables.delivery.c.rotation_id == bindparam("rotation"))
+    .order_by(tables.delivery.c.position, tables.delivery.c.id)
+)
+_UNACKNOWLEDGED = (
+    select(tables.rotation.c.target_id, tables.delivery)
+    .join_from(tables.rotation, tables.delivery, tables.delivery.c.rotation_id == tables.rotation.c.id)
+    .join(tables.version, tables.version.c.id == tables.rotation.c.target_id)
+    .where(
+        _OF_CREDENTIAL[tables.version],
+        tables.version.c.state == VersionState.CONDEMNED,
+        tables.rotation.c.state == RotationState.ABANDONED,
+        tables.delivery.c.started,
+        tables.delivery.c.state == DeliveryState.PLANNED,
+    )
     .order_by(tables.delivery.c.position, tables.delivery.c.id)
 )
 _OPEN_RETIREMENTS = (
@@ -115,7 +130,19 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
         placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
         last_completed_at=_last_completed_at(connection, credential_id, versions),
         creates=list(connection.scalars(_CREATES, {"credential": credential_id, "since": since})),
+        unacknowledged=_unacknowledged(connection, credential_id, versions),
     )
+
+
+def _unacknowledged(
+    connection: Connection, credential_id: CredentialId, versions: Sequence[Version]
+) -> dict[VersionId, list[Delivery]]:
+    found: dict[VersionId, list[Delivery]] = {}
+    if any(version.state is VersionState.CONDEMNED for version in versions):  # there is none, nearly always
+        for row in connection.execute(_UNACKNOWLEDGED, {"credential": credential_id}).mappings():
+            values = dict(row)
+            found.setdefault(values.pop("target_id"), []).append(Delivery(**values))
+    return found
 
 
 def _last_completed_at(

@@ -635,6 +635,20 @@ class StoreContract:
         work.insert(first, second, third, work.rotation(target_id=first.id), work.retirement(second))
         assert work.load().versions == [first, second, third]
 
+    def test_writes_that_were_never_acknowledged_are_loaded_while_their_key_is_condemned(self, work: Work) -> None:
+        condemned, retired = work.version(VersionState.CONDEMNED), work.version(VersionState.RETIRED)
+        given_up = work.rotation(RotationState.ABANDONED, target_id=condemned.id)
+        before = work.rotation(RotationState.ABANDONED, target_id=retired.id)
+        sent = [work.delivery(given_up, position, started=True) for position in (1, 0)]
+        other = work.delivery(given_up, 2)
+        known = work.delivery(given_up, 3, started=True, state=DeliveryState.PUSHED)
+        work.insert(condemned, retired, given_up, before, *sent, other, known, work.delivery(before, started=True))
+        assert work.load().unacknowledged == {condemned.id: [sent[1], sent[0]]}
+        work.record(Update(sent[0], {"started": False}))
+        assert work.load().unacknowledged == {condemned.id: [sent[1]]}
+        work.record(Update(condemned, {"state": VersionState.RETIRED}))
+        assert work.load().unacknowledged == {}
+
     def test_one_credential_loads_nothing_of_another(self, work: Work) -> None:
         other = Work(work.store, "other")
         version = other.version(VersionState.RETIRED, sent_at=START, number=99)

@@ -22,6 +22,7 @@ from rotator.domain.model import (
     Credential,
     CredentialId,
     Delivery,
+    DeliveryState,
     Finding,
     Lease,
     Placement,
@@ -199,7 +200,20 @@ class MemoryStore:
             placements=sorted(placements, key=lambda p: (p.identity, p.field)),
             last_completed_at=max((m for m in moments if m is not None), default=None),
             creates=sorted(v.sent_at for v in versions if v.sent_at is not None and v.sent_at > now - DAY),
+            unacknowledged=self._unacknowledged([v for v in versions if v.state is VersionState.CONDEMNED]),
         )
+
+    def _unacknowledged(self, condemned: Sequence[Version]) -> dict[VersionId, list[Delivery]]:
+        found: dict[VersionId, list[Delivery]] = {}
+        for version in condemned:
+            for row in self.tables.rows.values():
+                if not isinstance(row, Delivery) or not row.started or row.state is not DeliveryState.PLANNED:
+                    continue
+                rotation = self.tables.rows[row.rotation_id]
+                assert isinstance(rotation, Rotation)
+                if rotation.target_id == version.id and rotation.state is RotationState.ABANDONED:
+                    found.setdefault(version.id, []).append(row)
+        return {version_id: sorted(rows, key=lambda d: (d.position, d.id)) for version_id, rows in found.items()}
 
     def _rows_of(self, credential_id: CredentialId, kind: type[Any]) -> list[Any]:
         rows = self.tables.rows

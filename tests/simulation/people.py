@@ -13,7 +13,7 @@ from rotator.engine import adoption, operator
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
 from tests.simulation.ports import CrashedError, Worker
-from tests.simulation.world import By, WorldKey
+from tests.simulation.world import By, Place, WorldKey
 
 if TYPE_CHECKING:
     from tests.simulation.episode import Episode, Setting
@@ -102,7 +102,7 @@ class People:
                 others = [p for p in self.world.places.values() if p not in setting.places]
                 if others:
                     place = random.choice(others)
-                    setting.places = [*setting.places, place]
+                    self._add(setting, place)
                     self.world.oracle.trace(f"{place.name} is added to {setting.name}")
             case _:
                 waits = (NONE, 2 * MINUTE, 10 * MINUTE)
@@ -112,6 +112,10 @@ class People:
                     soak=random.choice(waits),
                     min_interval=random.choice(waits),
                 )
+
+    def _add(self, setting: Setting, place: Place) -> None:
+        setting.places = [*setting.places, place]
+        self.world.oracle.excused.discard((setting.name, place.identity))
 
     # clocks
 
@@ -304,14 +308,16 @@ class People:
         configured = {p.identity for p in setting.places}
         pinned = [d for d in situation.deliveries if d.identity not in configured]
         if pinned:
-            setting.places = [*setting.places, *(self.world.places[d.identity] for d in pinned)]
+            for delivery in pinned:
+                self._add(setting, self.world.places[delivery.identity])
             self.play.config_version += 1
             return
         with self._hold(self.worker, setting.name) as work:
-            for placement in situation.placements:
-                if placement.identity not in configured:
-                    self.world.oracle.excused.add((setting.name, placement.identity))
-                    operator.forget_destination(work, placement.address)
+            sent = [d for rows in situation.unacknowledged.values() for d in rows]
+            for given in (*situation.placements, *sent):
+                if given.identity not in configured:
+                    self.world.oracle.excused.add((setting.name, given.identity))
+                    operator.forget_destination(work, given.address)
                     return
 
     def _settle(self, setting: Setting) -> None:
