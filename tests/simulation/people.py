@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotator.domain.errors import QuotaExceeded, RotatorError
-from rotator.domain.model import Cause, Delivery, Retirement, Rotation
+from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation
 from rotator.engine import adoption, operator
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
@@ -313,8 +313,10 @@ class People:
             self.play.config_version += 1
             return
         with self._hold(self.worker, setting.name) as work:
-            sent = [d for rows in situation.unacknowledged.values() for d in rows]
-            for given in (*situation.placements, *sent):
+            everywhere: list[Placement | Delivery] = [*situation.placements]
+            for rows in situation.unacknowledged.values():
+                everywhere += rows
+            for given in everywhere:
                 if given.identity not in configured:
                     self.world.oracle.excused.add((setting.name, given.identity))
                     operator.forget_destination(work, given.address)

@@ -218,8 +218,10 @@ class Provider:
 
     @property
     def _account(self) -> Account:
+        if not self.worker.wrong_account:
+            return self.right
         # The first rotation pins whatever account it finds, so being wrong begins after that.
-        return self._nowhere if self.worker.wrong_account and self.right.keys else self.right
+        return self.right if self.world.oracle.situation(self.credential).current is None else self._nowhere
 
     @property
     def reaches_right(self) -> bool:
