@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotator.domain.errors import QuotaExceeded, RotatorError
-from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation
+from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
 from rotator.engine import adoption, operator
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
@@ -249,9 +249,13 @@ class People:
             self.rotate_now(worker, name)
 
     def _delete_strangers(self, setting: Setting) -> None:
-        known = self.world.oracle.store.known_keys(setting.account.identity)
+        """At the console: keys that nobody knows, and those that are to go and stand nowhere."""
+        known = dict(self.world.oracle.store.known_keys(setting.account.identity))
+        for version in self.world.oracle.situation(setting.name).versions:
+            if version.state is VersionState.CONDEMNED:
+                known.pop(version.key_id or "", None)
         for key in list(setting.account.keys.values()):
-            if key.exists and key.id not in known:
+            if key.exists and key.id not in known and not self.world.serving(key):
                 self.world.stop(setting.account, key, By.PERSON, for_good=True)
 
     def _works(self, setting: Setting) -> bool:
