@@ -7,7 +7,8 @@ import sys
 import time
 
 from tests.simulation.faults import PROFILES
-from tests.simulation.simulate import STORES, FoundError, Report, simulate
+from tests.simulation.simulate import FoundError, Report, simulate
+from tests.simulation.stores import STORES
 
 EVERY = 10.0
 """Seconds between two lines of progress."""

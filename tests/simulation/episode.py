@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import Protocol
 
 from rotator.domain.errors import StoreUnavailable
 from rotator.domain.model import Cause
@@ -17,37 +16,16 @@ from rotator.domain.template import Template
 from rotator.engine.engine import Engine, Item, Progress
 from rotator.engine.work import Limits, Managed, Surroundings, Target, Work
 from rotator.ports import provider
-from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Store
-from rotator.store.verify import Chain, verify_store
+from rotator.store.verify import verify_store
 from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
-from tests.simulation.ports import (
-    Choosing,
-    CrashedError,
-    Destination,
-    Disabling,
-    Issuing,
-    Provider,
-    Worker,
-    WorkerStore,
-)
+from tests.simulation.ports import Choosing, Destination, Disabling, Issuing, Provider
+from tests.simulation.stores import MakeStore, WorkerStore
+from tests.simulation.worker import CrashedError, Worker
 from tests.simulation.world import Account, By, Place, World
 
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
-
-
-class OpenStore(Store, Chain, Protocol):
-    """A store as the simulation opens it."""
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Under its pepper."""
-        ...
-
-
-MakeStore = Callable[[World], OpenStore]
 
 
 @dataclass
@@ -268,7 +246,7 @@ class Episode:
 
     def _around(self, worker: Worker) -> Surroundings:
         def bug(_name: str, problem: Exception) -> None:
-            raise BugError(f"{type(problem).__name__}: {problem}") from problem
+            raise BugError(problem) from problem
 
         return Surroundings(
             new_id=self.world.new_id,
@@ -341,3 +319,6 @@ class Episode:
 
 class BugError(BaseException):
     """The engine met an exception that it does not know."""
+
+    def __init__(self, problem: Exception) -> None:
+        super().__init__(f"{type(problem).__name__}: {problem}")

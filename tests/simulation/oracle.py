@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotator.domain.errors import StaleLease
 from rotator.domain.model import (
     Cause,
     CredentialId,
@@ -21,7 +20,6 @@ from rotator.domain.model import (
     Lease,
     Retirement,
     RetirementReason,
-    RetirementState,
     Rotation,
     RotationState,
     Situation,
@@ -34,7 +32,8 @@ from rotator.ports.store import Held, Insert, NewEvent, Store, Update, Write
 from tests.simulation.world import By, Place, World, WorldKey
 
 if TYPE_CHECKING:
-    from tests.simulation.ports import Destination, Provider, Worker
+    from tests.simulation.ports import Destination, Provider
+    from tests.simulation.worker import Worker
 
 DAY = timedelta(days=1)
 NO_TIME = timedelta(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotatio
 from rotator.engine import adoption, operator
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
-from tests.simulation.ports import CrashedError, Worker
+from tests.simulation.worker import CrashedError, Worker
 from tests.simulation.world import By, Place, WorldKey
 
 if TYPE_CHECKING:
@@ -73,10 +74,8 @@ class People:
     def _stranger(self, setting: Setting) -> None:
         if setting.shape.__name__ == "Choosing":
             return
-        try:
+        with suppress(QuotaExceeded):
             self.world.issue(setting.account, setting.name, None, By.PERSON)
-        except QuotaExceeded:
-            pass
 
     # the configuration
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from rotator.domain.secret import Secret
-from rotator.store import schema
-from rotator.store.sealing import AesGcmSealer, new_key
-from rotator.store.store import SqlStore, open_store
-
-from tests.simulation.episode import BugError, Episode, OpenStore
+from tests.simulation.episode import BugError, Episode
 from tests.simulation.faults import PROFILES, Coverage, Profile
-from tests.simulation.memory import MemoryStore
 from tests.simulation.oracle import ViolationError
-from tests.simulation.world import START, World
+from tests.simulation.stores import STORES
 
 PLAY = 25
 """Rotations of one play."""
@@ -47,7 +38,7 @@ class Report:
         faults = sum(self.coverage.reached.values())
         return (
             f"{self.rotations} rotations in {self.plays} plays, {self.abandoned} abandoned, {faults} faults, "
-            f"{self.coverage.share:.1%} of step × fault, 0 violations; {self.rate:.0f} rotations/s of processor time"
+            f"{self.coverage.share:.1%} of step and fault, 0 violations; {self.rate:.0f} rotations/s of processor time"
         )
 
 
@@ -60,37 +51,6 @@ class FoundError(Exception):
         )
         self.seed = seed
         self.problem = problem
-
-
-def in_memory(world: World) -> OpenStore:
-    """A fresh store in memory."""
-    return MemoryStore(clock=world.database_time, new_id=world.new_id, dead=lambda _: False)
-
-
-class OnSqlite:
-    """A fresh SQLite file for each play, copied from one that was set up once."""
-
-    def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="simulation-")
-        self._empty = Path(self._folder.name) / "empty.db"
-        self._sealer = AesGcmSealer(Secret(new_key()))
-        self._open: SqlStore | None = None
-
-    def __call__(self, world: World) -> OpenStore:
-        if not self._empty.exists():
-            schema.upgrade(f"sqlite:///{self._empty}", "test", lambda: "simulation", lambda: START)
-        if self._open is not None:
-            self._open.close()
-        path = self._empty.with_name("play.db")
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        shutil.copyfile(self._empty, path)
-        url = f"sqlite:///{path}"
-        self._open = open_store(url, new_id=world.new_id, sealer=self._sealer, clock=world.database_time)
-        return self._open
-
-
-STORES: dict[str, Callable[[World], OpenStore]] = {"memory": in_memory, "sql": OnSqlite()}
 
 
 def simulate(

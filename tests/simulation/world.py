@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING
 
-from rotator.domain.errors import Conflict, QuotaExceeded
+from rotator.domain.errors import Conflict, QuotaExceeded, StoreUnavailable
 from tests.simulation.baton import Baton
 from tests.simulation.faults import Coverage, Profile
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
 
 START = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
+
+
+DOWN = "the database does not answer"
 
 
 class By(StrEnum):
@@ -116,6 +120,19 @@ class World:
         digits = f"{self.random.getrandbits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
+    # the database
+
+    def database_goes_down(self) -> None:
+        """It breaks the connection, and does not answer for a while."""
+        self.database_back_at = self.baton.now + self.random.choice((0.1, 1.0, 30.0, 120.0)) * self.random.random()
+        raise StoreUnavailable(DOWN)
+
+    def database_answers(self) -> None:
+        """Raise StoreUnavailable unless it does."""
+        if self.baton.now < self.database_back_at:
+            self.baton.pause(0.1)
+            raise StoreUnavailable(DOWN)
+
     # keys
 
     def issue(
@@ -211,10 +228,8 @@ class World:
         """Something happens by itself."""
 
         def quietly() -> None:
-            try:
+            with suppress(Conflict, QuotaExceeded):  # refused, and nobody is there to be told
                 do()
-            except (Conflict, QuotaExceeded):
-                pass  # refused, and nobody is there to be told
 
         self.baton.at(self.baton.now + seconds, quietly)
 
