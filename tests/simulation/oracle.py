@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.simulation.worker import Worker
 
 DAY = timedelta(days=1)
+CLOCK_APART = timedelta(minutes=5)
 NO_TIME = timedelta(0)
 GENTLE = (RetirementReason.SUPERSEDED, RetirementReason.EXTRA)
 
@@ -119,6 +120,7 @@ class Oracle:
                 public = any(value == k.id for k in self.world.by_secret.values()) if name.endswith("_ID") else False
                 self.require(public, "I1", f"{place.name} was given {name}, which is no key at all")
                 continue
+            self.excused.discard((key.credential, place.identity))  # somebody reads there again
             ours = key.alive or key.dead_by is not By.US
             self.require(ours, "I1", f"{place.name} was given {key.id}, which we had taken away")
             self._kept_foreign(place, name, before.get(name), key)
@@ -217,6 +219,9 @@ class Oracle:
         assert version is not None
         self._announced(call, credential, version.number)
         self._trusted(worker, credential)
+        apart = abs(self.world.database_time() - self.world.time() - worker.host_jump)
+        sane = apart <= CLOCK_APART or self.world.jumped_at >= worker.began
+        self.require(sane, "I17", f"{key_id} is taken away while the clocks are {apart} apart")
         self.require(provider.reaches_right, "I3", f"{key_id} is taken away in an account that was not pinned")
         going = version.state in (VersionState.PREVIOUS, VersionState.DISABLED, VersionState.CONDEMNED)
         self.require(going or version.state is VersionState.RETIRED, "I3", f"{key_id} is {version.state}")

@@ -14,7 +14,7 @@ from rotator.engine import adoption, operator
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
 from tests.simulation.worker import CrashedError, Worker
-from tests.simulation.world import By, Place, WorldKey
+from tests.simulation.world import By, WorldKey
 
 if TYPE_CHECKING:
     from tests.simulation.episode import Episode, Setting
@@ -101,7 +101,7 @@ class People:
                 others = [p for p in self.world.places.values() if p not in setting.places]
                 if others:
                     place = random.choice(others)
-                    self._add(setting, place)
+                    setting.places = [*setting.places, place]
                     self.world.oracle.trace(f"{place.name} is added to {setting.name}")
             case _:
                 waits = (NONE, 2 * MINUTE, 10 * MINUTE)
@@ -111,10 +111,6 @@ class People:
                     soak=random.choice(waits),
                     min_interval=random.choice(waits),
                 )
-
-    def _add(self, setting: Setting, place: Place) -> None:
-        setting.places = [*setting.places, place]
-        self.world.oracle.excused.discard((setting.name, place.identity))
 
     # clocks
 
@@ -285,6 +281,8 @@ class People:
             case "foreign" | "missing" | "destination_foreign" | "destination_missing":
                 self._replace(setting)
             case "slot_full":
+                if self.world.calm:
+                    self._put_right(setting)
                 self._delete_strangers(setting)
             case "destination_removed":
                 self._forget(setting)
@@ -311,8 +309,7 @@ class People:
         configured = {p.identity for p in setting.places}
         pinned = [d for d in situation.deliveries if d.identity not in configured]
         if pinned:
-            for delivery in pinned:
-                self._add(setting, self.world.places[delivery.identity])
+            setting.places = [*setting.places, *(self.world.places[d.identity] for d in pinned)]
             self.play.config_version += 1
             return
         with self._hold(self.worker, setting.name) as work:

@@ -91,6 +91,7 @@ class World:
         self.database_jump = timedelta(0)  # how far the database's clock is off
         self.budget = timedelta(seconds=20)  # of a call
         self.lease = timedelta(seconds=60)
+        self.jumped_at = 0.0
         self.database_back_at = 0.0  # until then it does not answer
         self.places: dict[str, Place] = {}  # by identity
         self.by_secret: dict[str, WorldKey] = {}
@@ -113,6 +114,7 @@ class World:
     def jump(self, by: timedelta) -> None:
         """The store's clock is set."""
         self.database_jump += by
+        self.jumped_at = self.baton.now
         self._dated = (-1.0, START)
 
     def new_id(self) -> str:
