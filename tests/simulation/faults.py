@@ -17,7 +17,7 @@ class Fault(StrEnum):
     LATE = "late"  # no answer within the budget; done all the same, later
     TWICE = "twice"  # the network delivers the request once more, later
     DROPPED = "dropped"  # acknowledged, and never done
-    MEDDLED = "meddled"  # a person was quicker: the place changed between look and write
+    MEDDLED = "meddled"  # a person changes the place just after we looked
     FROZEN_BEFORE = "frozen before"  # the worker stops for longer than its lease, then goes on
     FROZEN_AFTER = "frozen after"
     CRASH_BEFORE = "crash before"
@@ -43,9 +43,9 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "disable": _TAKING,
     "enable": _TAKING,
     "delete": _TAKING,
-    "read": _ASKING,
+    "read": (*_ASKING, Fault.MEDDLED),
     "preflight": (),
-    "write": (*_TAKING, Fault.MEDDLED),
+    "write": _TAKING,
     "claim": _STORING,
     "renew": _STORING,
     "release": _STORING,

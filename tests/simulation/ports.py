@@ -182,7 +182,7 @@ class Destination:
         )
 
     def read(self) -> destination.Reading:
-        return self.worker.call("read", self._read)
+        return self.worker.call("read", self._read, meddle=partial(self.world.meddle, self.place))
 
     def _read(self) -> destination.Reading:
         place = self.place
@@ -200,8 +200,7 @@ class Destination:
         # All that protects a place without compare-and-set is that a call's effect comes within its budget, or while
         # the next worker waits out another one: so says the design, and so the world keeps to it.
         bound = None if self.place.conditional else 1.9 * self.world.budget.total_seconds()
-        meddle = partial(self.world.meddle, self.place)
-        done = self.worker.call("write", lambda: self._write(values, revision), bound=bound, meddle=meddle)
+        done = self.worker.call("write", lambda: self._write(values, revision), bound=bound)
         return done or str(revision + 1)  # an acknowledgement that names a revision, and nothing was done
 
     def _write(self, values: dict[str, str | None], expected: int) -> str:

@@ -108,7 +108,7 @@ class Worker(Actor):
         """One call of a port, which takes up to a moment and may meet a fault.
 
         `bound` limits by how many seconds it may take effect later than it was made; `meddle` is what a person does
-        to its object just before.
+        to its object just after.
         """
         self.alive()
         fault = self.fault(call)
@@ -118,10 +118,10 @@ class Worker(Actor):
         self.met(fault, call)
         if fault is Fault.DROPPED:
             return None  # type: ignore[return-value]  # the acknowledgement of disable, delete and write
-        if fault is Fault.MEDDLED and meddle is not None:
-            meddle()
         self._before(fault, call, do, bound)
         result = do()
+        if fault is Fault.MEDDLED and meddle is not None:
+            meddle()
         self._after(fault, call, do, bound)
         return result
 
