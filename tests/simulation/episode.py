@@ -22,7 +22,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
 from tests.simulation.ports import Choosing, Destination, Disabling, Issuing, Provider
 from tests.simulation.stores import MakeStore, WorkerStore
-from tests.simulation.worker import CrashedError, Worker
+from tests.simulation.worker import LATEST, CrashedError, Worker
 from tests.simulation.world import Account, By, Place, World
 
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
@@ -96,6 +96,8 @@ class Episode:
         self.oracle = self.world.oracle = Oracle(self.world, self.store)
         self.settings = {s.name: s for s in self._draw_settings()}
         self.workers = [Worker(self.world, f"w{n}") for n in range(self.random.randint(*profile.workers))]
+        for worker in self.workers[1:]:
+            worker.every = self.random.choice((0.0, 1800.0))
         self.people = People(self)
         self.config_version = 0
         self.away: list[Setting] = []  # taken out of the configuration, for a while
@@ -200,8 +202,14 @@ class Episode:
                 baton.pause(max(due[name] - baton.now, 0))
                 progress = engine.turn(name, None, self.world.database_time())
                 self.look_at(progress)
-                spread = 20 if len(self.workers) > 1 else 2
-                due[name] = baton.now + self.next_look(progress) + random.random() * spread
+                due[name] = baton.now + self._look_again(worker, progress)
+
+    def _look_again(self, worker: Worker, progress: Progress) -> float:
+        """A daemon comes when something is ready; a job comes now and then, whatever there is to do."""
+        ready = self.next_look(progress)
+        if worker.every:
+            return worker.every * self.random.uniform(0.5, 1.5)
+        return ready + self.random.random() * (20 if len(self.workers) > 1 else 2)
 
     def _started(self, worker: Worker) -> SimulatedEngine:
         """A process has read the configuration; now and then with the credentials of another account."""
@@ -273,6 +281,7 @@ class Episode:
         for setting in self.settings.values():
             setting.policy = replace(setting.policy, rotate_every=None)
         self.away, self.config_version = [], self.config_version + 1
+        world.baton.pause(LATEST)  # what was sent before may still take effect until then
         self._settle_down("after the faults", strays=True)
         for name in self.settings:
             self.people.command(self.people.rotate_now, name)

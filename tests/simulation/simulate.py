@@ -11,7 +11,7 @@ from tests.simulation.faults import PROFILES, Coverage, Profile
 from tests.simulation.oracle import ViolationError
 from tests.simulation.stores import STORES
 
-PLAY = 25
+PLAY = 40
 """Rotations of one play."""
 
 TRAILS = 20

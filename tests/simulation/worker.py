@@ -15,7 +15,8 @@ from tests.simulation.world import World
 
 T = TypeVar("T")
 
-HOUR = 3600.0
+LATEST = 7200.0
+"""Seconds after which a call that got no answer takes effect at the latest."""
 
 NO_ANSWER = "no answer, or one that says nothing"
 
@@ -44,6 +45,7 @@ class Worker(Actor):
         self.world = world
         self.step = "take in"
         self.credential = ""  # that it works on
+        self.every = 0.0  # seconds between its looks at a credential; 0: whenever something is ready
         self.dead = False
         self.lives = 0
         self.wrong_account = False
@@ -136,7 +138,7 @@ class Worker(Actor):
             case Fault.RATE_LIMITED:
                 raise RateLimited(NO_ANSWER, retry_after=random.uniform(1, 120))
             case Fault.LATE:
-                longest = bound if bound is not None else (2 * HOUR if random.random() < 0.3 else 120.0)
+                longest = bound if bound is not None else (LATEST if random.random() < 0.3 else 120.0)
                 seconds = random.uniform(min(self.world.budget.total_seconds(), longest), longest)
                 raise OverrunError(seconds, do if call in DOING else lambda: None)
             case Fault.FROZEN_BEFORE if bound is not None:
