@@ -126,6 +126,7 @@ class Work:
         self._lease = lease
         self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
+        self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
         self._running = 0
         self.situation: Situation = store.load(lease.credential_id)
 
@@ -179,12 +180,12 @@ class Work:
         """
         budget = self.limits.call_budget.total_seconds()
         self._keep_lease(budget)
-        with self._renewing:
+        with self._counting:
             self._running += 1
         return self.around.threads.within(budget, lambda: do(*args, **kwargs), self._call_ended)
 
     def _call_ended(self) -> None:
-        with self._renewing:
+        with self._counting:
             self._running -= 1
 
     @property
