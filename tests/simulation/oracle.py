@@ -75,6 +75,7 @@ class Oracle:
         self._pushes: dict[tuple[str, str], Push] = {}  # credential, destination
         self._sent: set[str] = set()
         self._creates: dict[str, list[datetime]] = defaultdict(list)
+        self._created_at: dict[str, float] = defaultdict(lambda: -1e9)
         self._until: dict[tuple[CredentialId, int], float] = {}
         self._version_of: dict[str, VersionId] = {}  # by key id
         self._rotations: dict[str, Rotation] = {}
@@ -164,7 +165,7 @@ class Oracle:
         self._within_limits(worker, provider.credential)
 
     def _within_limits(self, worker: Worker, credential: str) -> None:
-        """I12: by the database's clock, whatever it does."""
+        """I12: by the database's clock, whatever it does; or in truth, where that clock was set meanwhile."""
         situation, policy = self.situation(credential), worker.managed[credential].policy
         now, rotation = self.world.database_time(), situation.rotation
         cause = rotation.cause if rotation else Cause.MANUAL
@@ -172,9 +173,11 @@ class Oracle:
         most = policy.max_creates_per_day + (3 if cause is Cause.COMPROMISED else 0)
         self.require(len(recent) < most, "I12", f"{len(recent) + 1} keys of {credential} in a day")
         if cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
-            apart = now - max(recent) + self.world.lease  # a request goes out at most that much after its intent
+            truly = timedelta(seconds=self.world.baton.now - self._created_at[credential])
+            apart = max(now - max(recent), truly) + self.world.lease  # a request goes out by then after its intent
             self.require(apart >= policy.min_interval, "I12", f"two keys of {credential} {apart} apart")
         self._creates[credential].append(now)
+        self._created_at[credential] = self.world.baton.now
 
     def not_created(self, credential: str) -> None:
         """The request was refused: it does not count."""
