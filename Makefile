@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix model check fmt bench docs clean
+.PHONY: help demo test crash-matrix simulate model check fmt bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -23,6 +23,14 @@ crash-matrix: $(VENV)/.dev ## SIGKILL at every crash point; the test run tries e
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
+
+SEED ?= 1
+ROTATIONS ?= 20000
+STORE ?= memory
+PROFILE ?= everything
+
+simulate: $(VENV)/.dev ## the engine in worlds full of faults: SEED=1 ROTATIONS=1000000 STORE=memory|sql PROFILE=everything
+	$(BIN)/python -m tests.simulation --seed $(SEED) --rotations $(ROTATIONS) --store $(STORE) --profile $(PROFILE)
 
 check: $(VENV)/.dev ## formatting, types and architecture
 	$(BIN)/ruff check

@@ -109,9 +109,14 @@ def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
             message = f"the slot of {version.key_id} is free once it is retired"
             wait = max((until - work.now()).total_seconds(), 1)
             raise TemporaryError(message, reason="slot_in_retirement", retry_after=wait)
-    known = work.store.known_keys(work.rotation().account)
-    strangers = sorted(present - known.keys())
-    named = ", ".join(strangers or sorted(present))
+    for version in work.situation.versions:
+        gone_since = version.retired_at if version.key_id in present else None
+        if gone_since is not None and work.now() < gone_since + work.managed.settle:
+            message = f"{version.key_id} is deleted, and the provider still lists it"
+            raise TemporaryError(message, reason="not_confirmed")
+    ours = {version.key_id for version in work.situation.versions if version.state.living}
+    strangers = sorted(present - work.store.known_keys(work.rotation().account).keys()) or sorted(present - ours)
+    named = ", ".join(strangers)
     message = f"all {living} slots are taken; in the way: {named}"
     remedy = (
         f"delete {named} if nothing uses it, or `rotator adopt {work.managed.name} --key {(strangers or ['KEY'])[0]}"
@@ -221,7 +226,7 @@ def lost(work: Work, version: Version, why: str) -> None:
 
 def lost_intents(work: Work) -> list[Version]:
     """Rows whose request was sent by a worker that never recorded an answer."""
-    if isinstance(work.provider, Chooses):
+    if work.provider.capabilities.origin == "chosen":
         return []  # the value is sealed and set again instead
     pending = (v for v in work.situation.versions if v.state is VersionState.PENDING)
     return [v for v in pending if v.sent_at is not None and v.key_id is None]

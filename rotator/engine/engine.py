@@ -114,8 +114,8 @@ class Engine:
     @contextmanager
     def hold(self, name: str) -> Iterator[Work]:
         """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
-        asked_at = self.around.monotonic()
-        claimed = self.store.claim(self.credential_id(name), self.around.holder, self.limits.lease)
+        credential_id, asked_at = self.credential_id(name), self.around.monotonic()
+        claimed = self.store.claim(credential_id, self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
         work = Work(
@@ -123,10 +123,10 @@ class Engine:
             fingerprint=self.fingerprint,
             managed=self.managed[name],
             lease=claimed,
+            asked_at=asked_at,
             limits=self.limits,
             around=self.around,
             pace=self._paces[self.managed[name].provider_name],
-            asked_at=asked_at,
         )
         try:
             yield work

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from rotator.domain.errors import Crowded, RotatorError, StaleLease, StoreUnavailable
+from rotator.domain.errors import Crowded, RotatorError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -42,10 +42,26 @@ def question(work: Work, wanted: Cause | None = None) -> Question:
         situation=work.situation,
         policy=work.managed.policy,
         now=work.now(),
-        living=work.provider.capabilities.living,
+        living=_slots(work, wanted),
         unplaced=_unplaced(work),
         wanted=wanted,
     )
+
+
+def _slots(work: Work, wanted: Cause | None) -> int | None:
+    """How many keys may live at once; None where that is no hindrance.
+
+    A person who asks is not refused by rows alone: they count a key that somebody has deleted at the provider, and
+    where that is the current one, no retirement would ever end. `create` looks again before it sends anything.
+    """
+    living = work.provider.capabilities.living
+    if living is None or wanted is None:
+        return living
+    try:
+        present = work.ask(work.provider.keys)
+    except TemporaryError:
+        return living
+    return living if len(present) >= living else None
 
 
 def _unplaced(work: Work) -> bool:

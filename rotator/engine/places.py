@@ -77,14 +77,17 @@ def look(
     reading = work.call(destination.read)
     placements = work.store.placed(destination.identity)
     rendered = _renderings(work, templates)
-    standing = Standing.EMPTY
+    standings: set[Standing] = set()
     holders: set[VersionId] = set()
     for field in templates:
         found = reading.fields.get(field)
         one, holder = _name_field(work, found, placements.get(field), field, rendered, wanted)
-        standing = max(standing, one, key=_SEVERITY.index)
+        standings.add(one)
         if holder is not None:
             holders.add(holder)
+    standing = max(standings, key=_SEVERITY.index, default=Standing.EMPTY)
+    if standing is Standing.WANTED and len(standings) > 1:
+        standing = Standing.OURS  # a field is missing that a person allowed us to write
     return Look(reading, standing, frozenset(holders))
 
 

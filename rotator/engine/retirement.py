@@ -56,8 +56,8 @@ def open_retirement(
     )
     first_look = drain_from(now, grace, soak, can_disable=capabilities.can_disable)
     if why is RetirementReason.LOST_ANSWER:
-        # The request may still be under way for a budget's time; lists may lag for a settle time.
-        first_look = (version.sent_at or now) + max(grace, work.limits.call_budget)
+        # The request may be under way for its budget's time, and lists may lag for a settle time after that.
+        first_look = _made_by(work, version) + grace
     return Insert(
         Retirement(
             id=RetirementId(work.around.new_id()),
@@ -75,6 +75,11 @@ def open_retirement(
             since=now,
         )
     )
+
+
+def _made_by(work: Work, version: Version) -> datetime:
+    """The latest moment at which the request of a version can have made its key."""
+    return (version.sent_at or version.created_at) + work.limits.call_budget + timedelta(seconds=1)
 
 
 def version_of(work: Work, retirement: Retirement) -> Version:
@@ -311,8 +316,8 @@ def locate(work: Work, retirement: Retirement, version: Version) -> None:
 def _unknown_keys_of_that_moment(
     work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]
 ) -> list[Key]:
-    sent = (version.sent_at or version.created_at).replace(microsecond=0)
-    until = sent + work.limits.call_budget + timedelta(seconds=1)  # providers date keys in whole seconds
+    sent = (version.sent_at or version.created_at).replace(microsecond=0)  # providers date keys in whole seconds
+    until = _made_by(work, version)
     known = work.store.known_keys(version.account)
     unknown = [k for k in keys if k.id not in known and k.id not in retirement.keep]
     near = [k for k in unknown if k.created_at is None or sent <= k.created_at <= until]

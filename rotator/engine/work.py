@@ -131,12 +131,12 @@ class Work:
         fingerprint: Fingerprint,
         managed: Managed,
         lease: Lease,
+        asked_at: float,
         limits: Limits,
         around: Surroundings,
-        asked_at: float,
         pace: Pace | None = None,
     ) -> None:
-        """`asked_at` is the monotonic time at which the lease was asked for: it is trusted from then on."""
+        """`asked_at`: the monotonic moment before the lease was asked for. It may have run out before it was given."""
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
@@ -145,6 +145,7 @@ class Work:
         self._lease = lease
         self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
+        self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
         self.asked = False  # whether the step at hand has asked the provider
@@ -239,7 +240,7 @@ class Work:
         budget = self.limits.call_budget.total_seconds()
 
         def has_ended() -> None:
-            with self._renewing:
+            with self._counting:
                 self._running -= 1
             ended()
 
@@ -256,7 +257,7 @@ class Work:
                 raise StaleLease(message)
             return do()
 
-        with self._renewing:
+        with self._counting:
             self._running += 1
         return self.around.threads.within(budget, send, has_ended)
 
@@ -298,16 +299,20 @@ class Work:
 
     def still_ours(self) -> None:
         """Renew the lease and read the rows anew; StaleLease where it is ours no more."""
-        self._keep_lease(float("inf"))
+        with self._renewing:
+            self._renew()
         self.refresh()
 
     def _keep_lease(self, seconds: float) -> None:
+        """Renew until the lease is good for so long: a renewal may itself be answered late."""
         with self._renewing:
-            if self._trusted_until - self.around.monotonic() > seconds:
-                return
-            started = self.around.monotonic()
-            self._lease = self.store.renew(self._lease, self.limits.lease)
-            self._trusted_until = started + self.limits.lease.total_seconds()
+            while self._trusted_until - self.around.monotonic() <= seconds:
+                self._renew()
+
+    def _renew(self) -> None:
+        started = self.around.monotonic()
+        self._lease = self.store.renew(self._lease, self.limits.lease)
+        self._trusted_until = started + self.limits.lease.total_seconds()
 
     # keys
 

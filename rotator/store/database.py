@@ -92,8 +92,10 @@ def _sqlite(url: URL, path: Path) -> Engine:
 
     def begin(connection: Connection) -> None:
         # IMMEDIATE: a writer that began as a reader could not wait for its turn, it would fail.
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if connection.get_execution_options().get("immediate", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # takes no lock, so it cannot fail; and reads are so many that SQLAlchemy's way would show
+            connection.connection.cursor().execute("BEGIN")
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
@@ -151,12 +153,17 @@ class Database:
         self.where = place(engine.url)
         self._clock = clock
 
-    def now(self, connection: Connection) -> datetime:
-        """The given clock; else PostgreSQL's own at this moment, or the host's for SQLite."""
+    def time(self) -> datetime | None:
+        """The given clock, or the host's for SQLite; None where the database itself has to be asked."""
         if self._clock is not None:
             return self._clock()
-        if connection.dialect.name != "postgresql":
-            return datetime.now(UTC)
+        return datetime.now(UTC) if self.engine.dialect.name != "postgresql" else None
+
+    def now(self, connection: Connection) -> datetime:
+        """The given clock; else PostgreSQL's own at this moment, or the host's for SQLite."""
+        known = self.time()
+        if known is not None:
+            return known
         # now() would be the transaction's start.
         moment = connection.scalar(select(func.clock_timestamp(type_=Moment())))
         assert isinstance(moment, datetime)

@@ -86,6 +86,9 @@ class SqlStore:
 
     def now(self) -> datetime:
         """The database's clock on PostgreSQL, the host's on SQLite, unless one was given."""
+        known = self.database.time()
+        if known is not None:
+            return known
         with self.database.read() as connection:
             return self.database.now(connection)
 

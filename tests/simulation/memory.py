@@ -1,0 +1,515 @@
+"""A store in memory that keeps every promise of the port: for runs of millions of rotations.
+
+It is fast because rows are frozen (a snapshot is a copy of dictionaries), because what `load` gave is given again
+until a row of the credential changes, and because the trail's lines are written out only when somebody reads them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, TypeVar, overload
+
+from rotator.domain.errors import StaleLease
+from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.model import (
+    OPEN_RETIREMENT,
+    OPEN_ROTATION,
+    REUSES,
+    Credential,
+    CredentialId,
+    Delivery,
+    DeliveryState,
+    Finding,
+    Lease,
+    Placement,
+    Retirement,
+    Rotation,
+    RotationState,
+    Situation,
+    Version,
+    VersionId,
+    VersionState,
+)
+from rotator.domain.secret import Material
+from rotator.ports.sealer import Fingerprint
+from rotator.ports.store import (
+    DropSealed,
+    Held,
+    Insert,
+    Installation,
+    NewEvent,
+    Place,
+    Row,
+    Seal,
+    StoredEvent,
+    Unplace,
+    Update,
+    Write,
+)
+from rotator.store.audit import FIRST_PREVIOUS_HASH, line
+from rotator.store.holder import provably_dead
+from rotator.store.material import fingerprinting
+
+T = TypeVar("T")
+
+DAY = timedelta(hours=24)
+_FIXED = {"id", "credential_id"}
+_NAMES = {kind: {f.name for f in fields(kind)} for kind in (Version, Rotation, Retirement, Delivery)}
+
+
+@dataclass
+class Tables:
+    """All rows. Flat dictionaries of frozen values, so that a change is undone, and a state copied, entry by entry."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    of: dict[tuple[CredentialId, type], tuple[str, ...]] = field(default_factory=dict)  # ids of what is not closed
+    completed: dict[CredentialId, datetime] = field(default_factory=dict)  # when a new key was last made current
+    taken: dict[tuple[str, ...], str] = field(default_factory=dict)  # what the uniqueness rules allow once → row id
+    sealed: dict[VersionId, Material] = field(default_factory=dict)
+    placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
+    credentials: dict[CredentialId, Credential] = field(default_factory=dict)
+    leases: dict[CredentialId, Lease] = field(default_factory=dict)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    events: list[tuple[NewEvent, datetime]] = field(default_factory=list)
+    lines: list[StoredEvent] = field(default_factory=list)  # of the first so many events
+    last_pass_at: datetime | None = None
+
+    def copy(self) -> Tables:
+        """Another state of the same rows."""
+        return Tables(**{f.name: _copied(getattr(self, f.name)) for f in fields(self)})
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
+
+
+class MemoryStore:
+    """Implements `ports.store.Store`. `dead` tells which holders of leases are proved dead."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        pepper: bytes = b"pepper",
+        dead: Callable[[str], bool] = provably_dead,
+    ) -> None:
+        self.now = clock
+        self.fingerprint: Fingerprint = fingerprinting(pepper)
+        self.tables = Tables()
+        self._new_id = new_id
+        self._dead = dead
+        self._lock = threading.RLock()
+        self._loaded: dict[CredentialId, Situation] = {}
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._installation = Installation(id=new_id(), environment="test", created_at=clock(), last_pass_at=None)
+        self.note([NewEvent(event=name(Subject.INIT, Outcome.SUCCEEDED), actor="setup")])
+
+    # the database as a whole
+
+    def installation(self) -> Installation:
+        return replace(self._installation, last_pass_at=self.tables.last_pass_at)
+
+    def pass_ended(self) -> None:
+        self.tables.last_pass_at = self.now()
+
+    def snapshot(self) -> Tables:
+        """A backup."""
+        with self._lock:
+            return self.tables.copy()
+
+    def restore(self, backup: Tables) -> None:
+        """The database as it was at that time."""
+        with self._lock:
+            self.tables = backup.copy()
+            self._loaded.clear()
+
+    # credentials
+
+    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+        with self._lock:
+            known = {c.name: c for c in self.tables.credentials.values()}
+            told = []
+            for called in sorted({*known, *names}):
+                event = self._enroll(called, known.get(called), names.get(called), actor)
+                if event is not None:
+                    told.append(event)
+            self._append(told)
+            return self.credentials()
+
+    def _enroll(self, called: str, known: Credential | None, provider: str | None, actor: str) -> NewEvent | None:
+        managed = provider is not None
+        detail = {"provider": provider} if managed else {}
+        if known is None:
+            assert provider is not None
+            new = CredentialId(self._new_id())
+            changed = Credential(id=new, name=called, provider=provider, managed=True, created_at=self.now())
+        else:
+            changed = replace(known, managed=managed, provider=provider or known.provider)
+            if changed == known:
+                return None
+            if managed and known.provider != provider:
+                detail["provider_before"] = known.provider
+        self.tables.credentials[changed.id] = changed
+        self._loaded.pop(changed.id, None)
+        subject = Subject.ENROLL if managed else Subject.UNMANAGE
+        return NewEvent(event=name(subject, Outcome.SUCCEEDED), actor=actor, credential=called, detail=detail)
+
+    def credentials(self) -> Sequence[Credential]:
+        return sorted(self.tables.credentials.values(), key=lambda c: c.name)
+
+    # reading
+
+    def load(self, credential_id: CredentialId) -> Situation:
+        with self._lock:
+            found = self._loaded.get(credential_id)
+            now = self.now()
+            if found is None:
+                found = self._loaded[credential_id] = self._situation(credential_id, now)
+            elif found.creates and found.creates[0] <= now - DAY:
+                recent = [moment for moment in found.creates if moment > now - DAY]
+                found = self._loaded[credential_id] = replace(found, creates=recent)
+            return found
+
+    def _situation(self, credential_id: CredentialId, now: datetime) -> Situation:
+        credential = self.tables.credentials.get(credential_id)
+        if credential is None:
+            message = f"there is no credential {credential_id}"
+            raise LookupError(message)
+        versions = sorted(self._rows_of(credential_id, Version), key=_number)
+        rotations: list[Rotation] = self._rows_of(credential_id, Rotation)
+        rotation = rotations[0] if rotations else None
+        retirements: list[Retirement] = self._rows_of(credential_id, Retirement)
+        named = {r.version_id for r in retirements}
+        if rotation is not None and rotation.target_id is not None:
+            named.add(rotation.target_id)
+        newest = next((v for v in reversed(versions) if v.state is VersionState.RETIRED), None)
+        placements = [p for p in self.tables.placements.values() if p.credential_id == credential_id]
+        moments = [v.current_at for v in versions if v.state is VersionState.CURRENT]
+        moments.append(self.tables.completed.get(credential_id))
+        return Situation(
+            credential=credential,
+            versions=[v for v in versions if v.state is not VersionState.RETIRED or v is newest or v.id in named],
+            rotation=rotation,
+            deliveries=() if rotation is None else self._deliveries(rotation),
+            retirements=sorted(retirements, key=lambda r: (r.opened_at, r.id)),
+            placements=sorted(placements, key=lambda p: (p.identity, p.field)),
+            last_completed_at=max((m for m in moments if m is not None), default=None),
+            creates=sorted(v.sent_at for v in versions if v.sent_at is not None and v.sent_at > now - DAY),
+            unacknowledged=self._unacknowledged([v for v in versions if v.state is VersionState.CONDEMNED]),
+        )
+
+    def _unacknowledged(self, condemned: Sequence[Version]) -> dict[VersionId, list[Delivery]]:
+        found: dict[VersionId, list[Delivery]] = {}
+        for version in condemned:
+            for row in self.tables.rows.values():
+                if not isinstance(row, Delivery) or not row.started or row.state is not DeliveryState.PLANNED:
+                    continue
+                rotation = self.tables.rows[row.rotation_id]
+                assert isinstance(rotation, Rotation)
+                if rotation.target_id == version.id and rotation.state is RotationState.ABANDONED:
+                    found.setdefault(version.id, []).append(row)
+        return {version_id: sorted(rows, key=lambda d: (d.position, d.id)) for version_id, rows in found.items()}
+
+    def _rows_of(self, credential_id: CredentialId, kind: type[Any]) -> list[Any]:
+        rows = self.tables.rows
+        return [rows[row_id] for row_id in self.tables.of.get((credential_id, kind), ())]
+
+    def _deliveries(self, rotation: Rotation) -> Sequence[Delivery]:
+        found: list[Delivery] = self._rows_of(rotation.credential_id, Delivery)
+        return sorted((d for d in found if d.rotation_id == rotation.id), key=lambda d: (d.position, d.id))
+
+    def material(self, version_id: VersionId) -> Material | None:
+        return self.tables.sealed.get(version_id)
+
+    def version(self, version_id: VersionId) -> Version | None:
+        found = self.tables.rows.get(version_id)
+        return found if isinstance(found, Version) else None
+
+    def known_keys(self, account: str) -> Mapping[str, str]:
+        with self._lock:
+            tables, known = self.tables, {}
+            for rule, row_id in tables.taken.items():
+                if rule[:2] == ("key_id", account):
+                    known[rule[2]] = tables.credentials[tables.rows[row_id].credential_id].name
+            return known
+
+    def placed(self, identity: str) -> Mapping[str, Placement]:
+        with self._lock:
+            return {field: p for (at, field), p in self.tables.placements.items() if at == identity}
+
+    # leases
+
+    def lease(self, credential_id: CredentialId) -> Lease | None:
+        return self.tables.leases.get(credential_id)
+
+    def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
+        with self._lock:
+            last, now = self.tables.leases.get(credential_id), self.now()
+            if last and not last.released and last.until > now and not self._dead(last.holder):
+                return Held(last)
+            fenced_at = None if last is None else last.fenced_at if last.released else now
+            mine = Lease(
+                credential_id=credential_id,
+                holder=holder,
+                epoch=last.epoch + 1 if last else 1,
+                until=now + ttl,
+                released=False,
+                fenced_at=fenced_at,
+            )
+            self.tables.leases[credential_id] = mine
+            return mine
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Lease:
+        with self._lock:
+            now = self._hold(lease)
+            longer = changed(lease, {"until": now + ttl})
+            self.tables.leases[lease.credential_id] = longer
+            return longer
+
+    def release(self, lease: Lease) -> None:
+        with self._lock:
+            row = self.tables.leases.get(lease.credential_id)
+            if row is not None and row.epoch == lease.epoch:
+                self.tables.leases[lease.credential_id] = changed(row, {"released": True})
+
+    def _hold(self, lease: Lease) -> datetime:
+        row, now = self.tables.leases.get(lease.credential_id), self.now()
+        if row is None or row.epoch != lease.epoch:
+            message = f"the lease of epoch {lease.epoch} was taken over"
+            raise StaleLease(message)
+        if row.released or row.until <= now:
+            message = f"the lease of epoch {lease.epoch} has {'been released' if row.released else 'expired'}"
+            raise StaleLease(message)
+        return now
+
+    # recording
+
+    def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        with self._lock:
+            self._hold(lease)
+            self._undo.clear()
+            self._loaded.pop(lease.credential_id, None)
+            try:
+                for write in writes:
+                    self._apply(lease.credential_id, write)
+                return self._append(events)
+            except BaseException:
+                for table, key, before in reversed(self._undo):
+                    if before is None:
+                        table.pop(key, None)
+                    else:
+                        table[key] = before
+                self._loaded.clear()
+                raise
+
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set an entry, or take it away (None); undone where the record fails."""
+        self._undo.append((table, key, table.get(key)))
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+
+    def _apply(self, leased: CredentialId, write: Write) -> None:
+        tables = self.tables
+        match write:
+            case Insert(row):
+                _check_owner(row.credential_id, leased)
+                self._take(row, _rules(row), ())
+                self._set(tables.rows, row.id, row)
+                self._file(row, new=True)
+            case Update(row, changes):
+                _check_owner(row.credential_id, leased)
+                self._update(row, changes)
+            case Seal(version_id, material):
+                self._set(tables.sealed, version_id, material)
+            case DropSealed(version_id):
+                self._set(tables.sealed, version_id, None)
+            case Place(placement):
+                _check_owner(placement.credential_id, leased)
+                at = (placement.identity, placement.field)
+                before = tables.placements.get(at)
+                if before is not None:
+                    self._loaded.pop(before.credential_id, None)
+                self._set(tables.placements, at, placement)
+            case Unplace(identity, field_name):
+                found = tables.placements.get((identity, field_name))
+                if found is not None and found.credential_id == leased:
+                    self._set(tables.placements, (identity, field_name), None)
+
+    def _update(self, row: Row, changes: Mapping[str, Any]) -> None:
+        kind = type(row)
+        wrong = [n for n in changes if n in _FIXED or n not in _NAMES[kind]]
+        if wrong:
+            message = f"{', '.join(wrong)} of a {kind.__name__.lower()} cannot be set"
+            raise ValueError(message)
+        stands = self.tables.rows.get(row.id)
+        if stands is None or stands.state is not row.state:
+            message = f"the {kind.__name__.lower()} {row.id} is no longer {row.state}"
+            raise StaleLease(message)
+        after = changed(stands, changes)
+        if "state" in changes or "key_id" in changes:
+            self._take(after, _rules(after), _rules(stands))
+        self._set(self.tables.rows, row.id, after)
+        self._file(after, new=False)
+
+    def _file(self, row: Row, *, new: bool) -> None:
+        """Keep at hand what `load` gives: open work only, and all versions."""
+        tables, kin = self.tables, (row.credential_id, type(row))
+        if isinstance(row, Rotation) and row.state is RotationState.COMPLETED and row.cause not in REUSES:
+            before = tables.completed.get(row.credential_id)
+            if row.closed_at is not None and (before is None or before < row.closed_at):
+                self._set(tables.completed, row.credential_id, row.closed_at)
+        closed = not row.open if isinstance(row, Rotation | Retirement) else False
+        if closed and not new:
+            left = tuple(i for i in tables.of.get(kin, ()) if i != row.id)
+            self._set(tables.of, kin, left)
+            if isinstance(row, Rotation):
+                self._set(tables.of, (row.credential_id, Delivery), ())
+        elif new and not closed:
+            self._set(tables.of, kin, (*tables.of.get(kin, ()), row.id))
+
+    def _take(self, row: Row, rules: Sequence[tuple[str, ...]], before: Sequence[tuple[str, ...]]) -> None:
+        taken = self.tables.taken
+        for rule in before:
+            if rule not in rules:
+                self._set(taken, rule, None)
+        for rule in rules:
+            if taken.get(rule, row.id) != row.id:
+                message = f"another row stands in the way ({rule[0]})"
+                raise StaleLease(message)
+            self._set(taken, rule, row.id)
+
+    # findings
+
+    def find(self, finding: Finding, event: NewEvent) -> bool:
+        with self._lock:
+            if self._standing(finding.kind, finding.subject):
+                return False
+            self.tables.findings[finding.id] = finding
+            self._append([event])
+            return True
+
+    def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
+        with self._lock:
+            found = self._standing(kind, subject)
+            if found is None:
+                return False
+            self.tables.findings[found.id] = replace(found, cleared_at=self.now())
+            self._append([event])
+            return True
+
+    def findings(self) -> Sequence[Finding]:
+        standing = (f for f in self.tables.findings.values() if f.cleared_at is None)
+        return sorted(standing, key=lambda f: (f.found_at, f.id))
+
+    def _standing(self, kind: str, subject: str) -> Finding | None:
+        about = (f for f in self.tables.findings.values() if f.kind == kind and f.subject == subject)
+        return next((f for f in about if f.cleared_at is None), None)
+
+    # the trail
+
+    def note(self, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        with self._lock:
+            return self._append(events)
+
+    def _append(self, events: Sequence[NewEvent]) -> Told:
+        for event in events:
+            _refuse_floats(event.detail)
+        now, start = self.now(), len(self.tables.events)
+        self.tables.events.extend((event, now) for event in events)
+        return Told(self, start, len(self.tables.events))
+
+    def lines(self, end: int) -> list[StoredEvent]:
+        """The stored lines of the first so many events, at least."""
+        with self._lock:
+            tables = self.tables
+            for seq in range(len(tables.lines) + 1, end + 1):
+                event, at = tables.events[seq - 1]
+                previous = tables.lines[-1].hash if tables.lines else FIRST_PREVIOUS_HASH
+                tables.lines.append(line(event, seq=seq, at=at, previous_hash=previous))
+            return tables.lines
+
+    def events(self, after: int = 0) -> Iterator[StoredEvent]:
+        seq = after
+        while seq < len(self.tables.events):
+            yield self.lines(seq + 1)[seq]
+            seq += 1
+
+    def head(self) -> tuple[int, str]:
+        """Seq and hash of the last event."""
+        count = len(self.tables.events)
+        return (count, self.lines(count)[-1].hash) if count else (0, FIRST_PREVIOUS_HASH)
+
+    def last_event_at(self) -> datetime | None:
+        return self.tables.events[-1][1] if self.tables.events else None
+
+
+_number = attrgetter("number")
+
+
+class Told(Sequence[StoredEvent]):
+    """Events as they are stored, written out when they are looked at."""
+
+    def __init__(self, store: MemoryStore, start: int, end: int) -> None:
+        self._store, self._range = store, range(start, end)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> StoredEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[StoredEvent]: ...
+    def __getitem__(self, index: int | slice) -> StoredEvent | list[StoredEvent]:
+        lines = self._store.lines(self._range.stop)
+        if isinstance(index, slice):
+            return [lines[number] for number in self._range[index]]
+        return lines[self._range[index]]
+
+
+def changed(row: T, changes: Mapping[str, Any]) -> T:
+    """`dataclasses.replace` without calling the constructor, which for rows of twenty columns is most of the cost."""
+    new: T = object.__new__(type(row))
+    new.__dict__.update(row.__dict__)
+    new.__dict__.update(changes)
+    return new
+
+
+def _check_owner(owner: CredentialId, leased: CredentialId) -> None:
+    if owner != leased:
+        message = f"a row of credential {owner} is not written under the lease of {leased}"
+        raise ValueError(message)
+
+
+def _rules(row: Row) -> tuple[tuple[str, ...], ...]:
+    """What this row takes and no other row may have: the unique indexes of `store.tables`."""
+    if isinstance(row, Version):
+        rules: list[tuple[str, ...]] = [("number", row.credential_id, str(row.number))]
+        if row.key_id is not None:
+            rules.append(("key_id", row.account, row.key_id))
+        if row.state is VersionState.CURRENT:
+            rules.append(("one_current_version", row.credential_id))
+        return tuple(rules)
+    if isinstance(row, Rotation) and row.state in OPEN_ROTATION:
+        return (("one_open_rotation", row.credential_id),)
+    if isinstance(row, Retirement) and row.state in OPEN_RETIREMENT:
+        return (("one_open_retirement", row.version_id),)
+    return ()
+
+
+def _refuse_floats(value: Any) -> None:
+    if isinstance(value, float):
+        message = "an event's detail holds no floats: they are not written the same way everywhere"
+        raise TypeError(message)
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _refuse_floats(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_floats(item)

@@ -1,0 +1,159 @@
+"""The stores of a simulation: the database that all workers share, and one worker's way to it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
+
+from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
+from rotator.domain.secret import Material, Secret
+from rotator.ports.sealer import Fingerprint
+from rotator.ports.store import Held, Installation, NewEvent, Store, StoredEvent, Write
+from rotator.store import schema
+from rotator.store.sealing import AesGcmSealer, new_key
+from rotator.store.store import SqlStore, open_store
+from rotator.store.verify import Chain
+from tests.simulation.memory import MemoryStore
+from tests.simulation.worker import Worker
+from tests.simulation.world import START, World
+
+T = TypeVar("T")
+
+
+class OpenStore(Store, Chain, Protocol):
+    """A store as the simulation opens it."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Under its pepper."""
+        ...
+
+
+MakeStore = Callable[[World], OpenStore]
+
+
+def in_memory(world: World) -> OpenStore:
+    """A fresh store in memory."""
+    return MemoryStore(clock=world.database_time, new_id=world.new_id, dead=lambda _: False)
+
+
+class OnSqlite:
+    """A fresh SQLite file for each play, copied from one that was set up once."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="simulation-")
+        self._empty = Path(self._folder.name) / "empty.db"
+        self._sealer = AesGcmSealer(Secret(new_key()))
+        self._open: SqlStore | None = None
+
+    def __call__(self, world: World) -> OpenStore:
+        if not self._empty.exists():
+            schema.upgrade(f"sqlite:///{self._empty}", "test", lambda: "simulation", lambda: START)
+        if self._open is not None:
+            self._open.close()
+        path = self._empty.with_name("play.db")
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(self._empty, path)
+        url = f"sqlite:///{path}"
+        self._open = open_store(url, new_id=world.new_id, sealer=self._sealer, clock=world.database_time)
+        return self._open
+
+
+STORES: dict[str, Callable[[World], OpenStore]] = {"memory": in_memory, "sql": OnSqlite()}
+
+
+class WorkerStore:
+    """One worker's way to the shared database."""
+
+    def __init__(self, worker: Worker, store: Store) -> None:
+        self.worker = worker
+        self.world = worker.world
+        self.real = store
+
+    def _call(self, call: str, do: Callable[[], T]) -> T:
+        self.worker.alive()
+        self.world.database_answers()
+        return self.worker.call(call, do, moment=0.02)
+
+    def _read(self, do: Callable[[], T]) -> T:
+        self.worker.alive()
+        self.world.database_answers()
+        return do()
+
+    def now(self) -> datetime:
+        return self._read(self.world.database_time)
+
+    def installation(self) -> Installation:
+        return self._read(self.real.installation)
+
+    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+        return self._read(lambda: self.real.enroll(names, actor))
+
+    def credentials(self) -> Sequence[Credential]:
+        return self._read(self.real.credentials)
+
+    def load(self, credential_id: CredentialId) -> Situation:
+        return self._call("load", lambda: self.real.load(credential_id))
+
+    def material(self, version_id: VersionId) -> Material | None:
+        return self._read(lambda: self.real.material(version_id))
+
+    def version(self, version_id: VersionId) -> Version | None:
+        return self._read(lambda: self.real.version(version_id))
+
+    def known_keys(self, account: str) -> Mapping[str, str]:
+        return self._read(lambda: self.real.known_keys(account))
+
+    def placed(self, identity: str) -> Mapping[str, Placement]:
+        return self._read(lambda: self.real.placed(identity))
+
+    def lease(self, credential_id: CredentialId) -> Lease | None:
+        return self._read(lambda: self.real.lease(credential_id))
+
+    def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
+        oracle = self.world.oracle
+        return self._call(
+            "claim", lambda: oracle.claimed(self.worker, self.real.claim(credential_id, holder, ttl), ttl)
+        )
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Lease:
+        oracle = self.world.oracle
+        return self._call("renew", lambda: oracle.renewed(self.real.renew(lease, ttl), ttl))
+
+    def release(self, lease: Lease) -> None:
+        self._call("release", lambda: self.real.release(lease))
+
+    def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        def do() -> Sequence[StoredEvent]:
+            oracle = self.world.oracle
+            stored = self.real.record(lease, writes, events)
+            oracle.recorded(self.worker, lease, writes, events)
+            return stored
+
+        return self._call("record", do)
+
+    def note(self, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
+        return self._read(lambda: self.real.note(events))
+
+    def find(self, finding: Finding, event: NewEvent) -> bool:
+        return self._call("find", lambda: self.real.find(finding, event))
+
+    def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
+        return self._call("clear", lambda: self.real.clear(kind, subject, event))
+
+    def findings(self) -> Sequence[Finding]:
+        return self._read(self.real.findings)
+
+    def pass_ended(self) -> None:
+        self._read(self.real.pass_ended)
+
+    def last_event_at(self) -> datetime | None:
+        return self._read(self.real.last_event_at)
+
+    def events(self, after: int = 0) -> Iterator[StoredEvent]:
+        return self.real.events(after)
