@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -70,10 +71,12 @@ class OpenAIKeys:
 
     fields = ("OPENAI_API_KEY",)
 
-    def __init__(self, emulator: OpenAIEmulator, folder: Path) -> None:
+    def __init__(self, emulator: OpenAIEmulator, folder: Path, url: str | None = None) -> None:
+        """`url` is another way to it, such as a gate's."""
         self.emulator = emulator
-        (folder / "admin").write_text(emulator.admin_key)
-        self.settings = {"type": "openai", "admin_key": "file:admin", "base_url": emulator.url}
+        admin = folder / f"admin-{emulator.project}-{id(emulator)}"
+        admin.write_text(emulator.admin_key)
+        self.settings = {"type": "openai", "admin_key": f"file:{admin.name}", "base_url": url or emulator.url}
         self.options = {"project": emulator.project, "service_account": emulator.service_account}
 
     def accepts(self, values: Mapping[str, str]) -> bool:
@@ -103,13 +106,13 @@ class IamKeys:
 
     fields = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
-    def __init__(self, aws: Aws, folder: Path) -> None:
+    def __init__(self, aws: Aws, folder: Path, url: str | None = None) -> None:
         self.aws = aws
         self.user = f"crash-{uuid4().hex[:10]}"
         self.iam = aws.client("iam")
         self.iam.create_user(UserName=self.user)
         self._consumers: dict[str, Any] = {}
-        self.settings = {"type": "aws-iam", **_as_root(aws, folder), "account": aws.account}
+        self.settings = {"type": "aws-iam", **_as_root(aws, folder, url), "account": aws.account}
         self.options = {"user": self.user}
 
     def accepts(self, values: Mapping[str, str]) -> bool:
@@ -194,12 +197,12 @@ class Shelf(Protocol):
 class Vault:
     """A KV version 2 path for each credential."""
 
-    def __init__(self, bao: OpenBao, folder: Path) -> None:
+    def __init__(self, bao: OpenBao, folder: Path, url: str | None = None) -> None:
         self.bao = bao
         (folder / "token").write_text(bao.token)
         self.settings = {
             "type": "vault-kv",
-            "address": bao.url,
+            "address": url or bao.url,
             "auth": {"method": "token", "token": "file:token"},
         }
         self._below = f"crash/{uuid4().hex[:10]}"
@@ -221,9 +224,9 @@ class Vault:
 class Manager:
     """A secret of AWS Secrets Manager for each credential."""
 
-    def __init__(self, aws: Aws, folder: Path) -> None:
+    def __init__(self, aws: Aws, folder: Path, url: str | None = None) -> None:
         self.client = aws.client("secretsmanager")
-        self.settings = {"type": "aws-secrets-manager", **_as_root(aws, folder)}
+        self.settings = {"type": "aws-secrets-manager", **_as_root(aws, folder, url)}
         self._below = f"crash/{uuid4().hex[:10]}"
 
     def path(self, name: str) -> str:
@@ -262,11 +265,69 @@ class EnvFile:
         Path(self.path(name)).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
 
 
-def _as_root(aws: Aws, folder: Path) -> dict[str, Any]:
+def _as_root(aws: Aws, folder: Path, url: str | None) -> dict[str, Any]:
     (folder / "id").write_text(aws.root.access_key_id)
     (folder / "secret").write_text(aws.root.secret_access_key)
     keys = {"access_key_id": "file:id", "secret_access_key": "file:secret"}
-    return {**keys, "region": aws.region, "endpoint_url": aws.url}
+    return {**keys, "region": aws.region, "endpoint_url": url or aws.url}
+
+
+@dataclass
+class Tenant:
+    """One credential as the world sees it: an issuer's keys on some shelves."""
+
+    name: str
+    issuer: Issuer
+    shelves: Sequence[Shelf]
+
+    def entry(self, provider: str, destinations: Sequence[str]) -> dict[str, Any]:
+        """Its part of the configuration, where the issuer and the shelves are called so."""
+        targets: list[dict[str, Any]] = [
+            {"to": to, "path": shelf.path(self.name)} for to, shelf in zip(destinations, self.shelves, strict=True)
+        ]
+        if isinstance(self.issuer, GeneratedValues):
+            targets = [{**target, "fields": {"KEY": "{secret}"}} for target in targets]
+        return {"provider": provider, "options": self.issuer.options, "destinations": targets}
+
+    def values(self, shelf: Shelf) -> dict[str, str] | None:
+        """Its values at one place, or None where they are not all there yet."""
+        found = shelf.read(self.name)
+        ours = {name: found[name] for name in self.issuer.fields if name in found}
+        return ours if len(ours) == len(self.issuer.fields) else None
+
+    def look(self, shelf: Shelf) -> bool | None:
+        """A consumer's look at one place: whether what is served there works; None where nothing is."""
+        while True:
+            values = self.values(shelf)
+            if values is None or self.issuer.accepts(values):
+                return None if values is None else True
+            if self.values(shelf) == values:  # still served, and dead; else it was replaced while we looked
+                return False
+
+    def is_quiet(self, service: wiring.Service) -> bool:
+        """Whether one key is current and nothing else is under way."""
+        status = service.report().status([self.name])["credentials"][0]
+        return status["status"] == "ok" and not status["previous"] and status["rotation"] is None
+
+    def violations(self, service: wiring.Service) -> list[str]:
+        """What is wrong with a credential that should be quiet."""
+        status = service.report().status([self.name])["credentials"][0]
+        if not self.is_quiet(service):
+            return [f"it does not settle: {status}"]
+        found = []
+        current = status["current"]
+        live = self.issuer.live()
+        if live is not None and live != {current["key_id"]}:
+            found.append(f"live {live}, current {current['key_id']}")
+        for shelf in self.shelves:
+            values = self.values(shelf)
+            if values is None or not self.issuer.accepts(values):
+                found.append(f"{shelf.settings['type']} serves a dead key, or none")
+            elif service.store.fingerprint(Secret(values[self.issuer.fields[-1]])) != current["fingerprint"]:
+                found.append(f"{shelf.settings['type']} does not serve the current key")
+            if not shelf.read(self.name).items() >= SIBLING.items():
+                found.append(f"{shelf.settings['type']} lost a field of somebody else's")
+        return found + [f"{label} was asked for twice" for label in self.issuer.asked_twice()]
 
 
 @dataclass
@@ -292,15 +353,10 @@ class World:
         for shelf in self.shelves if by_hand else ():
             shelf.put(name, {**SIBLING, **values})
         entries = {f"place-{number}": shelf.settings for number, shelf in enumerate(self.shelves)}
-        targets: list[dict[str, Any]] = [
-            {"to": to, "path": shelf.path(self.name)} for to, shelf in zip(entries, self.shelves, strict=True)
-        ]
-        if isinstance(self.issuer, GeneratedValues):
-            targets = [{**target, "fields": {"KEY": "{secret}"}} for target in targets]
         self.place.write(
             providers={"issuer": self.issuer.settings},
             destinations=entries,
-            credentials={self.name: {"provider": "issuer", "options": self.issuer.options, "destinations": targets}},
+            credentials={name: self.tenant.entry("issuer", list(entries))},
         )
 
     @contextmanager
@@ -310,26 +366,19 @@ class World:
         with wiring.opened(load(self.place.file), around, seam=self.points) as service:
             yield service
 
-    # what the world may see
-
-    def values(self, shelf: Shelf) -> dict[str, str] | None:
-        """The credential's values at one place, or None where they are not all there yet."""
-        found = shelf.read(self.name)
-        ours = {name: found[name] for name in self.issuer.fields if name in found}
-        return ours if len(ours) == len(self.issuer.fields) else None
+    @property
+    def tenant(self) -> Tenant:
+        """The credential at this time."""
+        return Tenant(self.name, self.issuer, self.shelves)
 
     def looks(self) -> list[Callable[[], bool | None]]:
         """One look of a consumer for each place."""
+        return [partial(self._look, shelf) for shelf in self.shelves]
 
-        def look(shelf: Shelf) -> bool | None:
-            while True:
-                values = self.values(shelf)
-                if values is None or self.issuer.accepts(values):
-                    return None if values is None else True
-                if self.values(shelf) == values:  # still served, and dead; else it was replaced while we looked
-                    return False
-
-        return [lambda shelf=shelf: look(shelf) for shelf in self.shelves]  # type: ignore[misc] # mypy: a default
+    def _look(self, shelf: Shelf) -> bool | None:
+        tenant = self.tenant
+        works = tenant.look(shelf)
+        return works if tenant.name == self.name else None  # another one took its place, and its keys are gone
 
     # what must be true once it is quiet
 
@@ -342,29 +391,11 @@ class World:
 
     def quiet(self, service: wiring.Service) -> bool:
         """Whether one key is current and nothing else is under way."""
-        status = service.report().status([self.name])["credentials"][0]
-        return status["status"] == "ok" and not status["previous"] and status["rotation"] is None
+        return self.tenant.is_quiet(service)
 
     def violations(self, service: wiring.Service) -> list[str]:
         """What is wrong with a world that should be quiet."""
-        status = service.report().status([self.name])["credentials"][0]
-        if not self.quiet(service):
-            return [f"it does not settle: {status}"]
-        found = []
-        current = status["current"]
-        live = self.issuer.live()
-        if live is not None and live != {current["key_id"]}:
-            found.append(f"live {live}, current {current['key_id']}")
-        for shelf in self.shelves:
-            values = self.values(shelf)
-            if values is None or not self.issuer.accepts(values):
-                found.append(f"{shelf.settings['type']} serves a dead key, or none")
-            elif service.store.fingerprint(Secret(values[self.issuer.fields[-1]])) != current["fingerprint"]:
-                found.append(f"{shelf.settings['type']} does not serve the current key")
-            if not shelf.read(self.name).items() >= SIBLING.items():
-                found.append(f"{shelf.settings['type']} lost a field of somebody else's")
-        found += [f"{label} was asked for twice" for label in self.issuer.asked_twice()]
+        found = self.tenant.violations(service)
         if list(self.place.folder.glob(".*rotator*")):
             found.append("a file with a secret was left behind")
-        found += [f"a bug: {bug!r}" for bug in self.place.bugs]
-        return found
+        return found + [f"a bug: {bug!r}" for bug in self.place.bugs]
