@@ -19,7 +19,7 @@ test: check ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour or two; the test run tries a slice
-	CRASH_MATRIX=full $(BIN)/python -m pytest tests/crash --numprocesses $(WORKERS) --dist worksteal
+	CRASH_STRIDE=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/crash --numprocesses $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, types and architecture
 	$(BIN)/ruff check

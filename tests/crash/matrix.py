@@ -31,7 +31,7 @@ GOLDEN = 0.6180339887
 RENEWED = 100
 """After so many moments another credential takes the place of the first: `max_creates_per_day` has its limits."""
 
-BETWEEN_LOOKS = 0.02
+BETWEEN_LOOKS = 0.05
 """Seconds between two looks of the consumer."""
 
 
