@@ -18,8 +18,8 @@ demo: $(VENV)/.demo ## the whole job on this machine, in about half a minute
 test: check ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-crash-matrix: $(VENV)/.dev ## SIGKILL at every crash point; the test run tries every 25th
-	CRASH_STRIDE=1 $(BIN)/python -m pytest tests/engine/test_crash_points.py --capture=no
+crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour or two; the test run tries a slice
+	CRASH_STRIDE=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/crash --numprocesses $(WORKERS) --dist worksteal
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)

@@ -14,7 +14,10 @@ from pathlib import Path
 
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(
-    ["rotator.cli.rotating", "rotator.wiring", "boto3", "hvac", "httpx", "psycopg", "rich.console", "rich.table"]
+    [
+        *("rotator.cli.rotating", "rotator.wiring", "rotator.config", "rotator.engine.adoption"),
+        *("boto3", "hvac", "httpx", "psycopg", "rich.console", "rich.table"),
+    ]
 )
 
 

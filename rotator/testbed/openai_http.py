@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import select
 import socket
 import threading
 import time
@@ -100,6 +101,7 @@ class Listener(ThreadingHTTPServer):
         self.answer = answer
         self.clock = clock
         self.connections: set[socket.socket] = set()
+        self.idle: set[socket.socket] = set()  # those of them that wait for a request
         self._accepting = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._accepting.start()
 
@@ -114,12 +116,20 @@ class Listener(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def drain(self, seconds: float) -> None:
-        """Wait until every request that clients have sent so far is answered; for clients that are gone."""
+        """Wait until every request that clients have sent so far is answered, also to clients that are gone."""
         with socket.create_connection((_HOST, self.server_port), timeout=seconds):
             pass  # connections are accepted in turn: after this one, all earlier ones are known
         end = time.monotonic() + seconds
-        while self.connections and time.monotonic() < end:
-            time.sleep(0.005)
+        while any(self._is_busy(c) for c in self.connections.copy()) and time.monotonic() < end:
+            time.sleep(0.002)
+
+    def _is_busy(self, connection: socket.socket) -> bool:
+        """Whether something has come and is not answered. In this order: a thread is not idle before it reads."""
+        try:
+            unread, _, _ = select.select([connection], [], [], 0)
+        except (OSError, ValueError):  # closed meanwhile
+            return False
+        return bool(unread) or connection not in self.idle
 
     def stop(self) -> None:
         """Close the port and all connections."""
@@ -138,6 +148,14 @@ class _Exchange(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # status, headers and body leave together
     server: Listener
+
+    def handle_one_request(self) -> None:
+        self.server.idle.add(self.connection)
+        try:
+            self.connection.recv(1, socket.MSG_PEEK)
+        finally:
+            self.server.idle.discard(self.connection)
+        super().handle_one_request()
 
     def finish(self) -> None:
         self.server.connections.discard(self.connection)

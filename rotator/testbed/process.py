@@ -186,6 +186,15 @@ class Server(ABC):
             os.killpg(process.pid, signal.SIGKILL)  # what is left of it; its number is not reused before the next line
         process.wait()
 
+    def kill(self) -> None:
+        """End the process and every child of it at once, as a power failure would; `start` brings it back."""
+        if self._process is None or os.getpid() != self._owner:
+            return
+        process, self._process = self._process, None
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def close(self) -> None:
         """Stop it and remove its folder; repeatable. It may be started again, empty."""
         if os.getpid() != self._owner:

@@ -14,7 +14,7 @@ from rotator.testbed.gate import Gate
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
-from tests.engine.place import Place
+from tests.engine.place import Place, dotenv_value
 
 _number = itertools.count()
 
@@ -97,6 +97,38 @@ class OpenAIWeb:
     def live(self) -> list[str]:
         made = self.emulator.keys()
         return [key.id for key in made if key.state in ("live", "settling")]
+
+
+class Fleet(OpenAIWeb):
+    """`web`, and `session`: a generated secret in an env file beside the OpenAI key."""
+
+    def write(self, policy: dict[str, object] | None = None, paths: list[str] | None = None) -> None:
+        vault = {"type": "vault-kv", "auth": {"method": "token", "token": "file:token"}, "address": self.bao.url}
+        self.place.engine = {"lease": "1s", "call_budget": "500ms", "workers": 4}
+        self.place.policy["max_creates_per_day"] = 1000
+        self.env = self.place.folder / "web.env"
+        self.place.write(
+            providers={
+                "openai": {"type": "openai", "admin_key": "file:admin", "base_url": self.emulator.url},
+                "local": {"type": "generated", "prefix": "CANARY-"},
+            },
+            destinations={"vault": vault, "env": {"type": "env-file", "path": str(self.env)}},
+            credentials={
+                "web": {
+                    "provider": "openai",
+                    "options": {
+                        "project": self.emulator.project,
+                        "service_account": self.emulator.service_account,
+                    },
+                    "destinations": [{"to": "vault", "path": self.paths[0]}, {"to": "env"}],
+                },
+                "session": {"provider": "local", "destinations": [{"to": "env"}]},
+            },
+        )
+
+    def env_works(self) -> bool | None:
+        value = dotenv_value(self.env, "OPENAI_API_KEY")
+        return None if value is None else self.emulator.accepts(value)
 
 
 @pytest.fixture

@@ -117,9 +117,10 @@ class Place:
 class Consumer:
     """Reads a place over and over and uses what it finds, as an application would; counts the dead keys it meets."""
 
-    def __init__(self, looks: Sequence[Callable[[], bool | None]]) -> None:
-        """Each look says whether the value works; None where nothing stands there yet."""
+    def __init__(self, looks: Sequence[Callable[[], bool | None]], every: float = 0.005) -> None:
+        """Each look says whether the value works; None where nothing stands there yet. `every` is in seconds."""
         self._looks = looks
+        self._every = every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.seen = 0
@@ -131,7 +132,7 @@ class Consumer:
                 works = look()
                 self.seen += works is not None
                 self.dead += works is False
-            self._stop.wait(0.005)
+            self._stop.wait(self._every)
 
     def __enter__(self) -> Self:
         self._thread.start()

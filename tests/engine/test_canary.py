@@ -14,8 +14,8 @@ from rotator.testbed.gate import Gate, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from tests.conftest import Canaries
+from tests.engine.conftest import Fleet
 from tests.engine.place import Place, dotenv_value
-from tests.engine.test_kill import Fleet
 from tests.engine.test_rotation import is_write
 
 

@@ -225,3 +225,16 @@ def test_a_closed_server_no_longer_answers() -> None:
         url = aws.url
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_postgres_comes_back_after_a_kill_with_what_was_committed() -> None:
+    with Postgres() as server:
+        dsn = _dsn(server.fresh_url())
+        with psycopg.connect(dsn) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        server.kill()
+        server.kill()
+        assert not server.is_running()
+        server.start()
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
