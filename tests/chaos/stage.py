@@ -91,8 +91,10 @@ class Stage:
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
-            for server in (self.postgres, self.openbao, self.aws, *self.emulators):
+            for server in (self.postgres, self.openbao, self.aws):
                 opening.enter_context(server)
+            for emulator in self.emulators:
+                opening.enter_context(emulator)
             self.database = opening.enter_context(TcpGate(self.postgres.port))
             self.vault_gate = opening.enter_context(Gate(self.openbao.url))
             self.aws_gate = opening.enter_context(Gate(self.aws.url))

@@ -37,9 +37,20 @@ SETTLES_WITHIN = 40.0
 class Issuer(Protocol):
     """A provider as the world outside sees it."""
 
-    settings: dict[str, Any]
-    options: dict[str, Any]
-    fields: tuple[str, ...]  # what consumers read
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the provider's entry in the configuration."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the credential's."""
+        ...
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What consumers read."""
+        ...
 
     def accepts(self, values: Mapping[str, str]) -> bool:
         """Whether a consumer's request with these values works."""
