@@ -27,9 +27,13 @@ PORTS: dict[str, tuple[type, ...]] = {
 
 READS = frozenset(
     {
+        "account",
         "credentials",
         "events",
         "findings",
+        "found_since",
+        "head",
+        "home",
         "installation",
         "known_keys",
         "last_event_at",
