@@ -64,12 +64,12 @@ class SimulatedEngine(Engine):
 
     worker: Worker
 
-    def _do(self, work: Work, item: Item) -> None:
+    def _do(self, work: Work, item: Item) -> bool:
         worker = self.worker
         worker.credential = work.managed.name
         worker.step, worker.began = _named(work, item), worker.world.baton.now
         try:
-            super()._do(work, item)
+            return super()._do(work, item)
         finally:
             worker.step = "take in"
 

@@ -52,6 +52,7 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "record": _STORING,
     "find": _STORING,
     "clear": _STORING,
+    "account row": _STORING,
     "load": (Fault.CRASH_BEFORE, Fault.FROZEN_BEFORE, Fault.OUTAGE_BEFORE),
 }
 """What can go wrong with each call of a port."""
