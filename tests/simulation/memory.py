@@ -237,7 +237,8 @@ class MemoryStore:
                 moments = [*self._sent(credential_id), *self.tables.completed.get(credential_id, ())]
                 until = situation.creates[0] + DAY if situation.creates else NEVER
                 found = Loaded(situation, max(moments, default=LONG_AGO), until)
-                self._loaded[credential_id] = found
+                if found.since <= now:  # what is dated in the future is looked at again each time
+                    self._loaded[credential_id] = found
             return found.situation
 
     def _sent(self, credential_id: CredentialId) -> list[datetime]:
