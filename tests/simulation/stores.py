@@ -88,7 +88,12 @@ class WorkerStore:
     def _call(self, call: str, do: Callable[[], T]) -> T:
         self.worker.alive()
         self.world.database_answers()
-        return self.worker.call(call, do, moment=0.02)
+
+        def while_it_lives() -> T:
+            self.worker.alive()  # a restore ends every connection
+            return do()
+
+        return self.worker.call(call, while_it_lives, moment=0.02)
 
     def _read(self, do: Callable[[], T]) -> T:
         self.worker.alive()
