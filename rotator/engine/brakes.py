@@ -14,6 +14,7 @@ from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Account
 from rotator.domain.policy import NotDue
 from rotator.engine.findings import News, find
+from rotator.engine.pace import LONGEST, ahead
 from rotator.engine.work import Work
 
 
@@ -24,13 +25,14 @@ def held(work: Work, asked_at: datetime | None, anything_to_do: Callable[[], boo
     credential that has something to do tries, and all others wait for what comes of it.
     """
     account, now = work.store.account(work.managed.provider_name), work.now()
-    if account.not_before is not None and account.not_before > now:
+    if ahead(account.not_before, now, LONGEST):
+        assert account.not_before is not None
         work.pace.hold((account.not_before - now).total_seconds())
     if account.failures < work.limits.brake_failures:
         return None
-    if asked_at is not None and not (account.failed_at is not None and account.failed_at >= asked_at):
+    if asked_at is not None and not (account.failed_at is not None and asked_at <= account.failed_at <= now):
         return None
-    if asked_at is None and _may_try(account, now) and anything_to_do():
+    if asked_at is None and not _pauses(account, now, work) and anything_to_do():
         claimed = work.store.note_account(account.provider, lambda row: _paused(row, now, work))
         if claimed.paused_until == now + work.limits.brake_pause:
             return None
@@ -38,12 +40,12 @@ def held(work: Work, asked_at: datetime | None, anything_to_do: Callable[[], boo
     return NotDue(reason="account_braked", message=message, until=account.paused_until)
 
 
-def _may_try(account: Account, now: datetime) -> bool:
-    return account.paused_until is None or account.paused_until <= now
+def _pauses(account: Account, now: datetime, work: Work) -> bool:
+    return ahead(account.paused_until, now, work.limits.brake_pause)
 
 
 def _paused(account: Account, now: datetime, work: Work) -> Account:
-    if not _may_try(account, now):
+    if _pauses(account, now, work):
         return account
     return replace(account, paused_until=now + work.limits.brake_pause)
 

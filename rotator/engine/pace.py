@@ -7,9 +7,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 SOON = 0.05
 """Seconds after which a place among the calls at once may be free."""
+
+
+LONGEST = timedelta(days=1)
+"""No account is left alone for longer because it asked for it; it may ask again."""
+
+
+def ahead(moment: datetime | None, now: datetime, most: timedelta) -> bool:
+    """Whether a wait lasts still. One that is longer than any was dated by a clock that has been set back since."""
+    return moment is not None and now < moment <= now + most
 
 
 class Pace:

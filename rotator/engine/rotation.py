@@ -14,6 +14,7 @@ from rotator.domain.errors import (
     PermanentError,
     RotatorError,
     StaleLease,
+    StoreUnavailable,
     TemporaryError,
     Unavailable,
     WrongAccount,
@@ -316,6 +317,7 @@ def promote(work: Work) -> None:
 
 def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: str | None = None) -> None:
     """One transaction: the rotation is given up, its new key condemned, and what was pushed is put back."""
+    impossible = _cannot_be_put_back(work, rotation)
     target, current, now = work.situation.target, work.situation.current, work.now()
     writes: list[Write] = [
         Update(rotation, {"state": RotationState.ABANDONED, "closed_at": now, **MOVING, "reason": reason})
@@ -341,10 +343,27 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         writes += again
         told += [retirement_opened(work, target)] if again else []
     unfenced = rotation.cause is Cause.PUT_BACK or any(d.started for d in work.situation.deliveries)
-    if current is not None and unfenced:
+    if current is not None and unfenced and not impossible:
         writes += intake.put_back(work, rotation, current)
         told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
     work.record(writes, told)
+
+
+def _cannot_be_put_back(work: Work, rotation: Rotation) -> bool:
+    """Whether the current key is dead, so that this put-back would only be followed by one that is blocked like it.
+
+    Without a put-back nothing fences late writes until the next new key is written everywhere. Nothing is taken away
+    meanwhile, since that needs a current key that is accepted.
+    """
+    current = work.situation.current
+    if rotation.cause is not Cause.PUT_BACK or rotation.reason != "key_refused" or current is None:
+        return False
+    try:
+        return work.authenticate(current, work.material(current)).verdict is Verdict.REFUSED
+    except (TemporaryError, PermanentError) as problem:
+        if isinstance(problem, StaleLease | StoreUnavailable):
+            raise
+        return False
 
 
 STEPS: dict[RotationState, tuple[Subject, Callable[[Work], None]]] = {

@@ -204,7 +204,8 @@ def _as_seen(work: Work, target: Target, seen: Look, found: Drift | None) -> lis
     if found is not None:
         return _observed(work, target, Observed.PREVIOUS if found.version else seen.observed)
     recorded = {p.version_id for p in _placed(work, target)}
-    if current is not None and seen.holders == {current.id} != recorded:  # a person has put it right
+    whole = target.templates.keys() <= seen.reading.fields.keys()
+    if current is not None and whole and seen.holders == {current.id} != recorded:  # a person has put it right
         fields = {f: seen.reading.fields[f] for f in target.templates}
         return placements(work, target.to, target.destination, fields, current, seen.reading.revision)
     return _observed(work, target, Observed.SERVED)

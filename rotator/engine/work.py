@@ -23,6 +23,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
+    Account,
     Credential,
     Delivery,
     Lease,
@@ -35,7 +36,7 @@ from rotator.domain.model import (
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
-from rotator.engine.pace import Pace
+from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Answer, Provider, Verdict
@@ -229,12 +230,16 @@ class Work:
 
     def _hold_account(self, seconds: float) -> None:
         """The account asked for a pause: every worker that begins a turn hears of it."""
+        seconds = min(seconds, LONGEST.total_seconds())
         self.pace.hold(seconds)
-        until = self.now() + timedelta(seconds=seconds)
-        self.store.note_account(
-            self.managed.provider_name,
-            lambda row: replace(row, not_before=max(until, row.not_before or until)),
-        )
+        now = self.now()
+        until = now + timedelta(seconds=seconds)
+
+        def later(row: Account) -> Account:
+            known = row.not_before if ahead(row.not_before, now, LONGEST) else None
+            return replace(row, not_before=max(until, known or until))
+
+        self.store.note_account(self.managed.provider_name, later)
 
     def _call(self, do: Callable[[], T], ended: Callable[[], None]) -> T:
         budget = self.limits.call_budget.total_seconds()

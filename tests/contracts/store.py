@@ -707,13 +707,15 @@ class StoreContract:
         assert loaded.retirements == [opened[2], opened[0], opened[1]]
 
     def test_requests_to_create_count_for_a_day(self, work: Work, clock: VirtualClock) -> None:
-        sent = [START - DAY, START - DAY + SECOND, START, None]
-        work.insert(*(work.version(VersionState.RETIRED, sent_at=moment) for moment in reversed(sent)))
+        sent = [START - DAY, START - DAY + SECOND, None, START]
+        work.insert(*reversed([work.version(VersionState.RETIRED, sent_at=moment) for moment in sent]))
         assert work.load().creates == [START - DAY + SECOND, START]
         clock.advance(DAY)
         assert work.load().creates == []
 
-    def test_the_last_completed_rotation_is_one_that_made_a_new_key_current(self, work: Work) -> None:
+    def test_the_last_completed_rotation_is_one_that_made_a_new_key_current(
+        self, work: Work, clock: VirtualClock
+    ) -> None:
         def closed(after: timedelta, state: RotationState, cause: Cause) -> Rotation:
             return work.rotation(state, cause=cause, closed_at=START + after)
 
@@ -724,6 +726,8 @@ class StoreContract:
             closed(4 * HOUR, RotationState.COMPLETED, Cause.PUT_BACK),
             closed(5 * HOUR, RotationState.COMPLETED, Cause.ADDED),
         )
+        assert work.load().last_completed_at is None, "what is dated in the future does not count"
+        clock.advance(6 * HOUR)
         assert work.load().last_completed_at == START + 2 * HOUR
 
     def test_an_adopted_key_counts_as_completed(self, work: Work) -> None:

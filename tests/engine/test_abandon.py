@@ -106,6 +106,26 @@ def test_a_refused_key_without_another_that_works_waits_for_a_person(web_embedde
     assert (status["status"], status["reason"]) == ("blocked", "key_refused")
 
 
+def test_a_put_back_to_a_key_that_somebody_deleted_can_be_given_up_for_a_new_key(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.rotate()
+    (old,) = web.live()
+    web.vault_gate.on(is_write, Refuse(), times=None)
+    web.place.rotate("web", now=True, patience=1)
+    web.emulator.revoke(old)
+    web.vault_gate.clear()
+    for _ in range(2):  # the rotation, then its put-back, which finds that the key is gone
+        with web.place.service() as service, service.running().hold("web") as work:
+            operator.abandon(work)
+        web.place.rotate(patience=1)
+    assert web.place.rotate("web", now=True, patience=5)["web"].completed
+    web.place.rotate(patience=5)
+    assert web.works(0) is True
+    assert web.works(1) is True
+    assert len(web.live()) == 1
+    web.place.verified()
+
+
 def test_a_leaked_key_is_gone_as_soon_as_the_new_one_is_verified_everywhere(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.write(policy={"grace": "1h", "soak": "1h", "require_idle": "1h"})

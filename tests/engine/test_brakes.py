@@ -6,6 +6,7 @@ import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -340,3 +341,20 @@ def test_a_lease_of_a_clock_that_ran_ahead_does_not_last_for_years(jumping: Jump
         service.store.claim(service.running().credential_id("web"), "host:gone", timedelta(seconds=60))
     jumping.at(hours=2)
     assert jumping.rotate(now=True) == "rotated"
+
+
+def test_an_account_is_not_left_alone_for_years_because_a_clock_ran_ahead(jumping: Jumping) -> None:
+    jumping.rotate()
+    later = jumping.start + timedelta(days=TEN_YEARS)
+    with jumping.place.service() as service:
+        service.store.note_account(
+            "local", lambda row: replace(row, failures=99, failed_at=later, paused_until=later, not_before=later)
+        )
+    jumping.at(hours=2)
+    assert jumping.rotate(now=True) == "rotated", "a person has a try"
+    with jumping.place.service() as service:
+        service.store.note_account(
+            "local", lambda row: replace(row, failures=99, failed_at=later, paused_until=later, not_before=later)
+        )
+    jumping.at(days=31)
+    assert jumping.rotate() == "rotated", "so has a pass"

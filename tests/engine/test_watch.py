@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rotator.domain.errors import SetupError
-from rotator.engine import drift
+from rotator.engine import adoption, drift, watch
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Consumer, Place
 from tests.engine.test_guards import Patched, remove
@@ -345,6 +345,19 @@ def test_a_second_writer_is_named_as_far_as_the_place_tells(deployer: Deployer) 
     (found,) = findings(deployer.place, "drift")
     assert "AWS rotates this secret itself" in found["message"]
     assert findings(deployer.place, "unready")
+
+
+def test_a_place_that_lacks_one_of_two_fields_is_not_taken_for_put_right(deployer: Deployer) -> None:  # noqa: F811
+    deployer.place.engine = dict(EAGER)
+    deployer.write()
+    deployer.place.rotate()
+    half = {name: value for name, value in deployer.body().items() if name != "AWS_SECRET_ACCESS_KEY"}
+    deployer.manager.put_secret_value(SecretId=deployer.secret, SecretString=json.dumps(half))
+    with deployer.place.service() as service, service.running().hold("deployer") as work:
+        adoption.allow_replacing(work, ["sm"], None)
+        watch.watch(work)
+        assert {p.version_id for p in work.situation.placements} == {None}
+    assert findings(deployer.place, "drift") == []
 
 
 def _second_writer(_fields: object) -> None:

@@ -64,12 +64,20 @@ class SimulatedEngine(Engine):
 
     worker: Worker
 
-    def _do(self, work: Work, item: Item) -> None:
+    def _do(self, work: Work, item: Item) -> bool:
         worker = self.worker
         worker.credential = work.managed.name
         worker.step, worker.began = _named(work, item), worker.world.baton.now
         try:
-            super()._do(work, item)
+            return super()._do(work, item)
+        finally:
+            worker.step = "take in"
+
+    def _watch(self, work: Work) -> None:
+        worker = self.worker
+        worker.step, worker.began = "watch", worker.world.baton.now
+        try:
+            super()._watch(work)
         finally:
             worker.step = "take in"
 
@@ -277,6 +285,7 @@ class Episode:
         world.calm = True
         world.database_back_at = 0.0
         self.people.mend_clocks()
+        self.people.unpause_all()
         self.settings |= {setting.name: setting for setting in self.away}
         for setting in self.settings.values():
             setting.policy = replace(setting.policy, rotate_every=None)
@@ -312,9 +321,10 @@ class Episode:
             return f"{setting.name} has an open retirement ({row2.state}, {row2.why}, {row2.reason}: {row2.message})"
         if current is None:
             return f"{setting.name} has no current key"
-        alive = [k.id for k in setting.account.keys.values() if k.alive and k.by is By.US]
+        keys = setting.account.keys.values()
+        alive = [k.id for k in keys if k.alive and (k.by is By.US or k.id == current.key_id)]
         known = self.store.known_keys(current.account)
-        if strays:
+        if strays or self.oracle.restores:  # what a restored database cannot know, and carries no label
             alive = [key_id for key_id in alive if key_id in known]
         # A value that is ours alone lives nowhere but at the places, and deleting it asks nobody.
         if setting.capabilities.can_tell and alive != [current.key_id]:

@@ -52,6 +52,7 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "record": _STORING,
     "find": _STORING,
     "clear": _STORING,
+    "account row": _STORING,
     "load": (Fault.CRASH_BEFORE, Fault.FROZEN_BEFORE, Fault.OUTAGE_BEFORE),
 }
 """What can go wrong with each call of a port."""
@@ -75,12 +76,16 @@ OF_STEP: Mapping[str, Sequence[str]] = {
     "drain": _GUARD,
     "disable": (*_GUARD, "disable"),
     "delete": (*_GUARD, "delete"),
+    "enable": ("account", "enable", "authenticate", "record", "load"),
+    "watch": ("account", "keys", "read", "record", "load"),
     "abandon": ("record", "load"),
     "resume": ("record", "load"),
+    "go back": ("record", "load"),
+    "drift": ("read", "authenticate", "record", "load"),
 }
 """Which calls each step makes, so which faults it can meet."""
 
-UNSETTLED = ("create", "authenticate", "push", "verify", "locate", "delete")
+UNSETTLED = ("create", "authenticate", "push", "verify", "locate", "delete", "enable")
 """Steps for which it matters that a provider has not agreed with itself yet.
 
 `put back` is left out: the current key has long settled. `drain` and `disable`: they look at destinations and at the
@@ -110,6 +115,8 @@ class Profile:
     operators: float = 0.35  # verbs of the operator, for each hour
     edits: float = 0.1  # edits of the configuration, for each hour
     clocks: float = 0.03  # jumps of a clock, for each hour
+    outages: float = 0.03  # of a provider account, for each hour
+    restores: float = 0.01  # of the database, to what it was some hours ago, for each hour
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
 
@@ -117,13 +124,15 @@ PROFILES: Mapping[str, Profile] = {
     p.name: p
     for p in (
         Profile(name="everything"),
-        Profile(name="crashes", people=0, operators=0.5, edits=0, clocks=0, call_fault=0.04,
+        Profile(name="crashes", outages=0, restores=0, people=0, operators=0.5, edits=0, clocks=0, call_fault=0.04,
                 only=(Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.LOST, Fault.LATE)),
-        Profile(name="stale", people=0, operators=1, edits=0, clocks=0, call_fault=0.04, workers=(2, 3),
+        Profile(name="stale", outages=0, restores=0, people=0, operators=1, edits=0, clocks=0, call_fault=0.04,
+                workers=(2, 3),
                 only=(Fault.FROZEN_BEFORE, Fault.FROZEN_AFTER, Fault.LATE, Fault.LOST)),
-        Profile(name="people", people=1.5, operators=1, edits=0.3, clocks=0, call_fault=0.005),
-        Profile(name="clocks", people=0, operators=0.5, edits=0, clocks=0.5, call_fault=0.01),
-        Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
+        Profile(name="people", restores=0, people=1.5, operators=1, edits=0.3, clocks=0, call_fault=0.005),
+        Profile(name="clocks", restores=0, people=0, operators=0.5, edits=0, clocks=0.5, call_fault=0.01),
+        Profile(name="restores", people=0.1, operators=1, edits=0, clocks=0, call_fault=0.01, restores=0.1),
+        Profile(name="calm", outages=0, restores=0, people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar, overload
 
-from rotator.domain.errors import StaleLease
+from rotator.domain.errors import Crowded, StaleLease
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     OPEN_RETIREMENT,
     OPEN_ROTATION,
     REUSES,
+    Account,
     Credential,
     CredentialId,
     Delivery,
@@ -33,30 +34,40 @@ from rotator.domain.model import (
     Version,
     VersionId,
     VersionState,
+    creates_of_a_day,
 )
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
+    LONG_WAIT,
+    STUCK_AFTER,
     DropSealed,
     Held,
+    Home,
     Insert,
     Installation,
     NewEvent,
+    Pause,
     Place,
+    Room,
     Row,
     Seal,
     StoredEvent,
     Unplace,
     Update,
+    Watched,
     Write,
 )
 from rotator.store.audit import FIRST_PREVIOUS_HASH, line
 from rotator.store.holder import provably_dead
+from rotator.store.leases import IMPOSSIBLE
 from rotator.store.material import fingerprinting
 
 T = TypeVar("T")
 
 DAY = timedelta(hours=24)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 _FIXED = {"id", "credential_id"}
 _NAMES = {kind: {f.name for f in fields(kind)} for kind in (Version, Rotation, Retirement, Delivery)}
 
@@ -67,16 +78,19 @@ class Tables:
 
     rows: dict[str, Row] = field(default_factory=dict)
     of: dict[tuple[CredentialId, type], tuple[str, ...]] = field(default_factory=dict)  # ids of what is not closed
-    completed: dict[CredentialId, datetime] = field(default_factory=dict)  # when a new key was last made current
+    completed: dict[CredentialId, tuple[datetime, ...]] = field(default_factory=dict)  # when new keys became current
     taken: dict[tuple[str, ...], str] = field(default_factory=dict)  # what the uniqueness rules allow once → row id
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
     credentials: dict[CredentialId, Credential] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     events: list[tuple[NewEvent, datetime]] = field(default_factory=list)
     lines: list[StoredEvent] = field(default_factory=list)  # of the first so many events
     last_pass_at: datetime | None = None
+    home: Home | None = None
+    anchored: bool = False
 
     def copy(self) -> Tables:
         """Another state of the same rows."""
@@ -85,6 +99,15 @@ class Tables:
 
 def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, dict | list) else value
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load` gave, and from when until when it would give the same as long as no row changes."""
+
+    situation: Situation
+    since: datetime
+    until: datetime
 
 
 class MemoryStore:
@@ -104,15 +127,30 @@ class MemoryStore:
         self._new_id = new_id
         self._dead = dead
         self._lock = threading.RLock()
-        self._loaded: dict[CredentialId, Situation] = {}
+        self._loaded: dict[CredentialId, Loaded] = {}
+        self._lives_at = 1  # another number after each restore, as a file has
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
-        self._installation = Installation(id=new_id(), environment="test", created_at=clock(), last_pass_at=None)
+        self._set_up = (new_id(), clock())
         self.note([NewEvent(event=name(Subject.INIT, Outcome.SUCCEEDED), actor="setup")])
 
     # the database as a whole
 
     def installation(self) -> Installation:
-        return replace(self._installation, last_pass_at=self.tables.last_pass_at)
+        tables, (install, created_at) = self.tables, self._set_up
+        return Installation(
+            id=install,
+            environment="test",
+            created_at=created_at,
+            last_pass_at=tables.last_pass_at,
+            home=tables.home,
+            anchored=tables.anchored,
+        )
+
+    def home(self) -> Home:
+        return Home(place=f"memory {self._lives_at}")
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        self.tables.home, self.tables.anchored = home, anchored
 
     def pass_ended(self) -> None:
         self.tables.last_pass_at = self.now()
@@ -122,10 +160,11 @@ class MemoryStore:
         with self._lock:
             return self.tables.copy()
 
-    def restore(self, backup: Tables) -> None:
-        """The database as it was at that time."""
+    def restore(self, backup: Tables, *, elsewhere: bool = True) -> None:
+        """The database as it was at that time; `elsewhere`: and it can be told that it is another one."""
         with self._lock:
             self.tables = backup.copy()
+            self._lives_at += elsewhere
             self._loaded.clear()
 
     # credentials
@@ -162,18 +201,48 @@ class MemoryStore:
     def credentials(self) -> Sequence[Credential]:
         return sorted(self.tables.credentials.values(), key=lambda c: c.name)
 
+    def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
+        with self._lock:
+            known, now = self.tables.credentials[credential_id], self.now()
+            until = None if pause is None or pause.lasts is None else now + pause.lasts
+            wanted = replace(
+                known,
+                paused_at=None if pause is None else now,
+                paused_by=None if pause is None else pause.by,
+                paused_until=until,
+                pause_reason=None if pause is None else pause.why,
+            )
+            if replace(wanted, paused_at=known.paused_at) == known:
+                return False
+            self.tables.credentials[credential_id] = wanted
+            self._loaded.pop(credential_id, None)
+            self._append([event])
+            return True
+
+    def account(self, provider: str) -> Account:
+        return self.tables.accounts.get(provider) or Account(provider=provider)
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        with self._lock:
+            self.tables.accounts[provider] = after = change(self.account(provider))
+            return after
+
     # reading
 
     def load(self, credential_id: CredentialId) -> Situation:
         with self._lock:
-            found = self._loaded.get(credential_id)
-            now = self.now()
-            if found is None:
-                found = self._loaded[credential_id] = self._situation(credential_id, now)
-            elif found.creates and found.creates[0] <= now - DAY:
-                recent = [moment for moment in found.creates if moment > now - DAY]
-                found = self._loaded[credential_id] = replace(found, creates=recent)
-            return found
+            found, now = self._loaded.get(credential_id), self.now()
+            if found is None or not found.since <= now < found.until:
+                situation = self._situation(credential_id, now)
+                moments = [*self._sent(credential_id), *self.tables.completed.get(credential_id, ())]
+                until = situation.creates[0] + DAY if situation.creates else NEVER
+                found = Loaded(situation, max(moments, default=LONG_AGO), until)
+                if found.since <= now:  # what is dated in the future is looked at again each time
+                    self._loaded[credential_id] = found
+            return found.situation
+
+    def _sent(self, credential_id: CredentialId) -> list[datetime]:
+        return [v.sent_at for v in self._rows_of(credential_id, Version) if v.sent_at is not None]
 
     def _situation(self, credential_id: CredentialId, now: datetime) -> Situation:
         credential = self.tables.credentials.get(credential_id)
@@ -190,7 +259,7 @@ class MemoryStore:
         newest = next((v for v in reversed(versions) if v.state is VersionState.RETIRED), None)
         placements = [p for p in self.tables.placements.values() if p.credential_id == credential_id]
         moments = [v.current_at for v in versions if v.state is VersionState.CURRENT]
-        moments.append(self.tables.completed.get(credential_id))
+        moments += [moment for moment in self.tables.completed.get(credential_id, ()) if moment <= now]
         return Situation(
             credential=credential,
             versions=[v for v in versions if v.state is not VersionState.RETIRED or v is newest or v.id in named],
@@ -199,7 +268,7 @@ class MemoryStore:
             retirements=sorted(retirements, key=lambda r: (r.opened_at, r.id)),
             placements=sorted(placements, key=lambda p: (p.identity, p.field)),
             last_completed_at=max((m for m in moments if m is not None), default=None),
-            creates=sorted(v.sent_at for v in versions if v.sent_at is not None and v.sent_at > now - DAY),
+            creates=creates_of_a_day([v.sent_at for v in versions if v.sent_at is not None], now),
             unacknowledged=self._unacknowledged([v for v in versions if v.state is VersionState.CONDEMNED]),
         )
 
@@ -250,7 +319,8 @@ class MemoryStore:
     def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
         with self._lock:
             last, now = self.tables.leases.get(credential_id), self.now()
-            if last and not last.released and last.until > now and not self._dead(last.holder):
+            in_force = last is not None and not last.released and now < last.until <= now + IMPOSSIBLE * ttl
+            if last and in_force and not self._dead(last.holder):
                 return Held(last)
             fenced_at = None if last is None else last.fenced_at if last.released else now
             mine = Lease(
@@ -275,7 +345,7 @@ class MemoryStore:
         with self._lock:
             row = self.tables.leases.get(lease.credential_id)
             if row is not None and row.epoch == lease.epoch:
-                self.tables.leases[lease.credential_id] = changed(row, {"released": True})
+                self.tables.leases[lease.credential_id] = changed(row, {"released": True, "fenced_at": lease.fenced_at})
 
     def _hold(self, lease: Lease) -> datetime:
         row, now = self.tables.leases.get(lease.credential_id), self.now()
@@ -315,7 +385,7 @@ class MemoryStore:
         else:
             table[key] = value
 
-    def _apply(self, leased: CredentialId, write: Write) -> None:
+    def _apply(self, leased: CredentialId, write: Write) -> None:  # noqa: C901 - one case for each kind of write
         tables = self.tables
         match write:
             case Insert(row):
@@ -337,10 +407,30 @@ class MemoryStore:
                 if before is not None:
                     self._loaded.pop(before.credential_id, None)
                 self._set(tables.placements, at, placement)
+            case Watched(at):
+                self._set(tables.credentials, leased, replace(tables.credentials[leased], watched_at=at))
+            case Room():
+                self._require_room(write)
             case Unplace(identity, field_name):
                 found = tables.placements.get((identity, field_name))
                 if found is not None and found.credential_id == leased:
                     self._set(tables.placements, (identity, field_name), None)
+
+    def _require_room(self, room: Room) -> None:
+        moving = 0
+        for credential in self.tables.credentials.values():
+            if credential.provider == room.provider:
+                moving += sum(1 for r in self._rows_of(credential.id, Rotation) if self._moves(r))
+        if moving >= room.most:
+            message = f"{moving} rotations of {room.provider} are under way"
+            raise Crowded(message)
+
+    def _moves(self, rotation: Rotation) -> bool:
+        if rotation.blocked or rotation.attempt >= STUCK_AFTER:
+            return False
+        if rotation.not_before is not None and rotation.not_before > self.now() + LONG_WAIT:
+            return False
+        return not any(d.blocked or d.attempt >= STUCK_AFTER for d in self._deliveries(rotation))
 
     def _update(self, row: Row, changes: Mapping[str, Any]) -> None:
         kind = type(row)
@@ -361,10 +451,9 @@ class MemoryStore:
     def _file(self, row: Row, *, new: bool) -> None:
         """Keep at hand what `load` gives: open work only, and all versions."""
         tables, kin = self.tables, (row.credential_id, type(row))
-        if isinstance(row, Rotation) and row.state is RotationState.COMPLETED and row.cause not in REUSES:
-            before = tables.completed.get(row.credential_id)
-            if row.closed_at is not None and (before is None or before < row.closed_at):
-                self._set(tables.completed, row.credential_id, row.closed_at)
+        if isinstance(row, Rotation) and _made_current(row):
+            moments = tables.completed.get(row.credential_id, ())
+            self._set(tables.completed, row.credential_id, (*moments, row.closed_at))
         closed = not row.open if isinstance(row, Rotation | Retirement) else False
         if closed and not new:
             left = tuple(i for i in tables.of.get(kin, ()) if i != row.id)
@@ -403,6 +492,19 @@ class MemoryStore:
             self.tables.findings[found.id] = replace(found, cleared_at=self.now())
             self._append([event])
             return True
+
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        with self._lock:
+            found = self._standing(kind, subject)
+            if found is None or found.ignored_at is not None:
+                return False
+            self.tables.findings[found.id] = replace(found, ignored_at=self.now())
+            self._append([event])
+            return True
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        about = (f for f in self.tables.findings.values() if f.kind == kind and f.subject == subject)
+        return sum(1 for f in about if f.found_at >= since)
 
     def findings(self) -> Sequence[Finding]:
         standing = (f for f in self.tables.findings.values() if f.cleared_at is None)
@@ -479,6 +581,11 @@ def changed(row: T, changes: Mapping[str, Any]) -> T:
     new.__dict__.update(row.__dict__)
     new.__dict__.update(changes)
     return new
+
+
+def _made_current(row: Rotation) -> bool:
+    """Whether it is completed, with a key that was new."""
+    return row.state is RotationState.COMPLETED and row.cause not in REUSES and row.closed_at is not None
 
 
 def _check_owner(owner: CredentialId, leased: CredentialId) -> None:

@@ -67,6 +67,7 @@ class Oracle:
         self.ids: dict[str, CredentialId] = {}
         self.log: deque[tuple[float, str]] = deque(maxlen=120)
         self.on_trouble: Callable[[str], None] = lambda _: None  # a fault while a key is given out
+        self.on_disable: Callable[[str], None] = lambda _: None
         self.completed = 0
         self.abandoned = 0
         self.effects: Counter[str] = Counter()
@@ -78,13 +79,19 @@ class Oracle:
         self._created_at: dict[str, float] = defaultdict(lambda: -1e9)
         self._until: dict[tuple[CredentialId, int], float] = {}
         self._version_of: dict[str, VersionId] = {}  # by key id
+        self._ever: dict[tuple[str, VersionId], None] = {}  # the same, also what a restore has undone; in its order
         self._rotations: dict[str, Rotation] = {}
         self._open: dict[CredentialId, str] = {}
         self._pinned: dict[str, dict[str, Delivery]] = defaultdict(dict)  # rotation → place → delivery
         self._verified: dict[str, set[str]] = defaultdict(set)
         self._opened_at: dict[str, float] = {}
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
+        self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
+        self.restores = 0
+        self.unconfirmed = False  # the database went back in time, and no person has confirmed it yet
+        self.paused: dict[str, float] = {}  # credential → since when a person has stopped it
+        self._left_out: dict[str, set[str]] = defaultdict(set)  # rotation → places that it does not wait for
         self.excused: set[tuple[str, str]] = set()  # credential, place: a person said that nobody reads there
 
     # the story
@@ -131,7 +138,7 @@ class Oracle:
         if old is None or not place.conditional or self.allowed.get((place.identity, name)) == old:
             return
         was = self.world.by_secret.get(old)
-        ours = was is not None and was.by is By.US and was.credential == key.credential
+        ours = was is not None and (was.by is By.US or was.id in self._version_of) and was.credential == key.credential
         self.require(ours, "I8", f"a value that a person put at {place.name} was overwritten with {key.id}")
 
     def died(self, key: WorldKey, by: By) -> None:
@@ -140,9 +147,10 @@ class Oracle:
             return
         self.effects["taken"] += 1
         guard = self._guards.get(key.id, {})
+        without = self._without.get(key.id, ())
         for place, name in self.world.serving(key):
             who, at = place.put[name]
-            if (key.credential, place.identity) in self.excused:
+            if (key.credential, place.identity) in self.excused or place.identity in without:
                 continue
             looked_at = guard.get(place.identity, (-1.0, {}))[0]
             self.require(
@@ -256,12 +264,16 @@ class Oracle:
         self, worker: Worker, credential: str, situation: Situation, version: Version, retirement: Retirement | None
     ) -> None:
         """I2, I9: all destinations were read, and the current key authenticated, in this very step."""
+        without = () if retirement is None else retirement.without
         for target in worker.managed[credential].targets:
             identity = target.destination.identity
+            if identity in without:
+                continue
             at = worker.seen.get(identity, (-1.0, {}))[0]
             self.require(at >= worker.began, "I9", f"{version.key_id} goes, and {identity} was not read before")
         assert version.key_id is not None
         self._guards[version.key_id] = dict(worker.seen)
+        self._without[version.key_id] = without
         current = situation.current
         if current is None:
             alone = retirement is None or retirement.why not in (*GENTLE, RetirementReason.COMPROMISED)
@@ -273,6 +285,14 @@ class Oracle:
         at = worker.accepted.get(current.key_id, -1.0)
         self.require(at >= worker.began, "I2", f"{version.key_id} goes, and {current.key_id} was not tried before")
 
+    def enabling(self, worker: Worker, provider: Provider, key_id: str) -> None:
+        """A disabled key is about to be brought back."""
+        version = self.store.version(self._version_of[key_id])
+        assert version is not None
+        self._announced("enable", provider.credential, version.number)
+        self._trusted(worker, provider.credential)
+        self.require(version.compromised_at is None, "I3", f"{key_id} has leaked and is enabled")
+
     def _announced(self, verb: str, credential: str, number: int) -> None:
         told = self._started[verb, credential, number]
         self.require(told > 0, "I13", f"{verb} of version {number} of {credential} was not announced")
@@ -280,12 +300,46 @@ class Oracle:
         self.effects[verb] += 1
 
     def _trusted(self, worker: Worker, credential: str) -> None:
-        """I7: the lease outlasts the budget of what is about to go out."""
+        """I7: the lease outlasts the budget of what is about to go out. I18: and the database is confirmed."""
+        self.require(not self.unconfirmed, "I18", f"{worker.name} acts on a restored database that nobody confirmed")
+        self._not_paused(worker, credential)
         credential_id = self.ids[credential]
         epoch = worker.epochs.get(credential_id, 0)
         left = self._until.get((credential_id, epoch), 0.0) - self.world.baton.now
         budget = self.world.budget.total_seconds()
         self.require(left >= budget, "I7", f"a call of {worker.name} goes out with {left:.1f} s of its lease left")
+
+    def _not_paused(self, worker: Worker, credential: str) -> None:
+        """What a person has paused before this step began goes on only for the sake of a leak."""
+        since = self.paused.get(credential)
+        if since is None or since >= worker.began:
+            return
+        situation = self.situation(credential)
+        if not situation.credential.paused(self.world.database_time()):
+            return
+        urgent = situation.rotation is not None and situation.rotation.urgent
+        leaked = any(r.why is RetirementReason.COMPROMISED for r in situation.retirements)
+        self.require(urgent or leaked, "pause", f"{worker.name} acts on {credential}, which is paused")
+
+    # the database as a whole
+
+    def restored(self) -> None:
+        """The rows are those of the past; what happened outside is not undone. No worker goes on with what it had."""
+        self.restores += 1
+        self._started.clear()
+        self._pushes.clear()
+        on_record = ((key_id, self.store.version(version_id)) for key_id, version_id in self._ever)
+        self._version_of = {key_id: v.id for key_id, v in on_record if v is not None and v.key_id == key_id}
+        self._open.clear()
+        self.paused.clear()
+        for name, credential_id in self.ids.items():
+            situation = self.situation(name)
+            self._creates[name] = list(situation.creates)
+            if situation.rotation is None:
+                continue
+            self._open[credential_id] = situation.rotation.id
+            done = {d.identity for d in situation.deliveries if d.state is DeliveryState.VERIFIED}
+            self._verified[situation.rotation.id] = done
 
     # commits
 
@@ -321,7 +375,7 @@ class Oracle:
     def _inserted(self, row: Any) -> None:
         match row:
             case Version(key_id=str() as key_id):
-                self._version_of[key_id] = row.id
+                self._known_as(key_id, row.id)
             case Rotation():
                 self.require(row.credential_id not in self._open, "I6", "a second rotation was opened")
                 self._open[row.credential_id] = row.id
@@ -330,18 +384,26 @@ class Oracle:
                 self._opened_at[row.id] = self.world.baton.now
             case Delivery():
                 self._pinned[row.rotation_id][row.identity] = row
+                if row.without:
+                    self._left_out[row.rotation_id].add(row.identity)
             case _:
                 pass
+
+    def _known_as(self, key_id: str, version_id: VersionId) -> None:
+        self._version_of[key_id] = version_id
+        self._ever[key_id, version_id] = None
 
     def _updated(self, row: Any, changes: Mapping[str, Any]) -> None:
         match row:
             case Version() if changes.get("key_id"):
-                self._version_of[changes["key_id"]] = row.id
+                self._known_as(changes["key_id"], row.id)
             case Rotation() if changes.get("state") in (RotationState.COMPLETED, RotationState.ABANDONED):
                 self._open.pop(row.credential_id, None)
             case Delivery():
                 same = not changes.keys() & {"identity", "templates", "address", "to"}
                 self.require(same, "I16", f"the target {row.to} of an open rotation was changed")
+                if changes.get("without"):
+                    self._left_out[row.rotation_id].add(row.identity)
                 if changes.get("state") is DeliveryState.PLANNED:
                     self._verified[row.rotation_id].discard(row.identity)
             case _:
@@ -354,10 +416,12 @@ class Oracle:
             + (f" → {event.destination}" if event.destination else "")
             + (f" ({event.reason})" if event.reason else "")
         )
+        if event.event == "replace.succeeded":
+            self._may_be_replaced(worker, event)
         if event.credential is None or event.version is None:
             return
         match event.event:
-            case "create.started" | "disable.started" | "delete.started":
+            case "create.started" | "delete.started" | "enable.started":
                 self._started[event.event.partition(".")[0], event.credential, event.version] += 1
             case "push.started":
                 assert event.rotation is not None
@@ -366,12 +430,25 @@ class Oracle:
                 self._pushes[event.credential, place] = Push(event.rotation, event.version, base)
             case "verify.succeeded" if event.destination is not None:
                 self._read_back(worker, event)
+            case "disable.started":
+                self._started["disable", event.credential, event.version] += 1
+                self.on_disable(event.credential)
             case "promote.succeeded":
                 self._promoted(event)
             case "abandon.succeeded":
                 self.abandoned += 1
             case _:
                 pass
+
+    def _may_be_replaced(self, worker: Worker, event: NewEvent) -> None:
+        """A person has said so of what stands there, as it was read just now."""
+        prefix = f"{event.credential}".upper()
+        for target in worker.managed[event.credential or ""].targets:
+            if event.destination in (target.to, target.destination.address):
+                _, fields = worker.seen[target.destination.identity]
+                for name, value in fields.items():
+                    if name.startswith(prefix):
+                        self.allowed[target.destination.identity, name] = value
 
     def _place(self, event: NewEvent) -> str:
         pinned = self._pinned[event.rotation or ""]
@@ -391,6 +468,6 @@ class Oracle:
 
     def _promoted(self, event: NewEvent) -> None:
         rotation = event.rotation or ""
-        missing = self._pinned[rotation].keys() - self._verified[rotation]
+        missing = self._pinned[rotation].keys() - self._verified[rotation] - self._left_out[rotation]
         self.require(not missing, "I9", f"version {event.version} was promoted, not verified at {sorted(missing)}")
         self.completed += 1

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rotator.domain.errors import QuotaExceeded, RotatorError
+from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
-from rotator.engine import adoption, operator
+from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rollback
 from rotator.engine.engine import Wish
 from rotator.engine.work import Work
+from tests.simulation.memory import MemoryStore
 from tests.simulation.worker import CrashedError, Worker
 from tests.simulation.world import By, WorldKey
 
@@ -33,17 +34,25 @@ class People:
         self.worker = Worker(self.world, "operator")
         self.doubter = Worker(self.world, "doubter")  # gives rotations up just when something has been pushed
         self._doubted: str | None = None
+        self._regrets = False
         self.furthest = NONE  # how far the clock ever stood ahead
 
     def start(self) -> None:
         """Let them begin."""
         profile, baton = self.world.profile, self.world.baton
-        for rate, act in ((profile.people, self.meddle), (profile.edits, self.edit), (profile.clocks, self.set_clock)):
+        for rate, act in (
+            (profile.people, self.meddle),
+            (profile.edits, self.edit),
+            (profile.clocks, self.set_clock),
+            (profile.outages, self.provider_goes_down),
+            (profile.restores, self.back_up),
+        ):
             self._now_and_then(rate, act)
         if profile.operators:
             baton.start(self.worker, lambda: self._operate(profile.operators))
             baton.start(self.doubter, self._doubt)
             self.world.oracle.on_trouble = self._doubtful
+            self.world.oracle.on_disable = self._regretful
 
     def _now_and_then(self, rate: float, act: Callable[[], None]) -> None:
         if not rate:
@@ -112,6 +121,33 @@ class People:
                     min_interval=random.choice(waits),
                 )
 
+    # machines
+
+    def provider_goes_down(self) -> None:
+        """An account answers nothing but 503 for a while: long enough for the brake."""
+        account = self.random.choice(self.play.all_settings()).account
+        account.down_until = self.world.baton.now + self.random.expovariate(1 / 1800)
+
+    def back_up(self) -> None:
+        """The database as it is now comes back some time later; every process that used it has gone by then."""
+        store = self.play.store
+        if not isinstance(store, MemoryStore):
+            return
+        backup = store.snapshot()
+
+        def restore() -> None:
+            if self.world.calm or self.world.oracle.unconfirmed:
+                return
+            store.restore(backup)
+            self.world.oracle.trace("the database is restored from a backup")
+            for worker in (*self.play.workers, self.worker, self.doubter):
+                worker.dead = True
+            self.world.oracle.restored()
+            self.world.oracle.unconfirmed = True
+            self.world.database_back_at = self.world.baton.now + 60
+
+        self.world.later(self.random.uniform(0, 6 * 3600), restore)
+
     # clocks
 
     def set_clock(self) -> None:
@@ -152,9 +188,20 @@ class People:
             self._doubted = credential
             self.world.baton.at(self.world.baton.now + self.random.expovariate(1 / 20), self.doubter)
 
+    def _regretful(self, credential: str) -> None:
+        """Somebody misses a key as soon as it is disabled."""
+        if self._doubted is None and not self.world.calm and self.random.random() < 0.5 * self.world.profile.operators:
+            self._doubted, self._regrets = credential, True
+            self.world.baton.at(self.world.baton.now + self.random.expovariate(1 / 60), self.doubter)
+
     def _doubt(self) -> None:
         while True:
             self.world.baton.park()
+            if self._regrets:
+                if self._doubted in self.play.settings:
+                    self.command(self.go_back, self._doubted or "", self.doubter)
+                self._doubted, self._regrets = None, False
+                continue
             name, end = self._doubted or "", self.world.baton.now + 300
             while self.world.baton.now < end and self.world.oracle.situation(name).rotation is not None:
                 if name not in self.play.settings or self.command(self.abandon, name, self.doubter):
@@ -163,8 +210,18 @@ class People:
             self._doubted = None
 
     def _verb(self) -> Callable[[Worker, str], None]:
-        verbs = [self.rotate_now, self.abandon, self.resume, self.compromised, self.tidy]
-        weights = [2, 2, 1, 1, 4]
+        verbs = [
+            self.rotate_now,
+            self.abandon,
+            self.resume,
+            self.compromised,
+            self.tidy,
+            self.urge,
+            self.go_back,
+            self.pause,
+            self.settle_drift,
+        ]
+        weights = [2, 2, 1, 1, 5, 1, 3, 1, 2]
         return self.random.choices(verbs, weights)[0]
 
     def command(self, verb: Callable[[Worker, str], None], name: str, worker: Worker | None = None) -> bool:
@@ -193,6 +250,8 @@ class People:
             self.play.look_at(progress)
             if progress.completed or (progress.rotation is not None and progress.rotation.blocked):
                 return
+            if isinstance(progress.trouble, PermanentError):
+                return
             baton.pause(max(1.0, min(self.play.next_look(progress), 60.0)))
 
     def compromised(self, worker: Worker, name: str) -> None:
@@ -213,6 +272,75 @@ class People:
             worker.step = "resume"
             operator.resume(work)
 
+    def urge(self, worker: Worker, name: str) -> None:
+        """`rotate --now` with one of the words that people add to it."""
+        place = self.random.choice(self.play.settings[name].places)
+        words: list[dict[str, Any]] = [{"without": [place.name]}, {"overwrite": True}, {"end_soak": True}]
+        cause = self.random.choice((Cause.MANUAL, Cause.MANUAL, Cause.COMPROMISED))
+        self.rotate_now(worker, name, Wish(cause=cause, **self.random.choice(words)))
+
+    def go_back(self, worker: Worker, name: str) -> None:
+        """`rollback`, `reactivate` or `retire`, of a key that was replaced."""
+        with self._hold(worker, name) as work:
+            worker.step = "go back"
+            replaced = [v for v in work.situation.versions if v.state in reactivation.REPLACED and v.key_id]
+            if not replaced:
+                return
+            version = self.random.choice(replaced)
+            match self.random.randrange(5):
+                case 0 | 1:
+                    rollback.rollback(work)
+                case 2 | 3:
+                    reactivation.reactivate(work, key=version.key_id)
+                case _:
+                    reactivation.retire(work, key=version.key_id or "")
+
+    def pause(self, worker: Worker, name: str) -> None:
+        """`rotator pause` or `unpause`."""
+        store = self.play.engine(worker).store
+        credential = next(c for c in store.credentials() if c.name == name)
+        if credential.paused_at is not None:
+            self._unpause(name)
+            return
+        lasts = timedelta(seconds=self.random.uniform(60, 3 * 3600))
+        pausing.pause(store, credential, actor=worker.name, why="a freeze", lasts=lasts)
+        self.world.oracle.paused[name] = self.world.baton.now
+        self.world.later(lasts.total_seconds() / 2, lambda: self.world.oracle.paused.pop(name, None))
+
+    def _unpause(self, name: str) -> None:
+        store = self.play.store
+        credential = next(c for c in store.credentials() if c.name == name)
+        self.world.oracle.paused.pop(name, None)
+        pausing.unpause(store, credential, actor="operator", because=None)
+
+    def unpause_all(self) -> None:
+        """Nothing is stopped by a person any more."""
+        for name in self.world.oracle.ids:
+            self._unpause(name)
+
+    def settle_drift(self, worker: Worker, name: str) -> None:
+        """`drift accept`, `overwrite` or `ignore`, of what stands at a place."""
+        decide = self.random.choice((drift.accept, drift.accept, drift.overwrite, drift.ignore))
+        place = self.random.choice(self.play.settings[name].places)
+        with self._hold(worker, name) as work:
+            worker.step, worker.began = "drift", self.world.baton.now
+            decide(work, place.name)
+
+    def reconcile(self, worker: Worker) -> None:
+        """`rotator reconcile`: look at what is shown, and confirm it."""
+        for _ in range(20):
+            engine = self.play.engine(worker)
+            try:
+                shown = reconcile.pictures(engine)
+                self.world.oracle.unconfirmed = False
+                reconcile.confirm(engine, shown, (), None)
+            except RotatorError as error:
+                self.world.oracle.unconfirmed = regress.standing(self.play.store) is not None
+                self.world.oracle.trace(f"reconcile: {error.reason}: {error.message}")
+                self.world.baton.pause(60)
+            else:
+                return
+
     def _hold(self, worker: Worker, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a context manager of the engine's
         return self.play.engine(worker).hold(name)
 
@@ -223,6 +351,10 @@ class People:
         setting = self.play.settings.get(name)
         if setting is None:
             return
+        if regress.standing(self.play.store) is not None:
+            self.reconcile(worker)
+        if self.world.calm:
+            self._retire_kept(worker, name)
         situation = self.world.oracle.situation(name)
         rows: list[Rotation | Retirement | Delivery] = [*situation.deliveries, *situation.retirements]
         if situation.rotation is not None:
@@ -242,6 +374,12 @@ class People:
             self._delete_strangers(setting)
             self._replace(setting)
             self.rotate_now(worker, name)
+
+    def _retire_kept(self, worker: Worker, name: str) -> None:
+        """What was reactivated, and nobody needs any more."""
+        with self._hold(worker, name) as work:
+            for version in reactivation.kept_versions(work):
+                reactivation.retire(work, key=version.key_id or "")
 
     def _delete_strangers(self, setting: Setting) -> None:
         """At the console: keys that nobody knows, and those that are to go and stand nowhere."""
@@ -297,11 +435,6 @@ class People:
 
     def _replace(self, setting: Setting) -> None:
         with self._hold(self.worker, setting.name) as work:
-            for target in work.managed.targets:
-                place = self.world.places[target.destination.identity]
-                for field in target.templates:
-                    if field in place.fields:
-                        self.world.oracle.allowed[place.identity, field] = place.fields[field]
             adoption.allow_replacing(work, [t.to for t in work.managed.targets], None)
 
     def _forget(self, setting: Setting) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from rotator.domain.errors import QuotaExceeded, RateLimited, Unavailable
 from rotator.domain.secret import Material, Secret
@@ -13,6 +14,8 @@ from rotator.ports.provider import Answer, IssuedKey, Key, Verdict
 from tests.simulation.faults import Fault
 from tests.simulation.worker import Worker
 from tests.simulation.world import Account, By, Place, WorldKey
+
+T = TypeVar("T")
 
 # providers
 
@@ -40,12 +43,19 @@ class Provider:
         """Whether calls go to the account that is meant."""
         return self._account is self.right
 
+    def _call(self, call: str, do: Callable[[], T], *, bound: float | None = None) -> T:
+        if self.world.baton.now < self.right.down_until and not self.world.calm:
+            self.worker.alive()
+            message = "503"
+            raise Unavailable(message)
+        return self.worker.call(call, do, bound=bound)
+
     def account(self) -> str:
-        return self.worker.call("account", lambda: self._account.identity)
+        return self._call("account", lambda: self._account.identity)
 
     def authenticate(self, material: Material) -> Answer:
         try:
-            return self.worker.call("authenticate", lambda: self._answer(material))
+            return self._call("authenticate", lambda: self._answer(material))
         except RateLimited as limited:
             return Answer(verdict=Verdict.INCONCLUSIVE, why="429", retry_after=limited.retry_after)
         except Unavailable:
@@ -69,7 +79,7 @@ class Provider:
         return self.world.by_secret.get(material[self.capabilities.material[-1]].reveal())
 
     def keys(self) -> Sequence[Key]:
-        return self.worker.call("keys", self._list)
+        return self._call("keys", self._list)
 
     def _list(self) -> list[Key]:
         if not self.capabilities.can_tell:
@@ -102,7 +112,7 @@ class Provider:
 
     def delete(self, key_id: str) -> None:
         self.world.oracle.taking("delete", self.worker, self, key_id)
-        self.worker.call("delete", lambda: self._stop(key_id, for_good=True))
+        self._call("delete", lambda: self._stop(key_id, for_good=True))
 
     def _stop(self, key_id: str, *, for_good: bool) -> None:
         key = self._account.keys.get(key_id)
@@ -118,8 +128,8 @@ class Issuing(Provider):
         # Without labels a key is known by the moment of its making, which is within the budget: so says the design.
         bound = None if self.capabilities.labels else self.world.budget.total_seconds()
         try:
-            return self.worker.call("create", lambda: self._create(label), bound=bound)
-        except (RateLimited, QuotaExceeded):
+            return self._call("create", lambda: self._create(label), bound=bound)
+        except (RateLimited, QuotaExceeded, Unavailable):
             self.world.oracle.not_created(self.credential)
             raise
 
@@ -136,15 +146,19 @@ class Disabling(Issuing):
 
     def disable(self, key_id: str) -> None:
         self.world.oracle.taking("disable", self.worker, self, key_id)
-        self.worker.call("disable", lambda: self._stop(key_id, for_good=False))
+        # What protects a key that is brought back from a late disable is waiting, as with places without
+        # compare-and-set.
+        bound = 1.9 * self.world.budget.total_seconds()
+        self._call("disable", lambda: self._stop(key_id, for_good=False), bound=bound)
 
     def enable(self, key_id: str) -> None:
-        self.worker.call("enable", lambda: self._enable(key_id))
+        self.world.oracle.enabling(self.worker, self, key_id)
+        self._call("enable", lambda: self._enable(key_id))
 
     def _enable(self, key_id: str) -> None:
         key = self._account.keys.get(key_id)
         if key is not None:
-            self.world.start(key)
+            self.world.start(self._account, key)
 
 
 class Choosing(Provider):
@@ -155,7 +169,7 @@ class Choosing(Provider):
 
     def set(self, material: Material) -> str:
         self.world.oracle.setting(self.worker, self, material)
-        return self.worker.call("set", lambda: self._set(material))
+        return self._call("set", lambda: self._set(material))
 
     def _set(self, material: Material) -> str:
         key = self._key_of(material)

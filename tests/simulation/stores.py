@@ -9,10 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, TypeVar
 
-from rotator.domain.model import Credential, CredentialId, Finding, Lease, Placement, Situation, Version, VersionId
+from rotator.domain.model import (
+    Account,
+    Credential,
+    CredentialId,
+    Finding,
+    Lease,
+    Placement,
+    Situation,
+    Version,
+    VersionId,
+)
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Held, Installation, NewEvent, Store, StoredEvent, Write
+from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Store, StoredEvent, Write
 from rotator.store import schema
 from rotator.store.sealing import AesGcmSealer, new_key
 from rotator.store.store import SqlStore, open_store
@@ -78,7 +88,12 @@ class WorkerStore:
     def _call(self, call: str, do: Callable[[], T]) -> T:
         self.worker.alive()
         self.world.database_answers()
-        return self.worker.call(call, do, moment=0.02)
+
+        def while_it_lives() -> T:
+            self.worker.alive()  # a restore ends every connection
+            return do()
+
+        return self.worker.call(call, while_it_lives, moment=0.02)
 
     def _read(self, do: Callable[[], T]) -> T:
         self.worker.alive()
@@ -96,6 +111,24 @@ class WorkerStore:
 
     def credentials(self) -> Sequence[Credential]:
         return self._read(self.real.credentials)
+
+    def home(self) -> Home:
+        return self._read(self.real.home)
+
+    def settle_in(self, home: Home, *, anchored: bool) -> None:
+        self._read(lambda: self.real.settle_in(home, anchored=anchored))
+
+    def head(self) -> tuple[int, str]:
+        return self._read(self.real.head)
+
+    def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
+        return self._call("find", lambda: self.real.pause(credential_id, pause, event))
+
+    def account(self, provider: str) -> Account:
+        return self._read(lambda: self.real.account(provider))
+
+    def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
+        return self._call("account row", lambda: self.real.note_account(provider, change))
 
     def load(self, credential_id: CredentialId) -> Situation:
         return self._call("load", lambda: self.real.load(credential_id))
@@ -145,6 +178,12 @@ class WorkerStore:
 
     def clear(self, kind: str, subject: str, event: NewEvent) -> bool:
         return self._call("clear", lambda: self.real.clear(kind, subject, event))
+
+    def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
+        return self._call("find", lambda: self.real.ignore(kind, subject, event))
+
+    def found_since(self, kind: str, subject: str, since: datetime) -> int:
+        return self._read(lambda: self.real.found_since(kind, subject, since))
 
     def findings(self) -> Sequence[Finding]:
         return self._read(self.real.findings)

@@ -60,6 +60,7 @@ class Account:
     identity: str
     living: int | None
     settle: float  # how long it may not agree with itself
+    down_until: float = 0.0  # until then it does not answer
     keys: dict[str, WorldKey] = field(default_factory=dict)
 
 
@@ -182,10 +183,12 @@ class World:
             key.exists = False
             key.unlisted_from = now + self.lag(account) / 10
 
-    def start(self, key: WorldKey) -> None:
+    def start(self, account: Account, key: WorldKey) -> None:
         """Undo disable."""
         if key.exists and not key.alive:
             key.alive, key.dead_by = True, None
+            key.works_from = self.baton.now + self.lag(account)
+            self.oracle.trace(f"{key.id} is enabled")
 
     def accepts(self, key: WorldKey) -> bool:
         """What the provider says of a key at this moment; while it does not agree with itself, either."""
