@@ -14,6 +14,7 @@ from rotator.engine.findings import News, find, flapping
 from rotator.engine.labels import labelled
 from rotator.engine.places import Look, Standing, look, placements
 from rotator.engine.retirement import open_retirement
+from rotator.engine.rollback import rollback
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Answer, Key, Verdict
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
@@ -236,7 +237,9 @@ def accept(work: Work, to: str, because: str | None = None) -> list[str]:
         raise SetupError(message, reason="rotating", remedy=f"`rotator abandon {work.managed.name}`")
     told = work.event(Subject.ACCEPT, Outcome.SUCCEEDED, destination=to, reason=drift.reason, because=because)
     if drift.version is not None and drift.material is not None:
-        return _go_back(work, drift.version, [replace(told, version=drift.version.number)])
+        rollback(work, to=drift.version.number, because=because)
+        work.record([], [replace(told, version=drift.version.number)])
+        return [f"version {drift.version.number} becomes current again at every destination"]
     if drift.key is None or drift.material is None or current is None:
         message = f"{drift.what}; that cannot become the current key"
         raise SetupError(message, reason=drift.reason, remedy=drift.remedy)
@@ -285,21 +288,6 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
         rows += intake.open_rotation(work, Cause.DRIFT, account, version)
     work.record(rows, events)
     return version
-
-
-def _go_back(work: Work, version: Version, told: Sequence[NewEvent]) -> list[str]:
-    """The place serves a previous key of ours: it becomes current again by a rotation to every place."""
-    row = work.situation.retirement_of(version.id)
-    leaked = row is not None and row.why is RetirementReason.COMPROMISED
-    going = row is not None and (row.disable_started or row.delete_started)
-    if version.state is not VersionState.PREVIOUS or leaked or going:
-        why = "has leaked" if leaked else f"is {version.state}" if not going else "is being taken away"
-        message = f"version {version.number} {why}, so it cannot become current again"
-        remedy = f"`rotator drift overwrite {work.managed.name} DEST`"
-        raise SetupError(message, reason="drift_previous", remedy=remedy)
-    started = work.event(Subject.ROTATION, Outcome.STARTED, version=version.id, reason=Cause.DRIFT.value)
-    work.record(intake.open_rotation(work, Cause.DRIFT, version.account, version), [*told, started])
-    return [f"version {version.number} becomes current again at every destination"]
 
 
 def ignore(work: Work, to: str, because: str | None = None) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -147,12 +148,13 @@ class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # status, headers and body leave together
+    rfile: BufferedReader
     server: Listener
 
     def handle_one_request(self) -> None:
         self.server.idle.add(self.connection)
         try:
-            self.connection.recv(1, socket.MSG_PEEK)
+            self.rfile.peek(1)  # also where the connection is one of TLS
         finally:
             self.server.idle.discard(self.connection)
         super().handle_one_request()

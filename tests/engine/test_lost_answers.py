@@ -87,9 +87,9 @@ def test_a_key_that_shows_late_in_lists_is_waited_for(web_embedded: OpenAIWeb) -
 def test_a_key_that_shows_later_than_it_should_is_taken_away_by_the_next_rotation(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.place.rotate()
-    web.emulator.list_lag = 4
+    web.emulator.list_lag = 6
     web.gate.on(is_create, Lose())
-    web.place.rotate("web", now=True, patience=3)
+    web.place.rotate("web", now=True, patience=4.5)
     web.emulator.list_lag = 0
     assert len(web.live()) > 1
     web.place.rotate("web", now=True, patience=5)
@@ -126,7 +126,7 @@ def test_creates_stop_at_the_limit_of_a_day(web_embedded: OpenAIWeb) -> None:
     web.write(policy={"max_creates_per_day": 3})
     web.place.rotate()
     web.gate.on(is_create, Lose(), times=None)
-    assert not web.place.rotate("web", now=True, patience=6)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=12)["web"].completed
     assert len(web.emulator.creates) == 3
     assert web.place.status("web")["rotation"]["reason"] == "max_creates"
     assert web.works(0) is True

@@ -37,6 +37,7 @@ def test_a_schedule_holds_and_now_says_who_paused_it(web: OpenAIWeb) -> None:
     assert pause(web.place)
     assert not pause(web.place), "it is paused like that already"
     web.write(policy={"rotate_every": "1s"})
+    time.sleep(1)
     web.place.rotate(patience=2)
     trouble = web.place.rotate("web", now=True)["web"].trouble
     assert isinstance(trouble, PermanentError)
