@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix simulate model check fmt bench docs clean
+.PHONY: help demo test crash-matrix simulate chaos model check fmt bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -20,6 +20,9 @@ test: check ## everything that CI runs
 
 crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour or two; the test run tries a slice
 	CRASH_STRIDE=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/crash --numprocesses $(WORKERS) --dist worksteal
+
+chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and sealed: SEED=1 SECONDS=1200
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1200)
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
