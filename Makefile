@@ -23,6 +23,7 @@ crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour
 
 chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and sealed: SEED=1 SECONDS=1200
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1200)
+	RESTORES=12 $(BIN)/python -m pytest tests/engine/test_reconcile.py -k one_after_the_other --capture=no
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)

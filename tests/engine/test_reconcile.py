@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -24,6 +25,8 @@ from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Consumer, Place
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_watch import EAGER, decide, findings
+
+RESTORES = int(os.environ.get("RESTORES", "2"))
 
 
 def stopped(place: Place) -> list[str]:
@@ -362,6 +365,53 @@ def test_a_dump_of_production_that_runs_elsewhere_touches_nothing(
     web.place.rotate(patience=3)
     assert stopped(web.place) == []
     assert web.place.status("web")["status"] == "ok", "production goes on"
+
+
+@pytest.mark.timeout(1200)
+def test_restores_one_after_the_other_are_noticed_each_time(web: OpenAIWeb, postgres: Postgres) -> None:
+    """Each is of another moment of a rotation. `make chaos` does it twelve times, the plain test run twice."""
+    web.place.engine = dict(EAGER)
+    policy = {"grace": "0s", "max_creates_per_day": 1000}
+    web.write(policy=policy)
+    web.place.rotate()
+    with Consumer([lambda: web.works(0), lambda: web.works(1)]) as consumer:
+        for number in range(RESTORES):
+            web.place.rotate("web", now=True, patience=number % 4 * 0.1)  # parked somewhere, or done
+            back = taken(web, postgres)
+            for _ in range(1 + number % 3):
+                web.place.rotate("web", now=True)
+                web.place.rotate(patience=3)
+            back()
+            web.write(policy=policy)
+            nothing_happens(web)
+            confirm(web.place)
+            for _ in range(10):
+                web.place.rotate(patience=3)
+                if not any(web.place.status("web")[what] for what in ("rotation", "previous")):
+                    break
+            assert web.place.status("web")["status"] == "ok", web.place.explain("web")
+            assert web.live() == [web.place.status("web")["current"]["key_id"]]
+            assert web.works(0) is web.works(1) is True
+    assert consumer.dead == 0
+    web.place.verified()
+    print(f"{RESTORES} restores, {consumer.seen:,} looks, {consumer.dead} dead keys")  # noqa: T201 - for `make chaos`
+
+
+def taken(web: OpenAIWeb, postgres: Postgres) -> Callable[[], None]:
+    """A backup of the database as it is now; call it to put it back."""
+    if "sqlite" in web.place.store_url:
+        backup = Backups(web.place)
+        backup.take()
+        return backup.restore
+    dumped = dump(load(web.place.file).store.resolve())
+
+    def put_back() -> None:
+        url = postgres.fresh_url("restored")
+        restore(url, dumped)
+        (web.place.folder / "database-url").write_text(url)
+        web.place.events.clear()
+
+    return put_back
 
 
 def copied_folder(web: OpenAIWeb) -> None:
