@@ -107,6 +107,7 @@ class Episode:
         for worker in self.workers[1:]:
             worker.every = self.random.choice((0.0, 1800.0))
         self.people = People(self)
+        self.watch = self.random.choice((5 * MINUTE, HOUR, 6 * HOUR))
         self.config_version = 0
         self.away: list[Setting] = []  # taken out of the configuration, for a while
 
@@ -254,7 +255,7 @@ class Episode:
             store=WorkerStore(worker, self.store),
             fingerprint=self.store.fingerprint,
             managed=worker.managed,
-            limits=Limits(lease=self.world.lease, call_budget=self.world.budget),
+            limits=Limits(lease=self.world.lease, call_budget=self.world.budget, watch=self.watch),
             around=self._around(worker),
         )
         engine.worker = worker
