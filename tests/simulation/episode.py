@@ -162,18 +162,30 @@ class Episode:
 
     def run(self, rotations: int) -> None:
         """Until so many rotations are completed; then calm; then all must be well."""
-        self.enroll(self.people.worker)
-        self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+        self.begin()
         baton = self.world.baton
         try:
-            for worker in self.workers:
-                baton.start(worker, partial(self._live, worker))
+            self._start_workers()
             self.people.start()
             while self.oracle.completed < rotations and baton.now < 3600 * 5 * (rotations + 5):
                 baton.pause(600)
             self._calm_down()
         finally:
             baton.end()
+
+    def begin(self) -> None:
+        """Everything is on record; nobody works yet."""
+        self.enroll(self.people.worker)
+        self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+
+    def end(self) -> None:
+        """For a play that somebody else has driven: workers, calm, and all must be well."""
+        self._start_workers()
+        self._calm_down()
+
+    def _start_workers(self) -> None:
+        for worker in self.workers:
+            self.world.baton.start(worker, partial(self._live, worker))
 
     def verify_trail(self) -> None:
         """The audit trail is whole. Costs as much as the play itself."""
@@ -193,8 +205,7 @@ class Episode:
     def _live(self, worker: Worker) -> None:
         """Life after life of one process."""
         while True:
-            worker.dead, worker.lives = False, worker.lives + 1
-            worker.step, worker.seen, worker.accepted = "take in", {}, {}
+            worker.begin_life()
             try:
                 self._work(worker)
             except CrashedError:

@@ -227,8 +227,7 @@ class People:
     def command(self, verb: Callable[[Worker, str], None], name: str, worker: Worker | None = None) -> bool:
         """A process of its own, which may be killed like any other. Say whether it did what it was asked."""
         worker = worker or self.worker
-        worker.dead, worker.lives, worker.step = False, worker.lives + 1, "take in"
-        worker.seen, worker.accepted = {}, {}
+        worker.begin_life()
         self.play.enroll(worker)
         self.world.oracle.trace(f"operator: {verb.__name__} {name}")
         try:

@@ -66,6 +66,11 @@ class Worker(Actor):
         """Each life of a process is another holder."""
         return f'{{"host":"sim","pid":{self.lives},"worker":"{self.name}"}}'
 
+    def begin_life(self) -> None:
+        """A process starts, and remembers nothing."""
+        self.dead, self.lives, self.step = False, self.lives + 1, "take in"
+        self.seen, self.accepted = {}, {}
+
     def crash(self) -> None:
         """End this life here."""
         self.dead = True
@@ -75,6 +80,8 @@ class Worker(Actor):
     def fault(self, call: str) -> Fault | None:
         """Draw what goes wrong with a call."""
         world = self.world
+        if world.forced and call in world.forced:
+            return world.forced.pop(call)
         if world.random.random() >= self._rates[call] or world.calm:
             return None
         return world.random.choices(self._faults[call], self._weights[call])[0]
