@@ -177,6 +177,7 @@ class Episode:
         """Everything is on record; nobody works yet."""
         self.enroll(self.people.worker)
         self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+        self.oracle.chosen = {s.name for s in self.settings.values() if not s.capabilities.can_tell}
 
     def end(self) -> None:
         """For a play that somebody else has driven: workers, calm, and all must be well."""

@@ -77,6 +77,7 @@ class Oracle:
         self._sent: set[str] = set()
         self._creates: dict[str, list[datetime]] = defaultdict(list)
         self._created_at: dict[str, float] = defaultdict(lambda: -1e9)
+        self._created_before: dict[str, float] = {}
         self._until: dict[tuple[CredentialId, int], float] = {}
         self._version_of: dict[str, VersionId] = {}  # by key id
         self._ever: dict[tuple[str, VersionId], None] = {}  # the same, also what a restore has undone; in its order
@@ -89,6 +90,7 @@ class Oracle:
         self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
         self.restores = 0
+        self.chosen: set[str] = set()  # credentials whose values are ours alone, and live nowhere else
         self.unconfirmed = False  # the database went back in time, and no person has confirmed it yet
         self.paused: dict[str, float] = {}  # credential → since when a person has stopped it
         self._left_out: dict[str, set[str]] = defaultdict(set)  # rotation → places that it does not wait for
@@ -130,6 +132,7 @@ class Oracle:
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
             ours = key.alive or key.dead_by is not By.US
+            ours = ours or (self.restores > 0 and key.credential in self.chosen)  # nobody can tell that it was replaced
             self.require(ours, "I1", f"{place.name} was given {key.id}, which we had taken away")
             self._kept_foreign(place, name, before.get(name), key)
 
@@ -185,11 +188,13 @@ class Oracle:
             apart = max(now - max(recent), truly) + self.world.lease  # a request goes out by then after its intent
             self.require(apart >= policy.min_interval, "I12", f"two keys of {credential} {apart} apart")
         self._creates[credential].append(now)
+        self._created_before[credential] = self._created_at[credential]
         self._created_at[credential] = self.world.baton.now
 
     def not_created(self, credential: str) -> None:
         """The request was refused: it does not count."""
         self._creates[credential].pop()
+        self._created_at[credential] = self._created_before[credential]
 
     def setting(self, worker: Worker, provider: Provider, material: Material) -> None:
         """A value that we chose goes out."""

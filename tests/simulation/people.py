@@ -425,12 +425,25 @@ class People:
                 self._forget(setting)
             case "ambiguous_keys":
                 self._settle(setting)
+            case "key_refused" if self._give_up_enabled(setting.name):
+                return False
             case "key_refused" | "wrong_identity":
                 self.abandon(self.worker, setting.name)
                 return True
             case _:
                 return False
         return False
+
+    def _give_up_enabled(self, name: str) -> bool:
+        """What was reactivated and does not work goes after all. Say whether there was such a key."""
+        situation = self.world.oracle.situation(name)
+        row = next((r for r in situation.retirements if r.wanted_back and r.reason == "key_refused"), None)
+        version = situation.version(row.version_id) if row else None
+        if version is None or (situation.rotation is not None and situation.rotation.target_id == version.id):
+            return False
+        with self._hold(self.worker, name) as work:
+            reactivation.retire(work, key=version.key_id or "")
+        return True
 
     def _replace(self, setting: Setting) -> None:
         with self._hold(self.worker, setting.name) as work:
