@@ -177,6 +177,9 @@ class Episode:
         """Everything is on record; nobody works yet."""
         self.enroll(self.people.worker)
         self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+        self.oracle.configured = lambda name: {
+            p.identity for s in self.all_settings() if s.name == name for p in s.places
+        }
         self.oracle.chosen = {s.name for s in self.settings.values() if not s.capabilities.can_tell}
 
     def end(self) -> None:
