@@ -417,7 +417,7 @@ class People:
         match reason:
             case "foreign" | "missing" | "destination_foreign" | "destination_missing":
                 self._replace(setting)
-            case "slot_full":
+            case "slot_full" | "destination_serves_condemned":
                 if self.world.calm:
                     self._put_right(setting)
                 self._delete_strangers(setting)

@@ -10,7 +10,7 @@ from rotator.domain.errors import LostAnswer, RateLimited, Unavailable
 from rotator.domain.model import CredentialId
 from rotator.engine.work import Managed
 from tests.simulation.baton import Actor
-from tests.simulation.faults import EMPHASIS, OF_CALL, Fault
+from tests.simulation.faults import EMPHASIS, OF_CALL, RARE, RARE_FACTOR, Fault
 from tests.simulation.world import World
 
 T = TypeVar("T")
@@ -82,7 +82,8 @@ class Worker(Actor):
         world = self.world
         if world.forced and call in world.forced:
             return world.forced.pop(call)
-        if world.random.random() >= self._rates[call] or world.calm:
+        rate = self._rates[call] * (RARE_FACTOR if self.step in RARE else 1)
+        if world.random.random() >= rate or world.calm:
             return None
         return world.random.choices(self._faults[call], self._weights[call])[0]
 
