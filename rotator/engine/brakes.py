@@ -22,7 +22,8 @@ def held(work: Work, asked_at: datetime | None, anything_to_do: Callable[[], boo
     """Why nothing is tried at the provider now; None: go on.
 
     A person who asked (at this time) has one try. Otherwise nothing happens until the pause is over; then one
-    credential that has something to do tries, and all others wait for what comes of it.
+    credential that has something to do tries, and all others wait for what comes of it. One that has nothing to do
+    waits for nothing here (`until` is None).
     """
     account, now = work.store.account(work.managed.provider_name), work.now()
     if ahead(account.not_before, now, LONGEST):
@@ -32,12 +33,13 @@ def held(work: Work, asked_at: datetime | None, anything_to_do: Callable[[], boo
         return None
     if asked_at is not None and not (account.failed_at is not None and asked_at <= account.failed_at <= now):
         return None
-    if asked_at is None and not _pauses(account, now, work) and anything_to_do():
+    waits = asked_at is not None or anything_to_do()
+    if asked_at is None and waits and not _pauses(account, now, work):
         claimed = work.store.note_account(account.provider, lambda row: _paused(row, now, work))
         if claimed.paused_until == now + work.limits.brake_pause:
             return None
     message = f"{account.provider} has failed {account.failures} times in a row: {account.message}"
-    return NotDue(reason="account_braked", message=message, until=account.paused_until)
+    return NotDue(reason="account_braked", message=message, until=account.paused_until if waits else None)
 
 
 def _pauses(account: Account, now: datetime, work: Work) -> bool:

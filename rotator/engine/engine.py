@@ -164,7 +164,9 @@ class Engine:
         if held is None:
             progress = self._work_on(work, wish, began)
         else:
-            progress = replace(self._progress(work, held, began), ready_at=held.until, rotation_ready_at=None)
+            progress = self._progress(work, held, began)
+            at = None if held.reason == "reconcile" else held.until or progress.ready_at
+            progress = replace(progress, ready_at=at, rotation_ready_at=None)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
         return progress

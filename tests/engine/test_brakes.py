@@ -215,6 +215,19 @@ def test_a_retry_after_holds_the_whole_account(fleet: Fleet) -> None:
     assert fleet.findings() == [], "being slow is no failure"
 
 
+def test_a_braked_account_with_nothing_to_do_is_not_looked_at_without_end(fleet: Fleet) -> None:
+    fleet.place.rotate(patience=5)
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    with fleet.place.service() as service:
+        service.store.note_account("openai", lambda row: replace(row, failures=99, paused_until=long_ago))
+        credentials = [c.id for c in service.store.credentials()]
+        before = [lease.epoch for c in credentials if (lease := service.store.lease(c))]
+    fleet.place.rotate(patience=1)
+    with fleet.place.service() as service:
+        after = [lease.epoch for c in credentials if (lease := service.store.lease(c))]
+    assert [late - early for early, late in zip(before, after, strict=True)] == [1] * MANY
+
+
 # limits under clock jumps
 
 

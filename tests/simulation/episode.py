@@ -107,6 +107,7 @@ class Episode:
         for worker in self.workers[1:]:
             worker.every = self.random.choice((0.0, 1800.0))
         self.people = People(self)
+        self.watch = self.random.choice((5 * MINUTE, HOUR, 6 * HOUR))
         self.config_version = 0
         self.away: list[Setting] = []  # taken out of the configuration, for a while
 
@@ -161,18 +162,34 @@ class Episode:
 
     def run(self, rotations: int) -> None:
         """Until so many rotations are completed; then calm; then all must be well."""
-        self.enroll(self.people.worker)
-        self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+        self.begin()
         baton = self.world.baton
         try:
-            for worker in self.workers:
-                baton.start(worker, partial(self._live, worker))
+            self._start_workers()
             self.people.start()
             while self.oracle.completed < rotations and baton.now < 3600 * 5 * (rotations + 5):
                 baton.pause(600)
             self._calm_down()
         finally:
             baton.end()
+
+    def begin(self) -> None:
+        """Everything is on record; nobody works yet."""
+        self.enroll(self.people.worker)
+        self.oracle.ids = {c.name: c.id for c in self.store.credentials()}
+        self.oracle.configured = lambda name: {
+            p.identity for s in self.all_settings() if s.name == name for p in s.places
+        }
+        self.oracle.chosen = {s.name for s in self.settings.values() if not s.capabilities.can_tell}
+
+    def end(self) -> None:
+        """For a play that somebody else has driven: workers, calm, and all must be well."""
+        self._start_workers()
+        self._calm_down()
+
+    def _start_workers(self) -> None:
+        for worker in self.workers:
+            self.world.baton.start(worker, partial(self._live, worker))
 
     def verify_trail(self) -> None:
         """The audit trail is whole. Costs as much as the play itself."""
@@ -192,8 +209,7 @@ class Episode:
     def _live(self, worker: Worker) -> None:
         """Life after life of one process."""
         while True:
-            worker.dead, worker.lives = False, worker.lives + 1
-            worker.step, worker.seen, worker.accepted = "take in", {}, {}
+            worker.begin_life()
             try:
                 self._work(worker)
             except CrashedError:
@@ -254,7 +270,7 @@ class Episode:
             store=WorkerStore(worker, self.store),
             fingerprint=self.store.fingerprint,
             managed=worker.managed,
-            limits=Limits(lease=self.world.lease, call_budget=self.world.budget),
+            limits=Limits(lease=self.world.lease, call_budget=self.world.budget, watch=self.watch),
             around=self._around(worker),
         )
         engine.worker = worker

@@ -62,6 +62,11 @@ EMPHASIS: Mapping[str, float] = {
 }  # fmt: skip
 """Calls that are rare and matter have faults more often, and the most frequent ones less often."""
 
+RARE = frozenset({"locate", "enable", "abandon", "resume", "go back", "drift"})
+"""Steps that are rare have faults more often still, by this factor."""
+
+RARE_FACTOR = 5
+
 _GUARD = ("account", "read", "authenticate", "keys", "record", "load")
 
 OF_STEP: Mapping[str, Sequence[str]] = {
@@ -115,24 +120,26 @@ class Profile:
     operators: float = 0.35  # verbs of the operator, for each hour
     edits: float = 0.1  # edits of the configuration, for each hour
     clocks: float = 0.03  # jumps of a clock, for each hour
-    outages: float = 0.03  # of a provider account, for each hour
-    restores: float = 0.01  # of the database, to what it was some hours ago, for each hour
+    outages: float = 0.0  # of a provider account, for each hour
+    restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
 
 PROFILES: Mapping[str, Profile] = {
     p.name: p
     for p in (
-        Profile(name="everything"),
-        Profile(name="crashes", outages=0, restores=0, people=0, operators=0.5, edits=0, clocks=0, call_fault=0.04,
+        Profile(name="everything", outages=0.03, restores=0.01),
+        Profile(name="crashes", people=0, operators=0.5, edits=0, clocks=0, call_fault=0.04,
                 only=(Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.LOST, Fault.LATE)),
-        Profile(name="stale", outages=0, restores=0, people=0, operators=1, edits=0, clocks=0, call_fault=0.04,
+        Profile(name="stale", people=0, operators=1, edits=0, clocks=0, call_fault=0.04,
                 workers=(2, 3),
                 only=(Fault.FROZEN_BEFORE, Fault.FROZEN_AFTER, Fault.LATE, Fault.LOST)),
-        Profile(name="people", restores=0, people=1.5, operators=1, edits=0.3, clocks=0, call_fault=0.005),
-        Profile(name="clocks", restores=0, people=0, operators=0.5, edits=0, clocks=0.5, call_fault=0.01),
-        Profile(name="restores", people=0.1, operators=1, edits=0, clocks=0, call_fault=0.01, restores=0.1),
-        Profile(name="calm", outages=0, restores=0, people=0, operators=0, edits=0, clocks=0, call_fault=0),
+        Profile(name="people", outages=0.03, people=1.5, operators=1, edits=0.3, clocks=0, call_fault=0.005),
+        Profile(name="clocks", outages=0.03, people=0, operators=0.5, edits=0, clocks=0.5, call_fault=0.01),
+        Profile(name="restores", outages=0.03, restores=0.1, people=0.1, operators=1, edits=0, clocks=0,
+                call_fault=0.01),
+        Profile(name="dense", outages=0.03, operators=3, people=0.3, call_fault=0.05),
+        Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip
 

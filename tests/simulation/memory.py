@@ -274,10 +274,10 @@ class MemoryStore:
 
     def _unacknowledged(self, condemned: Sequence[Version]) -> dict[VersionId, list[Delivery]]:
         found: dict[VersionId, list[Delivery]] = {}
+        left = [r for r in self.tables.rows.values() if isinstance(r, Delivery)] if condemned else []
+        left = [row for row in left if row.started and row.state is DeliveryState.PLANNED]
         for version in condemned:
-            for row in self.tables.rows.values():
-                if not isinstance(row, Delivery) or not row.started or row.state is not DeliveryState.PLANNED:
-                    continue
+            for row in left:
                 rotation = self.tables.rows[row.rotation_id]
                 assert isinstance(rotation, Rotation)
                 if rotation.target_id == version.id and rotation.state is RotationState.ABANDONED:

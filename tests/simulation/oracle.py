@@ -77,6 +77,7 @@ class Oracle:
         self._sent: set[str] = set()
         self._creates: dict[str, list[datetime]] = defaultdict(list)
         self._created_at: dict[str, float] = defaultdict(lambda: -1e9)
+        self._created_before: dict[str, float] = {}
         self._until: dict[tuple[CredentialId, int], float] = {}
         self._version_of: dict[str, VersionId] = {}  # by key id
         self._ever: dict[tuple[str, VersionId], None] = {}  # the same, also what a restore has undone; in its order
@@ -88,7 +89,10 @@ class Oracle:
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
         self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
+        self.configured: Callable[[str], set[str]] = lambda _: set()  # a credential's places of today
+        self._forgotten: set[tuple[str, str]] = set()  # key id, place: what a restore has undone on record
         self.restores = 0
+        self.chosen: set[str] = set()  # credentials whose values are ours alone, and live nowhere else
         self.unconfirmed = False  # the database went back in time, and no person has confirmed it yet
         self.paused: dict[str, float] = {}  # credential → since when a person has stopped it
         self._left_out: dict[str, set[str]] = defaultdict(set)  # rotation → places that it does not wait for
@@ -130,6 +134,7 @@ class Oracle:
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
             ours = key.alive or key.dead_by is not By.US
+            ours = ours or (self.restores > 0 and key.credential in self.chosen)  # nobody can tell that it was replaced
             self.require(ours, "I1", f"{place.name} was given {key.id}, which we had taken away")
             self._kept_foreign(place, name, before.get(name), key)
 
@@ -152,6 +157,8 @@ class Oracle:
             who, at = place.put[name]
             if (key.credential, place.identity) in self.excused or place.identity in without:
                 continue
+            if (key.id, place.identity) in self._forgotten and place.identity not in self.configured(key.credential):
+                continue  # given in the hours that the restore undid, and not configured any more: nobody can know
             looked_at = guard.get(place.identity, (-1.0, {}))[0]
             self.require(
                 who is By.PERSON and at >= looked_at, "I1", f"{key.id} was taken away while {place.name} serves it"
@@ -185,11 +192,13 @@ class Oracle:
             apart = max(now - max(recent), truly) + self.world.lease  # a request goes out by then after its intent
             self.require(apart >= policy.min_interval, "I12", f"two keys of {credential} {apart} apart")
         self._creates[credential].append(now)
+        self._created_before[credential] = self._created_at[credential]
         self._created_at[credential] = self.world.baton.now
 
     def not_created(self, credential: str) -> None:
         """The request was refused: it does not count."""
         self._creates[credential].pop()
+        self._created_at[credential] = self._created_before[credential]
 
     def setting(self, worker: Worker, provider: Provider, material: Material) -> None:
         """A value that we chose goes out."""
@@ -332,6 +341,11 @@ class Oracle:
         self._version_of = {key_id: v.id for key_id, v in on_record if v is not None and v.key_id == key_id}
         self._open.clear()
         self.paused.clear()
+        for place in self.world.places.values():
+            keys = [key for value in place.fields.values() if (key := self.world.by_secret.get(value)) is not None]
+            recorded = {p.version_id for p in self.store.placed(place.identity).values()}
+            lost = [key for key in keys if self._version_of.get(key.id) not in recorded]
+            self._forgotten |= {(key.id, place.identity) for key in lost}
         for name, credential_id in self.ids.items():
             situation = self.situation(name)
             self._creates[name] = list(situation.creates)

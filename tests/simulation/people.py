@@ -227,8 +227,7 @@ class People:
     def command(self, verb: Callable[[Worker, str], None], name: str, worker: Worker | None = None) -> bool:
         """A process of its own, which may be killed like any other. Say whether it did what it was asked."""
         worker = worker or self.worker
-        worker.dead, worker.lives, worker.step = False, worker.lives + 1, "take in"
-        worker.seen, worker.accepted = {}, {}
+        worker.begin_life()
         self.play.enroll(worker)
         self.world.oracle.trace(f"operator: {verb.__name__} {name}")
         try:
@@ -418,7 +417,7 @@ class People:
         match reason:
             case "foreign" | "missing" | "destination_foreign" | "destination_missing":
                 self._replace(setting)
-            case "slot_full":
+            case "slot_full" | "destination_serves_condemned":
                 if self.world.calm:
                     self._put_right(setting)
                 self._delete_strangers(setting)
@@ -426,12 +425,25 @@ class People:
                 self._forget(setting)
             case "ambiguous_keys":
                 self._settle(setting)
+            case "key_refused" if self._give_up_enabled(setting.name):
+                return False
             case "key_refused" | "wrong_identity":
                 self.abandon(self.worker, setting.name)
                 return True
             case _:
                 return False
         return False
+
+    def _give_up_enabled(self, name: str) -> bool:
+        """What was reactivated and does not work goes after all. Say whether there was such a key."""
+        situation = self.world.oracle.situation(name)
+        row = next((r for r in situation.retirements if r.wanted_back and r.reason == "key_refused"), None)
+        version = situation.version(row.version_id) if row else None
+        if version is None or (situation.rotation is not None and situation.rotation.target_id == version.id):
+            return False
+        with self._hold(self.worker, name) as work:
+            reactivation.retire(work, key=version.key_id or "")
+        return True
 
     def _replace(self, setting: Setting) -> None:
         with self._hold(self.worker, setting.name) as work:

@@ -76,7 +76,10 @@ class Provider:
         return Answer(verdict=Verdict.ACCEPTED, identity=self.right.identity)
 
     def _key_of(self, material: Material) -> WorldKey | None:
-        return self.world.by_secret.get(material[self.capabilities.material[-1]].reveal())
+        names = self.capabilities.material
+        key = self.world.by_secret.get(material[names[-1]].reveal())
+        whole = key is not None and (len(names) == 1 or material[names[0]].reveal() == key.id)
+        return key if whole else None  # the parts of two keys are none
 
     def keys(self) -> Sequence[Key]:
         return self._call("keys", self._list)

@@ -55,7 +55,8 @@ class OnSqlite:
     """A fresh SQLite file for each play, copied from one that was set up once."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="simulation-")
+        memory = Path("/dev/shm")  # a file system in memory, where there is one: nothing has to outlive us
+        self._folder = TemporaryDirectory(prefix="simulation-", dir=memory if memory.is_dir() else None)
         self._empty = Path(self._folder.name) / "empty.db"
         self._sealer = AesGcmSealer(Secret(new_key()))
         self._open: SqlStore | None = None

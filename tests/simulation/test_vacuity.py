@@ -79,7 +79,7 @@ GUARDS: Mapping[str, tuple[Patch, str, set[str]]] = {
     "re-read before retirement": (without(retirement, "_served_elsewhere"), "people", {"I1"}),
     "another key works": (without(retirement, "_another_key_works"), "crashes", {"I2"}),
     "removed places": (without(retirement, "_no_place_was_removed"), "people", {"I1"}),
-    "pinned account": (without(retirement, "_right_account"), "people", {"I3"}),
+    "pinned account": (without(retirement, "right_account"), "people", {"I3"}),
     "clock": (without(retirement, "_clock_is_sane"), "clocks", {"I17"}),
     "create limits": (without(creation, "_keep_create_limits"), "crashes", {"I12"}),
 }

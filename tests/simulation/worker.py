@@ -10,7 +10,7 @@ from rotator.domain.errors import LostAnswer, RateLimited, Unavailable
 from rotator.domain.model import CredentialId
 from rotator.engine.work import Managed
 from tests.simulation.baton import Actor
-from tests.simulation.faults import EMPHASIS, OF_CALL, Fault
+from tests.simulation.faults import EMPHASIS, OF_CALL, RARE, RARE_FACTOR, Fault
 from tests.simulation.world import World
 
 T = TypeVar("T")
@@ -66,6 +66,11 @@ class Worker(Actor):
         """Each life of a process is another holder."""
         return f'{{"host":"sim","pid":{self.lives},"worker":"{self.name}"}}'
 
+    def begin_life(self) -> None:
+        """A process starts, and remembers nothing."""
+        self.dead, self.lives, self.step = False, self.lives + 1, "take in"
+        self.seen, self.accepted = {}, {}
+
     def crash(self) -> None:
         """End this life here."""
         self.dead = True
@@ -75,7 +80,10 @@ class Worker(Actor):
     def fault(self, call: str) -> Fault | None:
         """Draw what goes wrong with a call."""
         world = self.world
-        if world.random.random() >= self._rates[call] or world.calm:
+        if world.forced and call in world.forced:
+            return world.forced.pop(call)
+        rate = self._rates[call] * (RARE_FACTOR if self.step in RARE else 1)
+        if world.random.random() >= rate or world.calm:
             return None
         return world.random.choices(self._faults[call], self._weights[call])[0]
 

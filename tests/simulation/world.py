@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rotator.domain.errors import Conflict, QuotaExceeded, StoreUnavailable
 from tests.simulation.baton import Baton
-from tests.simulation.faults import Coverage, Profile
+from tests.simulation.faults import Coverage, Fault, Profile
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
@@ -89,6 +89,7 @@ class World:
         self.coverage = coverage
         self.baton = Baton(random)
         self.calm = False  # no faults any more
+        self.forced: dict[str, Fault] = {}  # call → what goes wrong the next time
         self.database_jump = timedelta(0)  # how far the database's clock is off
         self.budget = timedelta(seconds=20)  # of a call
         self.lease = timedelta(seconds=60)
