@@ -351,3 +351,12 @@ class Situation:
     def placements_at(self, identity: str) -> dict[str, Placement]:
         """Field → what we put there, for one destination."""
         return {p.field: p for p in self.placements if p.identity == identity}
+
+    def lacks_current(self, identity: str) -> bool:
+        """Whether a place waits for the current key: never given anything, left out, or holding what nobody should use.
+
+        That is a key that was condemned, or a value that a person allowed to be overwritten.
+        """
+        placed = [p for p in self.placements if p.identity == identity and not p.owed]
+        useless = {None, *(v.id for v in self.versions if v.state is VersionState.CONDEMNED)}
+        return not placed or any(p.version_id in useless for p in placed)

@@ -206,7 +206,7 @@ def overwrite(work: Work, to: str, because: str | None = None) -> list[str]:
         work.record([], [told])
         operator.resume(work, because=because)
         return [f"{address} may be overwritten; the open rotation goes on and writes there"]
-    if not _can_be_written(work, current):
+    if not intake.can_be_written(work, current):
         work.record([], [told])
         taken = intake.take_in(work, Cause.MANUAL)
         said = "a new key is made and written everywhere" if taken.opened else f"waits: {taken.decision.message}"
@@ -215,11 +215,6 @@ def overwrite(work: Work, to: str, because: str | None = None) -> list[str]:
     rows = intake.open_rotation(work, Cause.DRIFT, current.account, current, places=[target])
     work.record(rows, [told, started])
     return [f"version {current.number} is written to {address} again"]
-
-
-def _can_be_written(work: Work, version: Version) -> bool:
-    material = work.store.material(version.id)
-    return material is not None and work.authenticate(version, material).verdict is not Verdict.REFUSED
 
 
 def accept(work: Work, to: str, because: str | None = None) -> list[str]:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from rotator.domain.errors import Crowded, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.errors import (
+    Crowded,
+    PermanentError,
+    RotatorError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+)
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -24,6 +31,7 @@ from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
 from rotator.engine.places import Standing, look
 from rotator.engine.reactivation import free_slots
 from rotator.engine.work import Target, Work
+from rotator.ports.provider import Verdict
 from rotator.ports.store import Insert, Room, Update
 
 
@@ -65,9 +73,8 @@ def _slots(work: Work, wanted: Cause | None) -> int | None:
 
 
 def _unplaced(work: Work) -> bool:
-    """Whether a configured destination was never given anything of this credential, or was left out."""
-    placed = {p.identity for p in work.situation.placements if not p.owed}
-    return any(t.destination.identity not in placed for t in work.managed.targets)
+    """Whether a configured destination waits for the current key without anybody bringing it."""
+    return any(work.situation.lacks_current(t.destination.identity) for t in work.managed.targets)
 
 
 def take_in(
@@ -79,12 +86,12 @@ def take_in(
     """
     asked = question(work, wanted)
     decision = why_due(asked)
+    if isinstance(decision, Due) and decision.cause is Cause.ADDED:
+        decision = _if_it_can_be_given(work, decision, asked)
     if isinstance(decision, NotDue):
         if decision.reason == "slot_in_retirement" and isinstance(why_due(replace(asked, living=None)), Due):
             free_slots(work)
         return Taken(decision)
-    if decision.cause is Cause.ADDED and not _have_current_value(work):
-        return Taken(NotDue(reason="no_material", message="the current value is not on record", until=None))
     if work.situation.current is None and not _may_issue(work):
         message = "a destination holds a value already, and no key of this credential is on record"
         return Taken(NotDue(reason="not_adopted", message=message, until=None))
@@ -103,9 +110,29 @@ def take_in(
     return Taken(decision, opened=True)
 
 
-def _have_current_value(work: Work) -> bool:
+def _if_it_can_be_given(work: Work, decision: Due, asked: Question) -> Decision:
+    """A destination waits for the current key. Where that cannot be given out, the schedule alone decides."""
     current = work.situation.current
-    return current is not None and work.store.material(current.id) is not None
+    if current is not None and can_be_written(work, current):
+        return decision
+    scheduled = why_due(replace(asked, unplaced=False))
+    if isinstance(scheduled, Due):
+        return scheduled
+    message = "a destination waits for the current key, whose value is not on record, or refused by the provider"
+    return replace(scheduled, reason="no_material", message=message)
+
+
+def can_be_written(work: Work, version: Version) -> bool:
+    """Whether the value of a version is on record, and not known to be refused. Asks the provider."""
+    material = work.store.material(version.id)
+    if material is None:
+        return False
+    try:
+        return work.authenticate(version, material).verdict is not Verdict.REFUSED
+    except StoreUnavailable:
+        raise
+    except (TemporaryError, PermanentError):
+        return True  # nobody knows; the rotation shows the trouble on its row
 
 
 def _may_issue(work: Work) -> bool:

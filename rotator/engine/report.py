@@ -286,14 +286,13 @@ class Report:
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
         managed = self.managed[name]
-        placed = {p.identity for p in situation.placements if not p.owed}
         return Question(
             name=name,
             situation=situation,
             policy=managed.policy,
             now=self.at,
             living=managed.provider.capabilities.living,
-            unplaced=any(t.destination.identity not in placed for t in managed.targets),
+            unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
         )
 
 

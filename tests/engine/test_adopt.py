@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -197,3 +198,23 @@ def test_first_adopt_leaves_a_choice_to_a_person(web_embedded: OpenAIWeb) -> Non
     web.place.rotate()
     assert web.place.status("web")["reason"] == "not_adopted"
     assert not web.emulator.creates
+
+
+def test_a_place_that_cannot_be_given_the_current_key_does_not_stop_the_schedule(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    key = web.emulator.make_key(name="by hand")
+    adopt(web, key_id=key.id)
+    web.write(policy={"rotate_every": "1s"})
+    time.sleep(1)
+    assert web.place.rotate(patience=5)["web"].completed
+    assert web.works(0) is web.works(1) is True
+
+
+def test_a_value_that_may_be_overwritten_is_so_by_the_next_pass(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.rotate()
+    web.put("sk-somebody-elses-0123456789", 1)
+    adopt(web, replace=["second"])
+    web.place.rotate()
+    assert web.works(1) is True
+    assert len(web.emulator.creates) == 1, "the current key was written there"
