@@ -61,6 +61,12 @@ class SecretReference:
     text: str
     folder: Path = field(default=Path(), compare=False)  # what relative paths are relative to
 
+    @property
+    def absolute(self) -> str:
+        """The same place, whatever the folder that it is read from."""
+        scheme, _, rest = self.text.partition(":")
+        return self.text if scheme == "env" else f"file:{self.folder / rest}"
+
     def read(self) -> Secret:
         """Return the value; one trailing newline of a file is dropped. Raises SetupError naming the place."""
         scheme, _, rest = self.text.partition(":")
@@ -95,7 +101,7 @@ def _reference(value: object, info: Any) -> SecretReference:
 SecretAt = Annotated[
     InstanceOf[SecretReference],
     BeforeValidator(_reference),
-    PlainSerializer(lambda reference: reference.text),
+    PlainSerializer(lambda reference: reference.absolute),
     WithJsonSchema({"type": "string", "pattern": "^(env|file):.+", "examples": ["env:OPENAI_ADMIN_KEY"]}),
 ]
 

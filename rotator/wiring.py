@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rotator.config import Config, CredentialConfig
+from rotator.config import Config, CredentialConfig, entry_of, with_removed
 from rotator.domain.template import Template
+from rotator.engine import removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
@@ -44,9 +45,15 @@ class Service:
 
     config: Config
     store: SqlStore
-    managed: Mapping[str, Managed]
+    managed: Mapping[str, Managed]  # those that the configuration names no more, and are being finished, included
+    left_out: Mapping[str, str]  # those of them that cannot be, and why
     engine: Engine | None  # None where the sealing key was not asked for
     adapters: Adapters
+
+    @property
+    def names(self) -> list[str]:
+        """What a pass works on."""
+        return [*self.managed, *self.left_out]
 
     def report(self) -> Report:
         """The read models, of this moment."""
@@ -121,11 +128,16 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
         observe=around.observe,
     )
     try:
-        adapters = Adapters(config, seam)
+        unfinished = {name: entry for name, entry in store.unfinished().items() if name not in config.credentials}
+        whole, left_out = with_removed(config, unfinished)
+        adapters = Adapters(whole, seam)
         managed = adapters.managed()
         engine = None
         if unlock:
-            store.enroll({name: m.provider_name for name, m in managed.items()}, around.actor)
+            named = config.credentials.values()
+            entries = {credential.name: entry_of(credential) for credential in named}
+            store.enroll({credential.name: credential.provider for credential in named}, around.actor, entries)
+            removed.tell(store, around, left_out)
             engine = Engine(
                 store=seam.wrap(store, "store"),
                 fingerprint=store.fingerprint,
@@ -133,8 +145,9 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
                 limits=config.engine,
                 around=around,
                 anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
+                left_out=left_out,
             )
-        return Service(config=config, store=store, managed=managed, engine=engine, adapters=adapters)
+        return Service(config=config, store=store, managed=managed, left_out=left_out, engine=engine, adapters=adapters)
     except BaseException:
         store.close()
         raise
@@ -182,6 +195,7 @@ class Adapters:
             provider=self._seam.wrap(provider, "provider"),
             policy=credential.policy,
             targets=targets,
+            removed=credential.removed,
         )
 
     def close(self) -> None:

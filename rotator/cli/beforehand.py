@@ -11,15 +11,17 @@ from rotator import wiring
 from rotator.cli import say, words
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
+from rotator.cli.opening import chosen
 from rotator.config import Config
 from rotator.engine.explain import forecast
 from rotator.engine.report import Report, stamp
 from rotator.wiring import Service
 
 
-def show_forecast(config: Config, names: Sequence[str], asked: Asked) -> int:
+def show_forecast(config: Config, asked: Asked) -> int:
     """`--dry-run`: what would happen and why. Needs no sealing key."""
     with wiring.opened(config, wiring.surroundings(), unlock=False) as service:
+        names = chosen(service, asked.names, asked.selector, unnamed=not asked.at_once)
         report = service.report()
         lines = {name: forecast(report, name, now=asked.at_once) for name in names}
         if asked.as_json:

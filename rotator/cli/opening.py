@@ -11,6 +11,7 @@ from rotator import logs, wiring
 from rotator.cli import words
 from rotator.config import Config, find, load, select
 from rotator.domain.errors import Busy
+from rotator.engine import removed
 from rotator.engine.engine import HELD_WAIT, Engine, HeldByOther
 from rotator.engine.work import Work
 
@@ -61,6 +62,25 @@ def shown(service: wiring.Service, names: Iterable[str], selector: str | None) -
     gone = [name for name in names if name in recorded]
     rest = [name for name in names if name not in recorded]
     if gone and not rest:
+        return gone
+    return gone + [credential.name for credential in select(service.config, rest, selector)]
+
+
+def chosen(service: wiring.Service, names: Iterable[str], selector: str | None, *, unnamed: bool = True) -> list[str]:
+    """The credentials that work is about; without names and selector all of them.
+
+    Those that the configuration names no more and that are being finished are among them, by name, or with `unnamed`.
+    Raises PermanentError for one that cannot be finished.
+    """
+    names = list(dict.fromkeys(names))
+    if not names and selector is None and unnamed:
+        return service.names
+    gone = [name for name in names if name in service.names and name not in service.config.credentials]
+    for name in gone:
+        if name in service.left_out:
+            raise removed.problem(name, service.left_out[name])
+    rest = [name for name in names if name not in gone]
+    if gone and not rest and selector is None:
         return gone
     return gone + [credential.name for credential in select(service.config, rest, selector)]
 

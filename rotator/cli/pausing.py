@@ -11,8 +11,7 @@ import click
 from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, looking
-from rotator.config import select
+from rotator.cli.opening import chosen, configuration, looking
 from rotator.domain.model import Credential
 from rotator.engine import pausing
 from rotator.wiring import Service
@@ -80,12 +79,12 @@ def _each(
         message = "a selection is needed: NAME..., -l LABELS or --all"
         raise click.UsageError(message, click.get_current_context())
     loaded = configuration(config)
-    chosen = {credential.name for credential in select(loaded, names, selector)}
     actor = wiring.actor(os.environ)
     with looking(loaded) as service:
         say.tell(f"environment {loaded.environment}")
-        named = {name: managed.provider_name for name, managed in service.managed.items()}
+        wanted = chosen(service, names, selector)
+        named = {credential.name: credential.provider for credential in loaded.credentials.values()}
         for credential in service.store.enroll(named, actor):
-            if credential.name in chosen:
+            if credential.name in wanted:
                 say.tell(f"{credential.name}: {do(service, credential, actor)}")
     return Status.DONE

@@ -14,12 +14,11 @@ from rotator import logs, wiring
 from rotator.cli import beforehand, say, screens, verdicts, words
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, harden
+from rotator.cli.opening import chosen, configuration, harden
 from rotator.cli.screens import Screen
 from rotator.cli.stopping import Stop
 from rotator.cli.verdicts import STUCK, Verdict
 from rotator.cli.words import Entry
-from rotator.config import select
 from rotator.engine.engine import Progress
 from rotator.engine.report import stamp
 from rotator.wiring import Service
@@ -36,15 +35,15 @@ def carry_out(asked: Asked) -> int:
     """Do it; return the exit status."""
     asked.check()
     config = configuration(asked.config)
-    names = [credential.name for credential in select(config, asked.names, asked.selector)]
     if asked.dry_run:
-        return beforehand.show_forecast(config, names, asked)
+        return beforehand.show_forecast(config, asked)
     harden()
     stop = Stop()
     screen = screens.choose(now=asked.at_once, as_json=asked.as_json, quiet=asked.quiet, on_terminal=say.on_terminal())
     stop.silent = screen.interval is not None
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)
     with wiring.opened(config, around) as service:
+        names = chosen(service, asked.names, asked.selector, unnamed=not asked.at_once)
         screen.managed, screen.names = service.managed, names
         if asked.hurts and not beforehand.agreed(service, names, asked):
             return Status.TROUBLE

@@ -66,6 +66,8 @@ def _row(entry: Entry) -> list[str]:
     reason = f"{entry['message']}" if entry["message"] else ""
     if entry["reason"] and entry["reason"] not in (entry["status"], "never_rotated"):
         reason = f"{entry['reason']}: {reason}" if reason else entry["reason"]
+    if entry["status"] != "unmanaged" and any(row["type"] == "unmanaged" for row in entry["conditions"]):
+        reason = f"unmanaged; {reason}" if reason else "unmanaged"
     return [
         entry["name"],
         entry["status"],

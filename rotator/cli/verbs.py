@@ -10,10 +10,9 @@ import click
 
 from rotator.cli import options, say
 from rotator.cli.exits import Status, told
-from rotator.cli.opening import configuration, holding, looking, shown, working
+from rotator.cli.opening import chosen, configuration, holding, looking, shown, working
 from rotator.cli.verdicts import STUCK
 from rotator.cli.words import Entry
-from rotator.config import select
 from rotator.domain.errors import RotatorError
 from rotator.engine import operator
 from rotator.engine.explain import explain
@@ -55,10 +54,10 @@ def resume(
     if problem is not None:
         raise click.UsageError(problem, click.get_current_context())
     loaded = configuration(config)
-    chosen = [credential.name for credential in select(loaded, names, selector)]
     with working(loaded) as service:
+        wanted = chosen(service, names, selector)
         say.tell(f"environment {loaded.environment}")
-        return max(_resume(service, name, delete, keep, reason) for name in chosen)
+        return max(_resume(service, name, delete, keep, reason) for name in wanted)
 
 
 def _resume(service: Service, name: str, delete: str | None, keep: Sequence[str], because: str | None) -> Status:
@@ -84,8 +83,8 @@ def abandon(name: str, reason: str | None, config: str | None) -> int:
     Its new key is taken away; where it was pushed, the current one is put back.
     """
     loaded = configuration(config)
-    select(loaded, [name], None)
     with working(loaded) as service:
+        chosen(service, [name], None)
         with holding(service.running(), name) as work:
             operator.abandon(work, reason)
         say.tell(f"environment {loaded.environment}")
@@ -107,8 +106,8 @@ def forget(name: str, destination: str, reason: str | None, yes: bool, config: s
     Whoever still reads there may hold an old key, which is then taken away all the same.
     """
     loaded = configuration(config)
-    select(loaded, [name], None)
     with working(loaded) as service:
+        chosen(service, [name], None)
         say.tell(f"environment {loaded.environment}")
         if not yes and not say.can_ask():
             message = "what still reads there may lose its key; without a terminal to ask on, it needs --yes"

@@ -1,5 +1,6 @@
 """The configuration file: models, loading, all errors at once."""
 
+from rotator.config.kept import entry_of, with_removed
 from rotator.config.load import find, load
 from rotator.config.models import (
     Config,
@@ -26,8 +27,10 @@ __all__ = [
     "SealConfig",
     "StoreConfig",
     "Target",
+    "entry_of",
     "find",
     "json_schema",
     "load",
     "select",
+    "with_removed",
 ]

@@ -207,7 +207,7 @@ def _credentials(
                 part.report(f"there is another credential `{name}` at {other.document.name}:{other.line}")
                 continue
             names[name] = part
-            credential = _credential(name, part, layers, providers, places)
+            credential = read_credential(name, part, layers, providers, places)
             if credential is not None:
                 yield name, credential
 
@@ -218,7 +218,7 @@ def _defaults(file: Part) -> list[Layer]:
     return [Layer.of("defaults", file.at("defaults").at("policy"))]
 
 
-def _credential(
+def read_credential(
     name: str,
     part: Part,
     layers: Sequence[Layer],

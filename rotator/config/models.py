@@ -93,6 +93,7 @@ class CredentialConfig:
     labels: Mapping[str, str]
     owner: str | None
     places: Mapping[str, Origin]  # policy key → where its value comes from
+    removed: bool = False  # the file names it no more: this is its last entry, kept in the database
 
 
 @dataclass(frozen=True, kw_only=True)

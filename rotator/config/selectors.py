@@ -41,7 +41,7 @@ def _unknown(names: list[str], config: Config) -> SetupError:
     message = f"no credential is called {', '.join(names)}"
     if meant:
         return SetupError(message, remedy=f"did you mean {', '.join(meant)}?")
-    return SetupError(message, remedy="`rotator status` lists them all")
+    return SetupError(message, remedy="`rotator status` lists them all; one that was taken out is put back first")
 
 
 def _term(text: str) -> Callable[[Labels], bool]:

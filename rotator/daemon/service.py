@@ -215,7 +215,7 @@ class Daemon:
         if self._service is None:
             return {}
         engine = self._service.running()
-        self._progress = engine.run(list(self._service.managed), None, self._interval)
+        self._progress = engine.run(self._service.names, None, self._interval)
         found = {name: p.trouble for name, p in self._progress.items() if p.trouble is not None}
         return {name: trouble for name, trouble in found.items() if not isinstance(trouble, StaleLease)}
 

@@ -72,6 +72,12 @@ class Question:
     living: int | None = None  # how many keys the provider lets live at once
     unplaced: bool = False  # a configured destination was never given anything, or was left out
     wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
+    named: bool = True  # by the configuration of this process
+
+    @property
+    def managed(self) -> bool:
+        """Whether anything new may be opened: neither this process nor the last one that enrolled leaves it out."""
+        return self.named and self.situation.credential.managed
 
 
 Check = Callable[[Question], Decision | None]
@@ -96,7 +102,7 @@ def already_open(question: Question) -> Decision | None:
 
 def unmanaged(question: Question) -> Decision | None:
     """A credential that the configuration does not name any more opens nothing new."""
-    if question.situation.credential.managed:
+    if question.managed:
         return None
     return NotDue(reason="unmanaged", message="the configuration does not name it any more", until=None)
 
@@ -196,7 +202,7 @@ def next_rotation_at(question: Question) -> datetime | None:
     """When the next scheduled rotation falls due, jitter included; None without a schedule or a first key."""
     last = question.situation.last_completed_at
     policy = question.policy
-    if last is None or not question.situation.credential.managed:
+    if last is None or not question.managed:
         return None
     delay = _jitter(question.name, policy.jitter)
     if policy.schedule is not None:

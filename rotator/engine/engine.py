@@ -33,6 +33,7 @@ from rotator.engine import (
     pausing,
     reactivation,
     regress,
+    removed,
     retirement,
     rotation,
     urgency,
@@ -98,13 +99,16 @@ class Engine:
         limits: Limits,
         around: Surroundings,
         anchor: Anchor | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
+        """`left_out`: names of what is open and cannot be finished, and why; see `removed`."""
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
         self.limits = limits
         self.around = around
         self.anchor = anchor
+        self.left_out = left_out or {}
         self._paces = {
             m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
         }
@@ -114,6 +118,8 @@ class Engine:
     @contextmanager
     def hold(self, name: str) -> Iterator[Work]:
         """Claim a credential for the time of the block. Raises Busy where another living worker has it."""
+        if name in self.left_out:
+            raise removed.problem(name, self.left_out[name])
         credential_id, asked_at = self.credential_id(name), self.around.monotonic()
         claimed = self.store.claim(credential_id, self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
@@ -207,7 +213,7 @@ class Engine:
 
     def _watch(self, work: Work) -> None:
         """After the work, and under the same lease: look whether anything has changed that nobody told us."""
-        if self.around.stopping() or not work.calls_ended or not watch.due(work):
+        if work.managed.removed or self.around.stopping() or not work.calls_ended or not watch.due(work):
             return
         try:
             watch.watch(work)

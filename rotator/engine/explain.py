@@ -100,8 +100,10 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
 
 
 def _next(report: Report, name: str, situation: Situation) -> str:
-    if name not in report.managed:
-        return "It is not in the configuration, so nothing new will be opened."
+    if not report.named(name):
+        opened = situation.rotation is not None or situation.retirements
+        rest = f"what is open {'is finished' if name in report.managed else 'waits'}" if opened else "nothing is open"
+        return f"The configuration does not name it any more: {rest}, and nothing new is opened."
     decision = why_due(report.question(name, situation))
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
@@ -124,6 +126,8 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
         at = rotation_ready_at(situation)
         when = "blocked" if at is None else _when(at, report.at)
         return f"{name}: would go on with the open rotation at {step.verb if step else 'its end'} ({when})"
+    if name not in report.managed:
+        return f"{name}: nothing; it was taken out of the configuration, and what is open cannot be finished"
     question = report.question(name, situation)
     if now:
         question = replace(question, wanted=Cause.MANUAL)

@@ -53,6 +53,7 @@ def question(work: Work, wanted: Cause | None = None) -> Question:
         living=_slots(work, wanted),
         unplaced=_unplaced(work),
         wanted=wanted,
+        named=not work.managed.removed,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rotator.domain.events import Subject
 from rotator.domain.model import (
     Delivery,
     Finding,
@@ -203,7 +204,7 @@ class Report:
             *self._due(name, situation),
             *self._retiring(situation),
         ]
-        if not situation.credential.managed or name not in self.managed:
+        if not (situation.credential.managed and self.named(name)):
             message = "the configuration does not name it any more"
             found.append(Condition("unmanaged", None, "unmanaged", message, f"put {name} back to go on with it"))
         if situation.current is None:
@@ -215,8 +216,9 @@ class Report:
         return [Condition("blocked", stop.found_at, "reconcile", stop.message, stop.remedy)] if stop else []
 
     def _out_of_service(self, situation: Situation) -> list[Condition]:
-        urgent = [f for f in self.findings if f.urgent and f.credential_id == situation.credential.id]
-        return [Condition("blocked", f.found_at, f.kind, f.message, f.remedy) for f in urgent]
+        own = [f for f in self.findings if f.credential_id == situation.credential.id]
+        pressing = [f for f in own if f.urgent or f.kind == Subject.PROVIDER_REMOVED]
+        return [Condition("blocked", f.found_at, f.kind, f.message, f.remedy) for f in pressing]
 
     def _blocked(self, situation: Situation) -> list[Condition]:
         rows = _waiters(situation)
@@ -283,6 +285,10 @@ class Report:
             return Condition("never_rotated", None, "never_rotated", "it has no key yet", f"`rotate {name}` makes one")
         return Condition("never_rotated", finding.found_at, "not_adopted", finding.message, finding.remedy)
 
+    def named(self, name: str) -> bool:
+        """Whether the configuration names it; else at most what is open is finished."""
+        return name in self.managed and not self.managed[name].removed
+
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
         managed = self.managed[name]
@@ -293,6 +299,7 @@ class Report:
             now=self.at,
             living=managed.provider.capabilities.living,
             unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
+            named=not managed.removed,
         )
 
 

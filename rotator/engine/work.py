@@ -71,7 +71,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Managed:
-    """A credential as today's configuration has it: how to reach what the rows have pinned."""
+    """A credential as today's configuration has it, or had it last: how to reach what the rows have pinned."""
 
     name: str
     provider_name: str
@@ -79,6 +79,7 @@ class Managed:
     policy: Policy
     targets: Sequence[Target]
     calls_per_second: float | None = None  # what the provider's account takes of one process
+    removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
 
     @property
     def settle(self) -> timedelta:

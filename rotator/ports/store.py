@@ -210,12 +210,19 @@ class Store(Protocol):
         """Seq and hash of the last event; 0 and 64 zeros before the first."""
         ...
 
-    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+    def enroll(
+        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+    ) -> Sequence[Credential]:
         """Make the rows agree with the configuration's names → providers; return all credentials.
 
         Missing rows are inserted, rows without a name become `managed=False` and come back when named again.
-        Each change has its event (`enroll.succeeded`, `unmanage.succeeded`). May be repeated.
+        Each change has its event (`enroll.succeeded`, `unmanage.succeeded`). `entries`, by name, are kept for
+        `unfinished`; those of other credentials stay. May be repeated.
         """
+        ...
+
+    def unfinished(self) -> Mapping[str, str | None]:
+        """Name → the entry last kept (None: none ever was), of every credential with a rotation or retirement open."""
         ...
 
     def credentials(self) -> Sequence[Credential]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import Credential, CredentialId
@@ -23,14 +23,30 @@ def credentials(connection: Connection) -> Sequence[Credential]:
     return reading.many(connection, Credential, select(tables.credential).order_by(tables.credential.c.name))
 
 
-def enroll(database: Database, names: Mapping[str, str], actor: str, new_id: NewId) -> Sequence[Credential]:
-    """Insert what is missing, unmanage what is named no more, and return all credentials.
+def unfinished(connection: Connection) -> dict[str, str | None]:
+    """Name → the entry last kept, of every credential with a rotation or retirement open."""
+    credential, kept = tables.credential, tables.configured
+    rotating = select(tables.rotation.c.credential_id).where(text(tables.ROTATION_IS_OPEN))
+    retiring = select(tables.retirement.c.credential_id).where(text(tables.RETIREMENT_IS_OPEN))
+    query = (
+        select(credential.c.name, kept.c.entry)
+        .join_from(credential, kept, isouter=True)
+        .where(credential.c.id.in_(rotating) | credential.c.id.in_(retiring))
+        .order_by(credential.c.name)
+    )
+    return {row.name: row.entry for row in connection.execute(query)}
+
+
+def enroll(
+    database: Database, names: Mapping[str, str], entries: Mapping[str, str], actor: str, new_id: NewId
+) -> Sequence[Credential]:
+    """Insert what is missing, unmanage what is named no more, keep the entries, and return all credentials.
 
     A look is enough where the rows agree already, as they do nearly always.
     """
     with database.read() as connection:
         known = credentials(connection)
-        if not _changes(known, names):
+        if not _changes(known, names) and not _outdated(connection, known, entries):
             return known
     with database.write() as connection:
         audit.lock(connection)  # of several workers that start at once, one enrolls
@@ -39,7 +55,29 @@ def enroll(database: Database, names: Mapping[str, str], actor: str, new_id: New
         events = [_change(connection, known, provider, actor, now, new_id) for known, provider in changes]
         events_in_order = sorted(events, key=lambda event: event.credential or "")
         audit.append(connection, now, events_in_order)
-        return credentials(connection)
+        known = credentials(connection)
+        _keep(connection, _outdated(connection, known, entries))
+        return known
+
+
+def _outdated(
+    connection: Connection, known: Sequence[Credential], entries: Mapping[str, str]
+) -> dict[CredentialId, str]:
+    """The entries that are not kept as they are now."""
+    if not entries:
+        return {}
+    table = tables.configured
+    kept = {row.credential_id: row.entry for row in connection.execute(select(table))}
+    wanted = {credential.id: entries[credential.name] for credential in known if credential.name in entries}
+    return {credential_id: entry for credential_id, entry in wanted.items() if kept.get(credential_id) != entry}
+
+
+def _keep(connection: Connection, entries: Mapping[CredentialId, str]) -> None:
+    if not entries:
+        return
+    table = tables.configured
+    connection.execute(delete(table).where(table.c.credential_id.in_(entries)))
+    connection.execute(insert(table), [{"credential_id": of, "entry": entry} for of, entry in entries.items()])
 
 
 def pause(database: Database, credential_id: CredentialId, wanted: Pause | None, event: NewEvent) -> bool:

@@ -129,9 +129,16 @@ class SqlStore:
     def _vault(self) -> Vault:
         return Vault(self.database, self.installation().id, self._sealer)
 
-    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+    def enroll(
+        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+    ) -> Sequence[Credential]:
         """Make the rows agree with the configuration's names → providers; return all credentials."""
-        return enrolment.enroll(self.database, names, actor, self._new_id)
+        return enrolment.enroll(self.database, names, entries or {}, actor, self._new_id)
+
+    def unfinished(self) -> Mapping[str, str | None]:
+        """Name → the entry last kept, of every credential with something open."""
+        with self.database.read() as connection:
+            return enrolment.unfinished(connection)
 
     def credentials(self) -> Sequence[Credential]:
         """All credentials, by name."""

@@ -283,6 +283,40 @@ class StoreContract:
         assert web.provider == "openai-eu"
         assert bodies(whole_trail(store))[-1]["detail"] == {"provider": "openai-eu", "provider_before": "openai"}
 
+    def test_entries_are_kept_as_they_were_last_given(self, work: Work) -> None:
+        work.insert(work.rotation())
+        assert work.store.unfinished() == {"web": None}
+        for entries, kept in (({"web": "1"}, "1"), ({"web": "2"}, "2"), ({"mail": "3"}, "2"), (None, "2")):
+            names = {"web": "openai", "mail": "openai"}
+            assert [c.name for c in work.store.enroll(names, "me", entries)] == ["mail", "web"]
+            assert work.store.unfinished() == {"web": kept}
+
+    def test_the_entry_of_what_is_named_no_more_stays(self, work: Work) -> None:
+        work.insert(work.rotation())
+        work.store.enroll({"web": "openai"}, "me", {"web": "1"})
+        work.store.enroll({}, "me", {})
+        assert work.store.unfinished() == {"web": "1"}
+
+    def test_unfinished_is_what_has_a_rotation_or_a_retirement_open(self, work: Work) -> None:
+        store = work.store
+        Work(store, "idle")
+        assert store.unfinished() == {}
+        version, rotation = work.version(VersionState.PREVIOUS), work.rotation()
+        retirement = work.retirement(version)
+        work.insert(version, rotation, retirement)
+        assert store.unfinished() == {"web": None}
+        work.record(Update(rotation, {"state": RotationState.COMPLETED}))
+        assert store.unfinished() == {"web": None}
+        work.record(Update(retirement, {"state": RetirementState.CANCELLED}))
+        assert store.unfinished() == {}
+
+    def test_keeping_an_entry_that_is_kept_writes_and_tells_nothing(self, store: Store) -> None:
+        first = store.enroll({"web": "openai"}, "me", {"web": "1"})
+        told = whole_trail(store)
+        assert store.enroll({"web": "openai"}, "me", {"web": "1"}) == first
+        assert store.enroll({"web": "openai"}, "me", {"web": "2"}) == first
+        assert whole_trail(store) == told
+
     def test_a_pause_is_written_told_and_ended_without_a_lease(self, work: Work, clock: VirtualClock) -> None:
         told = NewEvent(event="pause.succeeded", actor="ann", credential="web")
         wanted = Pause(by="ann", lasts=HOUR, why="launch week")

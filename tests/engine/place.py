@@ -84,7 +84,7 @@ class Place:
         """One run, as `rotate` makes it; `wished` is what else a Wish has. Unexpected exceptions fail the test."""
         with self.service(seam) as service:
             wish = Wish(cause=cause, key=key, **wished) if now else None
-            results = service.running().run(names or list(service.managed), wish, timedelta(seconds=patience))
+            results = service.running().run(names or service.names, wish, timedelta(seconds=patience))
         if self.bugs:
             raise self.bugs[0]
         return results

@@ -83,6 +83,7 @@ class Tables:
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
     credentials: dict[CredentialId, Credential] = field(default_factory=dict)
+    entries: dict[CredentialId, str] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
@@ -169,7 +170,9 @@ class MemoryStore:
 
     # credentials
 
-    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
+    def enroll(
+        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+    ) -> Sequence[Credential]:
         with self._lock:
             known = {c.name: c for c in self.tables.credentials.values()}
             told = []
@@ -178,7 +181,13 @@ class MemoryStore:
                 if event is not None:
                     told.append(event)
             self._append(told)
+            ids = {c.name: c.id for c in self.credentials()}
+            self.tables.entries |= {ids[called]: entry for called, entry in (entries or {}).items()}
             return self.credentials()
+
+    def unfinished(self) -> Mapping[str, str | None]:
+        found = [(c, self.load(c.id)) for c in self.credentials()]
+        return {c.name: self.tables.entries.get(c.id) for c, at in found if at.rotation or at.retirements}
 
     def _enroll(self, called: str, known: Credential | None, provider: str | None, actor: str) -> NewEvent | None:
         managed = provider is not None

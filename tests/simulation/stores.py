@@ -107,8 +107,13 @@ class WorkerStore:
     def installation(self) -> Installation:
         return self._read(self.real.installation)
 
-    def enroll(self, names: Mapping[str, str], actor: str) -> Sequence[Credential]:
-        return self._read(lambda: self.real.enroll(names, actor))
+    def enroll(
+        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+    ) -> Sequence[Credential]:
+        return self._read(lambda: self.real.enroll(names, actor, entries))
+
+    def unfinished(self) -> Mapping[str, str | None]:
+        return self._read(self.real.unfinished)
 
     def credentials(self) -> Sequence[Credential]:
         return self._read(self.real.credentials)

@@ -1,0 +1,80 @@
+"""A credential's entry as the database keeps it: how to finish what is open when the file names it no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from rotator.config.accounts import Known
+from rotator.config.document import Document
+from rotator.config.load import read_credential
+from rotator.config.models import Config, CredentialConfig, Target
+from rotator.config.part import Part
+from rotator.config.problems import Problem
+from rotator.config.targets import Places
+from rotator.domain.model import WHOLE_BODY
+from rotator.settings import format_duration
+
+
+def entry_of(credential: CredentialConfig) -> str:
+    """The entry as JSON that `with_removed` reads: complete, and without any secret, as in the file."""
+    options = credential.options.model_dump(mode="json", by_alias=True, exclude_unset=True, fallback=str)
+    policy = {key: _plain(getattr(credential.policy, key)) for key in _given(credential)}
+    entry = {
+        "provider": credential.provider,
+        "options": options,
+        "policy": policy,
+        "destinations": [_destination(target) for target in credential.destinations],
+    }
+    return json.dumps(entry, sort_keys=True)
+
+
+def _given(credential: CredentialConfig) -> list[str]:
+    """The policy keys that somebody has written, here or in `defaults`; the rest is filled in anew."""
+    return [key for key, origin in credential.places.items() if origin.source != "built-in"]
+
+
+def _plain(value: Any) -> Any:
+    return format_duration(value) if isinstance(value, timedelta) else value
+
+
+def _destination(target: Target) -> dict[str, Any]:
+    path = {} if target.path is None else {"path": target.path}
+    if WHOLE_BODY in target.templates:
+        return {"to": target.to, **path, "value": target.templates[WHOLE_BODY]}
+    return {"to": target.to, **path, "fields": dict(target.templates)}
+
+
+def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Config, dict[str, str]]:
+    """The configuration with these credentials put back, from the entries that were kept of them.
+
+    They are read with the providers and destinations of today. Also returns those that cannot be, name → why.
+    """
+    places = Places(dict(config.destinations), config.engine.call_budget)
+    credentials, left_out = dict(config.credentials), {}
+    for name, entry in entries.items():
+        problems: list[Problem] = []
+        credential = None if entry is None else _read(config, name, entry, places, problems)
+        if credential is None:
+            whys = (f"{problem.place}: {problem.message}" for problem in problems)
+            left_out[name] = ", ".join(dict.fromkeys(whys)) or "its entry was never kept"
+        else:
+            credentials[name] = replace(credential, removed=True)
+    destinations = {name: known for name, known in places.destinations.items() if known}
+    return replace(config, credentials=credentials, destinations=destinations), left_out
+
+
+def _read(config: Config, name: str, entry: str, places: Places, problems: list[Problem]) -> CredentialConfig | None:
+    document = Document("the entry kept in the database", config.path.parent.absolute(), _parsed(entry), {})
+    providers = {called: Known(provider.adapter, provider) for called, provider in config.providers.items()}
+    return read_credential(name, Part.whole(document, problems, ()), [], providers, places)
+
+
+def _parsed(entry: str) -> Any:
+    try:
+        return json.loads(entry)
+    except ValueError:  # another hand was in the database; the reader reports that nothing is there
+        return None
