@@ -124,6 +124,23 @@ def test_sighup_puts_a_valid_configuration_in_force_and_a_broken_one_not(house: 
     assert current(house) == 1
 
 
+def test_what_a_new_configuration_cannot_finish_is_told_once_and_stops_nobody(house: House, start: Start) -> None:
+    two = CONFIGURATION.replace("local: {type: generated}", "local: {type: generated}, theirs: {type: generated}")
+    house.write(two.replace("mail:\n    provider: local", "mail:\n    provider: theirs"))
+    house.rotate()
+    assert house.rotate("--now", "mail").status == 0
+    daemon = start("--interval", "200ms")
+    another_pass(house)
+    house.write(CONFIGURATION[: CONFIGURATION.index("  mail:")].replace("rotate_every: 30d", "rotate_every: 1s"))
+    daemon.send(signal.SIGHUP)
+    daemon.says("(provider_removed)")
+    for _ in range(2):
+        rotates(house)
+    assert daemon.stop() == 0
+    assert daemon.said.count("no provider is called `theirs`") == 1
+    assert house.status("mail")["status"] == "blocked"
+
+
 def another_pass_of_the_old(house: House) -> None:
     """Looked at with the configuration that the daemon has, since the file is broken."""
     broken = (house.folder / "rotator.yaml").read_text(encoding="utf-8")
