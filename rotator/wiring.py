@@ -136,8 +136,8 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
         if unlock:
             named = config.credentials.values()
             entries = {credential.name: entry_of(credential) for credential in named}
-            store.enroll({credential.name: credential.provider for credential in named}, around.actor, entries)
-            removed.tell(store, around, left_out)
+            known = store.enroll({credential.name: credential.provider for credential in named}, around.actor, entries)
+            removed.tell(store, around, known, left_out)
             engine = Engine(
                 store=seam.wrap(store, "store"),
                 fingerprint=store.fingerprint,

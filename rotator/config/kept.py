@@ -11,7 +11,7 @@ from typing import Any
 from rotator.config.accounts import Known
 from rotator.config.document import Document
 from rotator.config.load import read_credential
-from rotator.config.models import Config, CredentialConfig, Target
+from rotator.config.models import Config, CredentialConfig, DestinationConfig, Target
 from rotator.config.part import Part
 from rotator.config.problems import Problem
 from rotator.config.targets import Places
@@ -53,18 +53,20 @@ def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Con
 
     They are read with the providers and destinations of today. Also returns those that cannot be, name → why.
     """
-    places = Places(dict(config.destinations), config.engine.call_budget)
+    destinations: dict[str, DestinationConfig | None] = dict(config.destinations)  # grows by those that need no entry
     credentials, left_out = dict(config.credentials), {}
     for name, entry in entries.items():
         problems: list[Problem] = []
+        # Places of its own: who else writes there shows by the values, when it is worked on.
+        places = Places(destinations, config.engine.call_budget)
         credential = None if entry is None else _read(config, name, entry, places, problems)
         if credential is None:
             whys = (f"{problem.place}: {problem.message}" for problem in problems)
             left_out[name] = ", ".join(dict.fromkeys(whys)) or "its entry was never kept"
         else:
             credentials[name] = replace(credential, removed=True)
-    destinations = {name: known for name, known in places.destinations.items() if known}
-    return replace(config, credentials=credentials, destinations=destinations), left_out
+    known = {name: destination for name, destination in destinations.items() if destination}
+    return replace(config, credentials=credentials, destinations=known), left_out
 
 
 def _read(config: Config, name: str, entry: str, places: Places, problems: list[Problem]) -> CredentialConfig | None:

@@ -38,6 +38,13 @@ def test_a_destination_without_an_entry_of_its_own_comes_back_too(example: Confi
     assert whole.destinations["env-file"].type == "env-file"
 
 
+def test_two_that_wrote_one_place_one_after_the_other_both_come_back(example: Config) -> None:
+    entry = entry_of(example.credentials["deployer"])
+    whole, left_out = with_removed(replace(example, credentials={}), {"deployer": entry, "renamed": entry})
+    assert left_out == {}
+    assert sorted(whole.credentials) == ["deployer", "renamed"]
+
+
 def test_the_same_credential_has_the_same_entry(example: Config, tmp_path: Path) -> None:
     again = load_text(tmp_path, EXAMPLE)
     for name, credential in example.credentials.items():

@@ -133,6 +133,21 @@ def test_a_removed_credential_is_not_watched(web_embedded: OpenAIWeb) -> None:
     assert "drift.found" not in web.place.told()
 
 
+def test_what_watching_has_found_is_cleared_when_nobody_looks_any_more(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.rotate()
+    web.put("a-value-that-never-worked")
+    web.place.engine["watch"] = "1ms"
+    web.write()
+    web.place.rotate(patience=1)
+    assert web.place.status("web")["status"] == "blocked"
+    take_out(web.place, "credentials", "web")
+    web.place.rotate(patience=1)
+    assert web.place.status("web")["status"] == "unmanaged"
+    cleared = [(e["credential"], e["reason"]) for e in web.place.events if e["event"] == "drift.cleared"]
+    assert cleared == [("web", "unmanaged")]
+
+
 def test_a_retirement_goes_through_grace_soak_and_deletion_after_the_removal(deployer: Deployer) -> None:
     deployer.write(grace="1s", soak="2s", require_idle="0s")
     deployer.place.rotate(patience=10)
