@@ -43,14 +43,17 @@ class Report:
 
 
 class FoundError(Exception):
-    """A play went wrong: its seed, and the end of its story."""
+    """A play went wrong: its seed, the end of its story, and how many rotations it took to find."""
 
-    def __init__(self, seed: int, store: str, profile: str, problem: BaseException, story: str) -> None:
+    def __init__(
+        self, seed: int, store: str, profile: str, problem: BaseException, story: str, rotations: int
+    ) -> None:
         super().__init__(
             f"{problem!r}\n{story}\nreplay: make simulate SEED={seed} ROTATIONS={PLAY} STORE={store} PROFILE={profile}"
         )
         self.seed = seed
         self.problem = problem
+        self.rotations = rotations
 
 
 def simulate(
@@ -71,7 +74,8 @@ def simulate(
             if store != "memory" or report.plays % TRAILS == 0:
                 play.verify_trail()
         except (Exception, BugError, ViolationError) as problem:
-            raise FoundError(seed + report.plays, store, mix.name, problem, play.oracle.story()) from problem
+            completed = report.rotations + play.oracle.completed
+            raise FoundError(seed + report.plays, store, mix.name, problem, play.oracle.story(), completed) from problem
         report.plays += 1
         report.rotations += play.oracle.completed
         report.abandoned += play.oracle.abandoned
