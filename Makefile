@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix simulate model check fmt bench docs clean
+.PHONY: help demo test crash-matrix simulate mutants model check fmt bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -23,6 +23,9 @@ crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
+
+mutants: $(VENV)/.dev ## take each guard out of the code, and see that a suite notices; some minutes
+	$(BIN)/python -m tests.mutants
 
 SEED ?= 1
 ROTATIONS ?= 20000

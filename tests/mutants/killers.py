@@ -50,15 +50,16 @@ class Simulated:
     profile: str | Profile = "everything"
     store: str = "memory"
     rotations: int = 4000
+    play_length: int = PLAY
     seed: int = 1
 
-    def kill(self, name: str, take_out: TakeOut) -> Verdict:  # noqa: ARG002 - as the protocol has it
+    def kill(self, name: str, take_out: TakeOut) -> Verdict:
         mix = self.profile if isinstance(self.profile, str) else self.profile.name
         by, began = f"simulation ({mix}{', SQL' if self.store == 'sql' else ''})", time.process_time()
         with pytest.MonkeyPatch.context() as patch:
             take_out(patch)
             try:
-                simulate(self.seed, self.rotations, self.store, self.profile)
+                simulate(self.seed, self.rotations, self.store, self.profile, play_length=self.play_length)
             except FoundError as caught:
                 found = caught
             else:
@@ -69,7 +70,7 @@ class Simulated:
             return Verdict(by=by, after=after, seconds=seconds, problem=f"not as expected: {found}")
         by = f"{by}: {violation.invariant}"
         try:
-            simulate(found.seed, PLAY, self.store, self.profile)
+            simulate(found.seed, self.play_length, self.store, self.profile)
         except FoundError as again:
             return Verdict(by=by, after=after, seconds=seconds, problem=f"also with the guard: {again}")
         return Verdict(by=by, after=after, seconds=seconds)
@@ -82,7 +83,7 @@ class Tested:
     test: str
     says: str
 
-    def kill(self, name: str, take_out: TakeOut) -> Verdict:  # noqa: ARG002 - the plugin looks it up by name
+    def kill(self, name: str, take_out: TakeOut) -> Verdict:
         by, began = self.test.rpartition("::")[2], time.monotonic()
         failed = run([self.test], name)
         seconds = time.monotonic() - began

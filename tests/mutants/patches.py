@@ -11,13 +11,24 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from rotator import logs
 from rotator.domain import policy
 from rotator.domain.errors import LostAnswer
-from rotator.domain.model import Cause, Delivery, Retirement, RetirementReason, Rotation, Version
+from rotator.domain.model import (
+    Cause,
+    Delivery,
+    Retirement,
+    RetirementReason,
+    RetirementState,
+    Rotation,
+    Version,
+    VersionState,
+)
 from rotator.domain.secret import Material
 from rotator.engine import creation, places, retirement, rotation
 from rotator.engine.places import Look, Standing
-from rotator.engine.work import Work
+from rotator.engine.work import MOVING, Work
+from rotator.ports.destination import Reading
 from rotator.ports.provider import Issues, Key
 from rotator.ports.store import Insert, Update
 from rotator.store.tables import head
@@ -94,12 +105,13 @@ def create_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def sweep(work: Work, row: Retirement, version: Version) -> None:
-    """What the list shows and nobody knows is deleted at once; the row only says that it is over."""
+    """What the list shows and nobody knows is deleted at once, and then the row says so."""
     known = work.store.known_keys(version.account)
     for key in work.ask(work.provider.keys):
         if key.id not in known:
             work.ask(work.provider.delete, key.id)
-    work.record([Update(row, {"blocked": True})], [])
+    closed = {"state": RetirementState.DELETED, "closed_at": work.now(), **MOVING}
+    work.record([Update(version, {"state": VersionState.RETIRED}), Update(row, closed)], [])
 
 
 def delete_for_a_slot(work: Work, keys: list[Key]) -> None:
@@ -115,8 +127,8 @@ def look_for_it_at_once(patch: pytest.MonkeyPatch) -> None:
 
     def hasty(work: Work, version: Version, why: RetirementReason, **pinned: Any) -> Insert:
         insert = opened(work, version, why, **pinned)
-        if why is RetirementReason.LOST_ANSWER:
-            return Insert(replace(insert.row, not_before=None))  # type: ignore[type-var]
+        if why is RetirementReason.LOST_ANSWER and isinstance(insert.row, Retirement):
+            return Insert(replace(insert.row, not_before=None))
         return insert
 
     for module in (creation, rotation):
@@ -194,16 +206,15 @@ def not_noting_in(step: str) -> TakeOut:
 
 def believe_acknowledgements(patch: pytest.MonkeyPatch) -> None:
     """What was pushed counts as read."""
-
-    def blind(work: Work, destination: Any, templates: Any, wanted: Version | None = None) -> Look:
-        seen = places.look(work, destination, templates)
-        if wanted is None:
-            return seen
-        return Look(seen.reading, Standing.WANTED, frozenset({wanted.id}))
-
     real = rotation.verify_one
 
     def verify_one(work: Work, row: Rotation, delivery: Delivery, version: Version, material: Material) -> None:
+        pushed = places.render(work, places.templates_of(delivery), version, material)
+
+        def blind(_work: Work, _destination: Any, _templates: Any, wanted: Version) -> Look:
+            reading = Reading(fields=pushed, revision=delivery.revision or "")
+            return Look(reading, Standing.WANTED, frozenset({wanted.id}))
+
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(rotation, "look", blind)
             real(work, row, delivery, version, material)
@@ -225,12 +236,12 @@ def spare_the_write(patch: pytest.MonkeyPatch) -> None:
     real = rotation.push_one
 
     def push_one(work: Work, delivery: Delivery, version: Version, material: Material) -> None:
-        destination, templates = rotation.reach(work, delivery), rotation.templates_of(delivery)
-        seen = rotation.look(work, destination, templates, wanted=version)
+        destination, templates = places.reach(work, delivery), places.templates_of(delivery)
+        seen = places.look(work, destination, templates, wanted=version)
         if seen.standing is not Standing.WANTED:
             real(work, delivery, version, material)
             return
-        fields = rotation.render(work, templates, version, material)
+        fields = places.render(work, templates, version, material)
         rotation._pushed(work, delivery, version, fields, seen.reading.revision, reason="already_there")
 
     patch.setattr(rotation, "push_one", push_one)
@@ -300,6 +311,15 @@ def believe_deletions(_work: Work, _version: Version) -> str:
     return "it said so"
 
 
+# what is told
+
+
+def quote_errors(patch: pytest.MonkeyPatch) -> None:
+    """An unknown exception is told with its text."""
+    describe = logs.describe
+    patch.setattr(logs, "describe", lambda problem: f"{describe(problem)}: {problem}")
+
+
 # the store
 
 
@@ -312,4 +332,3 @@ def no_fence(_last: Any, _now: Any) -> None:
 
 
 HEAD_WITHOUT_LOCK = select(head.c.seq, head.c.hash)
-

@@ -32,9 +32,9 @@ def pytest_runtest_makereport(
         problem = call.excinfo
         _TOLD[item.nodeid] = {
             "outcome": report.outcome,
-            "when": report.when or "",
+            "when": report.when,
             "kind": problem.type.__name__ if problem else "",
-            "text": str(problem.value) if problem else "",
+            "text": report.longreprtext,
         }
     return report
 
