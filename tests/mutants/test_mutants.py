@@ -1,7 +1,7 @@
 """No guard can go unnoticed: with any one taken out, the suite that is named for it fails, and says what is wrong.
 
-Left to `make mutants`: those whose killer starts OpenBao, AWS and the OpenAI emulator, or waits for real time, which
-takes some seconds for each. `make mutants` also runs every killer with the guard in place.
+Left to `make mutants`: those whose killer starts OpenBao, AWS and the OpenAI emulator, waits for real time, or plays
+hundreds of rotations until it sees it, which takes some seconds for each.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def test_what_is_left_to_the_long_run_is_not_most_of_it() -> None:
     assert len(QUICK) >= 0.6 * len(MUTANTS)
     for name in MUTANTS.keys() - set(QUICK):
         killer = MUTANTS[name].killer
+        if isinstance(killer, Simulated):
+            continue
         assert isinstance(killer, Tested), name
         path, _, test = killer.test.partition("::")
         assert (ROOT / path).exists(), name
