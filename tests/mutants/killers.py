@@ -43,7 +43,7 @@ class Killer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Simulated:
+class BySimulation:
     """The oracle of the simulation names one of these invariants, within so many rotations."""
 
     invariants: frozenset[str]
@@ -77,7 +77,7 @@ class Simulated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class ByTest:
     """This test fails by an assertion whose text has these words in it."""
 
     test: str

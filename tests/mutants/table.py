@@ -18,7 +18,7 @@ from rotator.engine.work import Work
 from rotator.store import audit, leases
 from rotator.store.sealing import AesGcmSealer
 from tests.mutants import patches
-from tests.mutants.killers import Killer, Simulated, Tested
+from tests.mutants.killers import BySimulation, ByTest, Killer
 from tests.mutants.patches import TakeOut, not_noting_in, not_waiting_in, served, unconditional, without
 from tests.simulation.faults import PROFILES, Fault, Profile
 
@@ -39,14 +39,14 @@ SLOW = ("engine/", "destinations/test_vault_kv", "destinations/test_aws")
 def seen(by: str, take_out: TakeOut, *invariants: str, slow: bool = False, **how: Any) -> Mutant:
     """The oracle sees it in this mix of trouble."""
     profile = OWN.get(by, by)
-    killer = Simulated(profile=profile, invariants=frozenset(invariants), **how)
+    killer = BySimulation(profile=profile, invariants=frozenset(invariants), **how)
     return Mutant(take_out=take_out, killer=killer, slow=slow)
 
 
 def tested(test: str, take_out: TakeOut, says: str) -> Mutant:
     """A test fails, and says this."""
     slow = test.startswith(SLOW)
-    return Mutant(take_out=take_out, killer=Tested(test=f"tests/{test}", says=says), slow=slow)
+    return Mutant(take_out=take_out, killer=ByTest(test=f"tests/{test}", says=says), slow=slow)
 
 
 _CALM = PROFILES["calm"]
