@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix simulate chaos model check fmt bench docs clean
+.PHONY: help demo test crash-matrix simulate mutants chaos model check fmt bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -27,6 +27,9 @@ chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and 
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
+
+mutants: $(VENV)/.dev ## take each guard out of the code, and see that a suite notices; some minutes
+	$(BIN)/python -m tests.mutants
 
 SEED ?= 1
 ROTATIONS ?= 20000

@@ -314,6 +314,7 @@ def test_a_place_without_conditions_waits_for_the_write_of_an_expired_worker(web
     time.sleep(0.2)
     web.place.rotate("web", now=True, patience=0.3, seam=WithoutConditions())
     assert "push.started" in web.place.told()
+    assert web.place.status("web")["rotation"] is not None, "it waits"
     assert web.place.status("web")["rotation"]["deliveries"][0]["reason"] == "fenced"
     assert web.place.rotate("web", now=True, patience=3, seam=WithoutConditions())["web"].completed
 
@@ -630,6 +631,7 @@ def test_a_place_without_conditions_waits_for_our_own_late_write_before_the_put_
     with web.place.service() as service, service.running().hold("web") as work:
         operator.abandon(work)
     web.place.rotate(patience=0.1, seam=WithoutConditions())
+    assert web.place.status("web")["rotation"] is not None, "it waits"
     assert web.place.status("web")["rotation"]["deliveries"][0]["reason"] == "fenced"
     web.place.rotate(patience=4, seam=WithoutConditions())
     assert reason(web.place) == ("ok", None)

@@ -43,14 +43,17 @@ class Report:
 
 
 class FoundError(Exception):
-    """A play went wrong: its seed, and the end of its story."""
+    """A play went wrong: its seed, the end of its story, and how many rotations it took to find."""
 
-    def __init__(self, seed: int, store: str, profile: str, problem: BaseException, story: str) -> None:
+    def __init__(
+        self, seed: int, store: str, profile: str, problem: BaseException, story: str, rotations: int, each: int
+    ) -> None:
         super().__init__(
-            f"{problem!r}\n{story}\nreplay: make simulate SEED={seed} ROTATIONS={PLAY} STORE={store} PROFILE={profile}"
+            f"{problem!r}\n{story}\nreplay: make simulate SEED={seed} ROTATIONS={each} STORE={store} PROFILE={profile}"
         )
         self.seed = seed
         self.problem = problem
+        self.rotations = rotations
 
 
 def simulate(
@@ -59,19 +62,25 @@ def simulate(
     store: str = "memory",
     profile: str | Profile = "everything",
     *,
+    play_length: int = PLAY,
     told: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Play until so many rotations are completed. Raises FoundError at the first play that goes wrong."""
+    """Play until so many rotations are completed. Raises FoundError at the first play that goes wrong.
+
+    A play ends after `play_length` rotations: what happens only once in each is met more often in short ones.
+    """
     mix = PROFILES[profile] if isinstance(profile, str) else profile
-    report, began = Report(), time.process_time()
+    report, began, each = Report(), time.process_time(), min(play_length, rotations)
     while report.rotations < rotations:
         play = Episode(f"{seed + report.plays}", mix, report.coverage, STORES[store])
         try:
-            play.run(min(PLAY, rotations))
+            play.run(each)
             if store != "memory" or report.plays % TRAILS == 0:
                 play.verify_trail()
         except (Exception, BugError, ViolationError) as problem:
-            raise FoundError(seed + report.plays, store, mix.name, problem, play.oracle.story()) from problem
+            completed = report.rotations + play.oracle.completed
+            story = play.oracle.story()
+            raise FoundError(seed + report.plays, store, mix.name, problem, story, completed, each) from problem
         report.plays += 1
         report.rotations += play.oracle.completed
         report.abandoned += play.oracle.abandoned

@@ -1,0 +1,1 @@
+"""The mutation gate: each guard is taken out of the real code, once, and a suite must notice."""

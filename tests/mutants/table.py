@@ -1,0 +1,205 @@
+"""Each guard of the product: how it is taken out, and the suite that must kill what is left.
+
+The guards of the protocol are named as in docs/model/setting.py. Where a guard is in several places, or two suites
+see different things of it, there is a mutant for each: `guard: which`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from rotator import logs
+from rotator.domain import policy
+from rotator.engine import creation, intake, retirement, rotation
+from rotator.engine.work import Work
+from rotator.store import audit, leases
+from rotator.store.sealing import AesGcmSealer
+from tests.mutants import patches
+from tests.mutants.killers import BySimulation, ByTest, Killer
+from tests.mutants.patches import TakeOut, not_noting_in, not_waiting_in, served, unconditional, without
+from tests.simulation.faults import PROFILES, Fault, Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One guard that is not there."""
+
+    take_out: TakeOut
+    killer: Killer
+    slow: bool = False  # its killer starts servers, waits for real time or plays for long: left to `make mutants`
+
+
+SLOW = ("engine/", "destinations/test_vault_kv", "destinations/test_aws")
+"""Tests with servers of their own, or with real waits."""
+
+
+def seen(by: str, take_out: TakeOut, *invariants: str, slow: bool = False, **how: Any) -> Mutant:
+    """The oracle sees it in this mix of trouble."""
+    profile = OWN.get(by, by)
+    killer = BySimulation(profile=profile, invariants=frozenset(invariants), **how)
+    return Mutant(take_out=take_out, killer=killer, slow=slow)
+
+
+def tested(test: str, take_out: TakeOut, says: str) -> Mutant:
+    """A test fails, and says this."""
+    slow = test.startswith(SLOW)
+    return Mutant(take_out=take_out, killer=ByTest(test=f"tests/{test}", says=says), slow=slow)
+
+
+_CALM = PROFILES["calm"]
+
+OWN: Mapping[str, Profile] = {
+    p.name: p
+    for p in (
+        # Somebody changes a place just after we looked.
+        replace(_CALM, name="hands", operators=0.5, call_fault=0.05, only=(Fault.MEDDLED,), unconditional=0.0),
+        # Writes that come late, or not, and people who have given up what they were for.
+        replace(_CALM, name="late writes", operators=3.0, call_fault=0.08, workers=(1, 2), shapes=("labelled",),
+                only=(Fault.LATE, Fault.FAILED, Fault.DROPPED), likely={Fault.LATE: 2.0},
+                unconditional=0.0, unsettled=0.0),
+        # The same, and writes that are acknowledged and do not happen.
+        replace(_CALM, name="lies", operators=3.0, call_fault=0.12, workers=(1, 2), shapes=("labelled",),
+                only=(Fault.LATE, Fault.DROPPED), likely={Fault.DROPPED: 2.0}, unconditional=0.0, unsettled=0.0),
+    )
+}  # fmt: skip
+"""Mixes of trouble for guards that the usual ones would show only after long runs."""
+
+
+def _adapter(path: str, name: str) -> Callable[[], Any]:
+    """Imported when it is used: adapters bring heavy libraries."""
+    return lambda: getattr(import_module(f"rotator.destinations.{path}"), name)
+
+
+_OLD_REVISION = "test_a_write_over_somebody_elses_change_changes_nothing"
+_GUARDS, _BACK = "engine/test_guards.py::", "engine/test_going_back.py::"
+
+MUTANTS: Mapping[str, Mutant] = {
+    # a key is made
+    "intent": seen("crashes", without(creation, "_issue", patches.issue_without_intent), "I5"),
+    "one create": seen("crashes", patches.create_again, "I5"),
+    "wait for create": tested(
+        f"{_GUARDS}test_an_unanswered_create_is_not_looked_for_before_its_time_is_over",
+        patches.look_for_it_at_once,
+        "assert [",
+    ),
+    "fenced condemn": seen("crashes", without(retirement, "locate", patches.sweep), "I3"),
+    "no delete for a slot": seen(
+        "crashes", without(creation, "_refuse_full_slots", patches.delete_for_a_slot), "I3", "I13"
+    ),
+    "create limits": seen("crashes", without(creation, "_keep_create_limits"), "I12"),
+    "create limits: max_creates when due": tested(
+        "engine/test_brakes.py::test_the_limit_of_a_day_holds_when_the_clock_jumps_on_and_back",
+        patches.without_checks(policy.too_many_creates),
+        "assert",
+    ),
+    "create limits: min_interval when due": tested(
+        "engine/test_brakes.py::test_the_least_interval_holds_for_the_schedule_whatever_the_clock_does",
+        patches.without_checks(policy.too_soon),
+        "assert",
+    ),
+    # one worker at a time
+    "epoch": seen("stale", without(leases, "hold", patches.any_lease), "I7", store="sql"),
+    "trust in the lease": seen("stale", without(Work, "_keep_lease"), "I7"),
+    # a place is written
+    "compare-and-set": seen("hands", patches.any_revision, "I8"),
+    "compare-and-set: env file": tested(
+        f"destinations/test_env_file.py::TestEnvFile::{_OLD_REVISION}",
+        unconditional(_adapter("env_file", "FilePlace")),
+        "DID NOT RAISE",
+    ),
+    "compare-and-set: Vault": tested(
+        f"destinations/test_vault_kv.py::TestVaultKV::{_OLD_REVISION}",
+        unconditional(_adapter("vault_kv", "VaultPlace")),
+        "DID NOT RAISE",
+    ),
+    "compare-and-set: Secrets Manager": tested(
+        f"destinations/test_aws_secrets_manager.py::TestAwsSecretsManager::{_OLD_REVISION}",
+        unconditional(_adapter("aws_secrets_manager", "AwsSecret")),
+        "DID NOT RAISE",
+    ),
+    "recorded revision": seen("hands", patches.write_on_what_stands_there, "I8"),
+    "foreign values": seen("people", without(rotation, "refuse_foreign"), "I8"),
+    "wait for writes": tested(
+        f"{_GUARDS}test_a_place_without_conditions_waits_for_the_write_of_an_expired_worker",
+        not_waiting_in("push_one"),
+        "it waits",
+    ),
+    "wait for writes: fenced_at": tested(
+        "store/test_contract.py::TestSqlStore::test_an_expired_lease_is_taken_over_and_fenced[sqlite]",
+        without(leases, "_fenced_at", patches.no_fence),
+        "fenced_at",
+    ),
+    "lost writes too": tested(
+        f"{_GUARDS}test_a_place_without_conditions_waits_for_our_own_late_write_before_the_put_back",
+        not_noting_in("push_one"),
+        "it waits",
+    ),
+    "read-back": seen("everything", patches.believe_acknowledgements, "I9"),
+    "open delivery": tested(
+        "engine/test_urgency.py::test_the_place_that_was_left_out_is_written_first_when_it_answers",
+        without(intake, "_unplaced", patches.leave_owed_places),
+        "assert [] == ['second']",
+    ),
+    # what was begun is given up
+    "put-back": seen("late writes", without(intake, "put_back", patches.not_put_back), "I1", "I10", slow=True),
+    "put-back first": tested(
+        f"{_BACK}test_nothing_is_taken_away_before_the_put_back_has_fenced_late_writes",
+        served(rotation=None),
+        "assert new in web.live()",
+    ),
+    "put-back again": tested(
+        f"{_BACK}test_a_put_back_that_is_given_up_is_begun_again",
+        patches.put_back_once,
+        "assert rotation is not None",
+    ),
+    "fencing write": seen("late writes", patches.spare_the_write, "I1"),
+    "fenced for sure": seen("lies", patches.believe_the_value, "I1", slow=True),
+    # a key is taken away
+    "re-read": seen("people", patches.look_once, "I9"),
+    "re-read: and what is seen": seen("people", without(retirement, "_served_elsewhere"), "I1"),
+    "given": tested(
+        "engine/test_late_writes.py::test_a_first_key_is_kept_while_a_write_of_it_may_still_reach_an_empty_place",
+        served(unacknowledged={}),
+        "assert first[0] in web.live()",
+    ),
+    "removed places": seen("people", without(retirement, "_no_place_was_removed"), "I1"),
+    "another key works": seen("crashes", without(retirement, "_another_key_works"), "I2"),
+    "pinned account": seen("people", without(retirement, "right_account"), "I3"),
+    "clock": seen("clocks", without(retirement, "_clock_is_sane"), "I17"),
+    "confirmed": seen("late writes", without(retirement, "_gone", patches.believe_deletions), "I10"),
+    "wait for disable": tested(
+        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
+        not_waiting_in("_enable"),
+        "'enable.started' not in",
+    ),
+    "lost disables too": tested(
+        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
+        not_noting_in("disable"),
+        "'enable.started' not in",
+    ),
+    # what is told, and what is not
+    "chain lock": tested(
+        "store/test_database.py::test_several_processes_append_to_one_chain[postgres]",
+        without(audit, "_HEAD_TO_LOCK", patches.HEAD_WITHOUT_LOCK),
+        "IntegrityError",
+    ),
+    "redaction: other libraries": tested(
+        "cli/test_help.py::test_no_option_lowers_the_logs_of_other_libraries",
+        without(logs._Floor, "filter", lambda _self, _record: True),
+        "'Bearer' not in",
+    ),
+    "redaction: unknown errors": tested(
+        "cli/test_help.py::test_a_bug_is_told_by_its_place_and_never_by_its_text",
+        patches.quote_errors,
+        "assert secret not in said",
+    ),
+    "AAD": tested(
+        "store/test_sealing.py::test_a_blob_that_was_moved_to_another_row_does_not_open[sqlite]",
+        without(AesGcmSealer, "_aad", lambda _self, _bound_to, _layer: b""),
+        "DID NOT RAISE",
+    ),
+}
+"""By name."""
