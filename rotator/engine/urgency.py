@@ -57,7 +57,7 @@ def _told(work: Work, place: Target, because: str | None) -> NewEvent:
 
 def overwrite(work: Work, because: str | None) -> None:
     """What stands at any place of the credential may be overwritten, whoever put it there. May be repeated."""
-    for place in {t.to for t in work.managed.targets}:
+    for place in dict.fromkeys(t.to for t in work.managed.targets):
         try:
             allow_replacing(work, [place], because)
         except TemporaryError:

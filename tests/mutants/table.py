@@ -101,7 +101,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "assert",
     ),
     # one worker at a time
-    "epoch": seen("stale", without(leases, "hold", patches.any_lease), "I7", store="sql"),
+    "epoch": seen("stale", without(leases, "hold", patches.any_lease), "I7", store="sql", play_length=5),
     "trust in the lease": seen("stale", without(Work, "_keep_lease"), "I7"),
     # a place is written
     "compare-and-set": seen("hands", patches.any_revision, "I8"),

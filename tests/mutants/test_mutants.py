@@ -43,6 +43,11 @@ def test_what_is_left_to_the_long_run_is_not_most_of_it() -> None:
             assert f"def {test}(" in (ROOT / path).read_text(), name
 
 
+def test_the_page_names_each_mutant() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert [name for name in MUTANTS if f"| {name} |" not in page] == []
+
+
 def test_a_mutant_that_changes_nothing_survives() -> None:
     of_simulation = replace(_simulated("intent"), rotations=20, play_length=20)
     assert of_simulation.kill("intent", nothing).problem == "survived 20 rotations"
