@@ -491,7 +491,7 @@ def test_a_key_of_that_moment_that_is_used_is_for_a_person(deployer: Deployer) -
     client = deployer.aws.client("sts", AwsKey(made["AccessKeyId"], made["SecretAccessKey"]))
     client.get_caller_identity()
     client.close()
-    deployer.place.rotate(patience=3)
+    deployer.place.rotate(patience=6)
     assert deployer.listed() == {made["AccessKeyId"]: "Active"}
     assert reason(deployer.place, "deployer") == ("blocked", "ambiguous_keys")
 
@@ -502,7 +502,7 @@ def test_a_key_of_that_moment_that_a_destination_names_is_for_a_person(deployer:
     stranger = deployer.by_hand()
     body = json.dumps({"REGION": "eu-west-1", "BACKUP_KEY_ID": stranger})
     deployer.manager.put_secret_value(SecretId=deployer.secret, SecretString=body)
-    deployer.place.rotate(patience=3)
+    deployer.place.rotate(patience=6)
     assert deployer.listed() == {stranger: "Active"}
     assert reason(deployer.place, "deployer") == ("blocked", "ambiguous_keys")
 
