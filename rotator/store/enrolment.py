@@ -107,7 +107,7 @@ def _changes(known: Sequence[Credential], names: Mapping[str, str]) -> list[tupl
         stays = credential.managed and credential.provider == provider
         if not stays and (provider is not None or credential.managed):
             changed.append((credential, provider))
-    return changed + [(new, names[new]) for new in names.keys() - {credential.name for credential in known}]
+    return changed + [(new, names[new]) for new in sorted(names.keys() - {credential.name for credential in known})]
 
 
 def _change(

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections import deque
+from random import Random
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.simulation.episode import Episode
 from tests.simulation.faults import PROFILES, Coverage
 from tests.simulation.simulate import simulate
 from tests.simulation.stores import STORES
+from tests.simulation.world import World
 
 SHARES = [("sql", share) for share in range(6)] + [("memory", share) for share in range(12)]
 SCALE = int(os.environ.get("SIMULATION_SCALE", "1"))
@@ -38,22 +40,43 @@ def test_every_step_meets_every_fault() -> None:
     assert report.coverage.share >= 0.95, sorted(report.coverage.missing)
 
 
-def story(*profiles: str) -> str:
+def story() -> str:
     """Everything that happens in a few plays."""
     told = []
-    for profile in profiles:
-        for seed in ("1", "3"):
-            play = Episode(seed, PROFILES[profile], Coverage(), STORES["memory"])
-            play.oracle.log = deque()
-            play.run(40)
-            told.append(play.oracle.story())
+    for store, profile, seed, rotations in PLAYS:
+        play = Episode(seed, PROFILES[profile], Coverage(), STORES[store])
+        play.oracle.log = deque()
+        play.run(rotations)
+        told.append(play.oracle.story())
     return "\n".join(told)
 
 
+PLAYS = (
+    *(("memory", profile, seed, 40) for profile in ("everything", "people") for seed in ("1", "3")),
+    ("sql", "everything", "5", 6),
+)
+
+
 def test_a_seed_replays_exactly_in_another_process() -> None:
-    script = "from tests.simulation.test_simulation import story; print(story('everything', 'people'))"
+    script = "from tests.simulation.test_simulation import story; print(story())"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "4711"}
     other = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    mine = story("everything", "people")
+    mine = story()
     assert mine.count("\n") > 1000
     assert other.stdout.rstrip("\n").split("\n") == mine.split("\n")
+
+
+@pytest.mark.parametrize("store", sorted(STORES))
+def test_ids_are_drawn_in_the_order_of_the_names(store: str) -> None:
+    drawn: list[str] = []
+
+    class Counting(World):
+        def new_id(self) -> str:
+            drawn.append(super().new_id())
+            return drawn[-1]
+
+    opened = STORES[store](Counting(Random(1), PROFILES["calm"], Coverage()))
+    drawn.clear()
+    enrolled = opened.enroll({f"c{number * 7 % 10}": "sim" for number in range(10)}, "me")  # given back by name
+    positions = [drawn.index(row.id) for row in enrolled]
+    assert positions == sorted(positions)
