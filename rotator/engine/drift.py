@@ -72,7 +72,7 @@ def _other_version(work: Work, target: Target, seen: Look) -> Version | None:
 def _other(work: Work, target: Target, version: Version, overwrite: str) -> Drift:
     address = target.destination.address
     what = f"{address} serves version {version.number} again, a key of ours that is {version.state}"
-    material = work.store.material(version.id)
+    material = work.kept(version)
     answer = work.ask(work.provider.authenticate, material) if material is not None else None
     if answer is not None and answer.verdict is Verdict.REFUSED:
         what = f"{address} serves version {version.number}, a key of ours that is {version.state}: its readers fail"

@@ -125,7 +125,7 @@ def _if_it_can_be_given(work: Work, decision: Due, asked: Question) -> Decision:
 
 def can_be_written(work: Work, version: Version) -> bool:
     """Whether the value of a version is on record, and not known to be refused. Asks the provider."""
-    material = work.store.material(version.id)
+    material = work.kept(version)
     if material is None:
         return False
     try:

@@ -95,7 +95,7 @@ def _renderings(work: Work, templates: Mapping[str, Template]) -> list[tuple[Ver
     """What every version whose value we still have would look like at this place."""
     rendered = []
     for version in work.situation.versions:
-        material = work.store.material(version.id) if version.state.living else None
+        material = work.kept(version) if version.state.living else None
         if material is not None:
             rendered.append((version.id, render(work, templates, version, material)))
     return rendered

@@ -186,7 +186,7 @@ def _enable(work: Work, retirement: Retirement, version: Version) -> None:
     work.record([Update(retirement, {})], [told])
     with work.noting_late_calls():
         work.ask(provider.enable, version.key_id)
-    material = work.store.material(version.id)
+    material = work.kept(version)
     if material is None:  # adopted by its id alone: all that can be seen is the list
         if not any(key.id == version.key_id and key.enabled for key in work.ask(provider.keys)):
             message = f"the provider does not list {version.key_id} as enabled yet"

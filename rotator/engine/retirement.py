@@ -220,7 +220,7 @@ def _another_key_works(work: Work, retirement: Retirement, version: Version, see
             return
         message = "no other key of this credential is current"
         raise TemporaryError(message, reason="no_other_key")
-    material = work.store.material(current.id) or _material_at_places(work, current, seen)
+    material = work.kept(current) or _material_at_places(work, current, seen)
     if material is None:
         message = f"the value of the current version {current.number} is neither on record nor at a destination"
         raise PermanentError(message, reason="no_material", remedy="rotate once more, so that its successor is known")
@@ -396,7 +396,7 @@ def _gone(work: Work, version: Version) -> str:
     if key is not None and (key.enabled or disables):
         message = f"the provider still lists {version.key_id}"
         raise TemporaryError(message, reason="not_confirmed")
-    material = work.store.material(version.id)
+    material = work.kept(version)
     if material is None:
         return "not listed"
     answer = work.ask(work.provider.authenticate, material)

@@ -29,7 +29,7 @@ def rollback(work: Work, *, to: int | None = None, because: str | None = None) -
         remedy = f"`rotator abandon {name}` puts the current key back everywhere; roll back after that"
         raise SetupError(message, reason="rotating", remedy=remedy)
     refuse_reuse(work, version)
-    if work.store.material(version.id) is None:
+    if work.kept(version) is None:
         message = f"the value of version {version.number} ({version.key_id}) is not on record"
         raise SetupError(message, reason="no_material", remedy=f"`rotate --now {name}` makes a new key instead")
     row = work.situation.retirement_of(version.id)

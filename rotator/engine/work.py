@@ -41,7 +41,7 @@ from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import NewEvent, Store, StoredEvent, Update, Write
+from rotator.ports.store import DropSealed, NewEvent, Seal, Store, StoredEvent, Update, Write
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -150,6 +150,7 @@ class Work:
         self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
+        self._unsealed: dict[VersionId, Material] = {}
         self.asked = False  # whether the step at hand has asked the provider
         self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
         self.situation: Situation = store.load(lease.credential_id)
@@ -322,9 +323,16 @@ class Work:
 
     # keys
 
+    def kept(self, version: Version) -> Material | None:
+        """The unsealed material of a version, if it is on record. Unsealed once for each time the lease is held."""
+        material = self._unsealed.get(version.id) or self.store.material(version.id)
+        if material is not None:
+            self._unsealed[version.id] = material
+        return material
+
     def material(self, version: Version) -> Material:
         """The unsealed material of a version. Raises PermanentError where it is not kept."""
-        material = self.store.material(version.id)
+        material = self.kept(version)
         if material is None:
             message = f"the value of version {version.number} is not on record"
             raise PermanentError(message, reason="no_material", remedy="rotate to a new key instead")
@@ -353,6 +361,9 @@ class Work:
 
     def record(self, writes: Sequence[Write], events: Sequence[NewEvent]) -> None:
         """Commit under the lease and read the rows anew."""
+        for write in writes:
+            if isinstance(write, Seal | DropSealed):
+                self._unsealed.pop(write.version_id, None)
         self.store.record(self._lease, writes, events)
         self.refresh()
 
