@@ -87,7 +87,7 @@ def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
     """A key that took longer to appear than `settle` carries the label of a row that was closed as never created."""
     for key in keys:
         version_id = labelled(key)
-        row = work.store.version(version_id) if version_id is not None else None
+        row = work.version(version_id) if version_id is not None else None
         if row is None or row.credential_id != work.credential.id or row.key_id is not None:
             continue
         if row.state is VersionState.RETIRED:

@@ -136,6 +136,7 @@ class Engine:
         )
         try:
             yield work
+            work.record_notes()
         finally:
             if work.calls_ended:
                 self.store.release(work.lease)

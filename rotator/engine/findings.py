@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -56,11 +56,11 @@ def _says(finding: Finding) -> str:
 
 
 def clear_all_but(
-    store: Store, kind: str, credential_id: CredentialId, still: Collection[str], cleared: NewEvent
+    store: Store, standing: Sequence[Finding], kind: str, still: Collection[str], cleared: NewEvent
 ) -> None:
-    """Clear a credential's findings of one kind, except those with these subjects."""
-    for finding in store.findings():
-        if finding.kind == kind and finding.credential_id == credential_id and finding.subject not in still:
+    """Clear those of one kind, except the ones with these subjects."""
+    for finding in standing:
+        if finding.kind == kind and finding.subject not in still:
             store.clear(kind, finding.subject, cleared)
 
 

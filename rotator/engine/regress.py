@@ -143,13 +143,11 @@ def unknown_labels(work: Work, keys: Sequence[Key]) -> list[Key]:
 
     A label with another name is another installation's: its key is a stranger here.
     """
+    unknown = [key for key in keys if (of := labelled(key)) is not None and work.version(of) is None]
+    if not unknown:
+        return []
     names = {credential.name for credential in work.store.credentials()}
-    found = []
-    for key in keys:
-        version_id = labelled(key)
-        if version_id is not None and called(key) in names and work.store.version(version_id) is None:
-            found.append(key)
-    return found
+    return [key for key in unknown if called(key) in names]
 
 
 def look_at_labels(work: Work, account: str, keys: Sequence[Key]) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Observed, Placement, Version
+from rotator.domain.model import Finding, Observed, Placement, Version
 from rotator.engine import creation, drift, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
@@ -41,9 +41,10 @@ def _pause(work: Work, at: datetime) -> timedelta:
 def watch(work: Work) -> None:
     """One look at the keys and at each place. Raises only where the lease or the database is lost."""
     trouble: dict[str, RotatorError] = {}
-    _watch_clock(work)
+    standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
+    _watch_clock(work, standing)
     try:
-        _watch_keys(work)
+        _watch_keys(work, standing)
     except StoreUnavailable:
         raise
     except (TemporaryError, PermanentError) as problem:
@@ -57,15 +58,15 @@ def watch(work: Work) -> None:
         except (TemporaryError, PermanentError) as problem:
             trouble[drift.subject(work, target)] = problem
             rows += _observed(work, target, Observed.UNKNOWN)
-    _tell_trouble(work, trouble)
+    _tell_trouble(work, standing, trouble)
     work.record([*rows, Watched(work.now())], [])
 
 
-def _tell_trouble(work: Work, trouble: dict[str, RotatorError]) -> None:
+def _tell_trouble(work: Work, standing: Sequence[Finding], trouble: dict[str, RotatorError]) -> None:
     """What only a person can mend is told before a rotation meets it; what passes by itself is not."""
     lasting = {about: p for about, p in trouble.items() if isinstance(p, PermanentError)}
     cleared = work.event(Subject.UNREADY, Outcome.CLEARED)
-    clear_all_but(work.store, Subject.UNREADY, work.credential.id, trouble.keys(), cleared)
+    clear_all_but(work.store, standing, Subject.UNREADY, trouble.keys(), cleared)
     for about, problem in lasting.items():
         news = News(
             kind=Subject.UNREADY,
@@ -78,12 +79,12 @@ def _tell_trouble(work: Work, trouble: dict[str, RotatorError]) -> None:
         find(work.store, work.around.new_id, news, found, cleared)
 
 
-def _watch_clock(work: Work) -> None:
+def _watch_clock(work: Work, standing: Sequence[Finding]) -> None:
     """A rotation that lies in the future was dated by a clock that has been set back since: nothing would be due."""
     name, done = work.managed.name, work.situation.last_completed_at
     cleared = work.event(Subject.CLOCK, Outcome.CLEARED)
     if done is None or done <= work.now() + CLOCK_APART:
-        clear_all_but(work.store, Subject.CLOCK, work.credential.id, (), cleared)
+        clear_all_but(work.store, standing, Subject.CLOCK, (), cleared)
         return
     news = News(
         kind=Subject.CLOCK,
@@ -99,7 +100,7 @@ def _watch_clock(work: Work) -> None:
 # keys
 
 
-def _watch_keys(work: Work) -> None:
+def _watch_keys(work: Work, standing: Sequence[Finding]) -> None:
     current = work.situation.current
     if not work.provider.capabilities.can_tell or current is None:
         return
@@ -111,11 +112,11 @@ def _watch_keys(work: Work) -> None:
     regress.look_at_labels(work, account, keys)
     if regress.standing(work.store) is None:
         creation.condemn_late_keys(work, keys)
-    _watch_current(work, current, keys)
-    _watch_strangers(work, current, keys)
+    _watch_current(work, standing, current, keys)
+    _watch_strangers(work, standing, current, keys)
 
 
-def _watch_current(work: Work, current: Version, keys: Sequence[Key]) -> None:
+def _watch_current(work: Work, standing: Sequence[Finding], current: Version, keys: Sequence[Key]) -> None:
     """The key that consumers read must be there, and enabled."""
     listed = next((key for key in keys if key.id == current.key_id), None)
     young = work.now() < (current.sent_at or current.current_at or current.created_at) + work.managed.settle
@@ -131,7 +132,7 @@ def _watch_current(work: Work, current: Version, keys: Sequence[Key]) -> None:
         if subject is Subject.KEY_DISABLED:
             cleared = work.event(Subject.KEY_DISABLED, Outcome.CLEARED, version=current.id)
             found = work.event(Subject.KEY_DISABLED, Outcome.FOUND, version=current.id, reason="key_disabled")
-        clear_all_but(work.store, subject, work.credential.id, [name] if holds else [], cleared)
+        clear_all_but(work.store, standing, subject, [name] if holds else [], cleared)
         if holds:
             news = News(
                 kind=subject,
@@ -146,7 +147,7 @@ def _watch_current(work: Work, current: Version, keys: Sequence[Key]) -> None:
             find(work.store, work.around.new_id, news, found, cleared)
 
 
-def _watch_strangers(work: Work, current: Version, keys: Sequence[Key]) -> None:
+def _watch_strangers(work: Work, standing: Sequence[Finding], current: Version, keys: Sequence[Key]) -> None:
     """Keys of the same owner that no row knows: reported, never touched."""
     listed = next((key for key in keys if key.id == current.key_id), None)
     if listed is None or creation.unlocated_keys(work) or creation.lost_intents(work):
@@ -155,7 +156,7 @@ def _watch_strangers(work: Work, current: Version, keys: Sequence[Key]) -> None:
     ours = {key.id for key in regress.unknown_labels(work, keys)} | {k.id for k in keys if _has_row(work, k)}
     strangers = {k.id: k for k in keys if k.owner == listed.owner and k.id not in {*known, *ours}}
     cleared = work.event(Subject.STRANGER, Outcome.CLEARED)
-    clear_all_but(work.store, Subject.STRANGER, work.credential.id, strangers.keys(), cleared)
+    clear_all_but(work.store, standing, Subject.STRANGER, strangers.keys(), cleared)
     for key in strangers.values():
         name = work.managed.name
         made = f", made {key.created_at:%Y-%m-%d %H:%M} UTC" if key.created_at else ""
@@ -174,7 +175,7 @@ def _watch_strangers(work: Work, current: Version, keys: Sequence[Key]) -> None:
 
 def _has_row(work: Work, key: Key) -> bool:
     version_id = labelled(key)
-    return version_id is not None and work.store.version(version_id) is not None
+    return version_id is not None and work.version(version_id) is not None
 
 
 # places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -151,6 +151,7 @@ class Work:
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
         self._unsealed: dict[VersionId, Material] = {}
+        self._noted: list[Update] = []  # recorded with whatever is recorded next
         self.asked = False  # whether the step at hand has asked the provider
         self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
         self.situation: Situation = store.load(lease.credential_id)
@@ -191,9 +192,19 @@ class Work:
             raise StaleLease(message)
         return version
 
+    def version(self, version_id: VersionId) -> Version | None:
+        """A version's row, of whichever credential."""
+        return self.situation.version(version_id) or self.store.version(version_id)
+
     def refresh(self) -> None:
         """Read the rows anew."""
         self.situation = self.store.load(self.credential.id)
+        for noted in self._noted:
+            self._show(noted)
+
+    def _show(self, noted: Update) -> None:
+        versions = [replace(v, **noted.set) if v.id == noted.row.id else v for v in self.situation.versions]
+        self.situation = replace(self.situation, versions=versions)
 
     # calls
 
@@ -339,14 +350,19 @@ class Work:
         return material
 
     def authenticate(self, version: Version, material: Material) -> Answer:
-        """Ask the provider about a key, and remember that this use of it was ours."""
+        """Ask the provider about a key, and note that this use of it was ours.
+
+        The note is recorded with the next record, or at the end of the turn. If it is lost in a crash, our use counts
+        as a consumer's: the key is held longer than it needs to be.
+        """
         answer = self.ask(self.provider.authenticate, material)
         if answer.verdict is Verdict.INCONCLUSIVE and answer.retry_after is None:
             self.blamed = Unavailable(answer.why or "the provider did not say")
         changes: dict[str, Any] = {"checked_at": self.now()}
         if answer.identity is not None and version.identity is None:
             changes["identity"] = answer.identity
-        self.record([Update(version, changes)], [])
+        self._noted.append(Update(version, changes))
+        self._show(self._noted[-1])
         return answer
 
     def facts(self, version: Version) -> dict[str, str]:
@@ -364,8 +380,19 @@ class Work:
         for write in writes:
             if isinstance(write, Seal | DropSealed):
                 self._unsealed.pop(write.version_id, None)
-        self.store.record(self._lease, writes, events)
+        try:
+            self.store.record(self._lease, [*self._noted, *writes], events)
+        except StaleLease:
+            self._noted.clear()
+            raise
+        self._noted.clear()
         self.refresh()
+
+    def record_notes(self) -> None:
+        """Commit what was only noted, if it can be: it is not worth a failure."""
+        if self._noted:
+            with suppress(StaleLease, StoreUnavailable):
+                self.record([], [])
 
     def record_surely(self, writes: Sequence[Write], events: Sequence[NewEvent], done: Callable[[], bool]) -> None:
         """Commit what must not be lost while the lease lasts, though the database falters.
