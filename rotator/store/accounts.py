@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, text
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text
 
 from rotator.domain.errors import Crowded
 from rotator.domain.model import Account
@@ -15,10 +15,12 @@ from rotator.store import audit, reading, tables
 from rotator.store.database import Database
 from rotator.store.tables import account as table
 
+_ROW = select(table).where(table.c.provider == bindparam("provider"))
+
 
 def find(connection: Connection, provider: str) -> Account:
     """The row, or what stands for one that was never written."""
-    found = reading.one(connection, Account, select(table).where(table.c.provider == provider))
+    found = reading.one(connection, Account, _ROW, provider=provider)
     return found or Account(provider=provider)
 
 

@@ -19,6 +19,8 @@ from rotator.store.tables import head
 FIRST_PREVIOUS_HASH = "0" * 64
 
 _HEAD_TO_LOCK = select(head.c.seq, head.c.hash).with_for_update()
+_MOVE_HEAD = update(head)
+_APPEND = insert(event_table)
 
 
 def line(event: NewEvent, *, seq: int, at: datetime, previous_hash: str) -> StoredEvent:
@@ -64,8 +66,8 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
         previous_hash = written.hash
         stored.append(written)
         rows.append(_row(written, event, at))
-    connection.execute(insert(event_table), rows)
-    connection.execute(update(head).values(seq=seq, hash=previous_hash))
+    connection.execute(_APPEND, rows)
+    connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash})
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
 

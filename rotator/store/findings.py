@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from rotator.domain.model import Finding
 from rotator.ports.store import NewEvent
@@ -14,6 +14,11 @@ from rotator.store import audit, reading
 from rotator.store.database import Database
 from rotator.store.tables import FINDING_STANDS
 from rotator.store.tables import finding as table
+
+_ABOUT = (table.c.kind == bindparam("of_kind"), table.c.subject == bindparam("of_subject"))
+_STANDS = select(table.c.id).where(*_ABOUT, text(FINDING_STANDS))
+_STANDING = select(table).where(text(FINDING_STANDS)).order_by(table.c.found_at, table.c.id)
+_FOUND_SINCE = select(func.count()).select_from(table).where(*_ABOUT, table.c.found_at >= bindparam("since"))
 
 
 def find(database: Database, finding: Finding, event: NewEvent) -> bool:
@@ -38,8 +43,8 @@ def clear(database: Database, kind: str, subject: str, event: NewEvent) -> bool:
     with database.write() as connection:
         audit.lock(connection)
         now = database.now(connection)
-        standing = _about(kind, subject) & table.c.cleared_at.is_(None)
-        if connection.execute(update(table).where(standing).values(cleared_at=now)).rowcount == 0:
+        standing = update(table).where(*_ABOUT, table.c.cleared_at.is_(None))
+        if connection.execute(standing, {"of_kind": kind, "of_subject": subject, "cleared_at": now}).rowcount == 0:
             return False
         audit.append(connection, now, [event])
     return True
@@ -50,8 +55,8 @@ def ignore(database: Database, kind: str, subject: str, event: NewEvent) -> bool
     with database.write() as connection:
         audit.lock(connection)
         now = database.now(connection)
-        heard = _about(kind, subject) & table.c.cleared_at.is_(None) & table.c.ignored_at.is_(None)
-        if connection.execute(update(table).where(heard).values(ignored_at=now)).rowcount == 0:
+        heard = update(table).where(*_ABOUT, table.c.cleared_at.is_(None), table.c.ignored_at.is_(None))
+        if connection.execute(heard, {"of_kind": kind, "of_subject": subject, "ignored_at": now}).rowcount == 0:
             return False
         audit.append(connection, now, [event])
     return True
@@ -59,19 +64,13 @@ def ignore(database: Database, kind: str, subject: str, event: NewEvent) -> bool
 
 def found_since(connection: Connection, kind: str, subject: str, since: datetime) -> int:
     """How often it was found since then, cleared or not."""
-    query = select(func.count()).select_from(table).where(_about(kind, subject), table.c.found_at >= since)
-    return connection.scalar(query) or 0
+    return connection.scalar(_FOUND_SINCE, {"of_kind": kind, "of_subject": subject, "since": since}) or 0
 
 
 def standing(connection: Connection) -> Sequence[Finding]:
     """The uncleared ones, oldest first."""
-    query = select(table).where(text(FINDING_STANDS)).order_by(table.c.found_at, table.c.id)
-    return reading.many(connection, Finding, query)
+    return reading.many(connection, Finding, _STANDING)
 
 
 def _stands(connection: Connection, kind: str, subject: str) -> bool:
-    return connection.scalar(select(table.c.id).where(_about(kind, subject), text(FINDING_STANDS))) is not None
-
-
-def _about(kind: str, subject: str) -> ColumnElement[bool]:
-    return (table.c.kind == kind) & (table.c.subject == subject)
+    return connection.scalar(_STANDS, {"of_kind": kind, "of_subject": subject}) is not None

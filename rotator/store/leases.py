@@ -16,6 +16,8 @@ from rotator.store.tables import lease as table
 
 _ROW = select(table).where(table.c.credential_id == bindparam("credential"))
 _ROW_TO_LOCK = _ROW.with_for_update()
+_WRITE = update(table).where(table.c.credential_id == bindparam("credential"))
+_RELEASE = _WRITE.where(table.c.epoch == bindparam("of_epoch"))
 
 
 IMPOSSIBLE = 100
@@ -64,8 +66,8 @@ def renew(database: Database, lease: Lease, ttl: timedelta) -> Lease:
 def release(database: Database, lease: Lease) -> None:
     """Mark the lease as released, with its `fenced_at`, if it is still of this epoch."""
     with database.write() as connection:
-        mine = (table.c.credential_id == lease.credential_id) & (table.c.epoch == lease.epoch)
-        connection.execute(update(table).where(mine).values(released=True, fenced_at=lease.fenced_at))
+        mine = {"credential": lease.credential_id, "of_epoch": lease.epoch}
+        connection.execute(_RELEASE, {**mine, "released": True, "fenced_at": lease.fenced_at})
 
 
 def hold(database: Database, connection: Connection, lease: Lease) -> datetime:
@@ -94,4 +96,4 @@ def _fenced_at(last: Lease | None, now: datetime) -> datetime | None:
 def _write(connection: Connection, lease: Lease) -> None:
     # The row is locked, so nothing needs to be checked again here.
     values = {name: getattr(lease, name) for name in ("holder", "epoch", "until", "released", "fenced_at")}
-    connection.execute(update(table).where(table.c.credential_id == lease.credential_id).values(values))
+    connection.execute(_WRITE, {"credential": lease.credential_id, **values})

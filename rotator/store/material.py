@@ -7,7 +7,7 @@ import hmac
 import json
 import secrets
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rotator.domain.errors import SetupError
 from rotator.domain.model import VersionId
@@ -15,6 +15,10 @@ from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.store.database import Database
 from rotator.store.tables import install, sealed
+
+_OF_VERSION = sealed.c.version_id == bindparam("version")
+_MATERIAL = select(sealed.c.material).where(_OF_VERSION)
+_FORGET = delete(sealed).where(_OF_VERSION)
 
 
 def bound_to(install_id: str, table: str, row: str, column: str) -> str:
@@ -68,7 +72,7 @@ class Vault:
     def material(self, version_id: VersionId) -> Material | None:
         """What is kept for this version."""
         with self._database.read() as connection:
-            blob = connection.scalar(select(sealed.c.material).where(sealed.c.version_id == version_id))
+            blob = connection.scalar(_MATERIAL, {"version": version_id})
         if blob is None:
             return None
         plain = self.sealer.open(bytes(blob), self._material_of(version_id))
@@ -86,4 +90,4 @@ def keep(connection: Connection, version_id: VersionId, blob: bytes, *, at: obje
 
 def forget(connection: Connection, version_id: VersionId) -> None:
     """Drop what was kept, if anything."""
-    connection.execute(delete(sealed).where(sealed.c.version_id == version_id))
+    connection.execute(_FORGET, {"version": version_id})

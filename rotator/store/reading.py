@@ -33,6 +33,7 @@ _OF_CREDENTIAL = {
     table: table.c.credential_id == bindparam("credential")
     for table in (tables.version, tables.rotation, tables.retirement, tables.placement)
 }
+_VERSION = select(tables.version).where(tables.version.c.id == bindparam("version"))
 _CREDENTIAL = select(tables.credential).where(tables.credential.c.id == bindparam("credential"))
 _OPEN_ROTATION = select(tables.rotation).where(_OF_CREDENTIAL[tables.rotation], text(tables.ROTATION_IS_OPEN))
 _DELIVERIES = (
@@ -152,6 +153,11 @@ def _last_completed_at(
     moments = [version.current_at for version in versions if version.state is VersionState.CURRENT]
     moments.append(connection.scalar(_LAST_COMPLETED_AT, {"credential": credential_id, "now": now}))
     return max((moment for moment in moments if moment is not None), default=None)
+
+
+def version(connection: Connection, version_id: VersionId) -> Version | None:
+    """One version row of any credential."""
+    return one(connection, Version, _VERSION, version=version_id)
 
 
 def known_keys(connection: Connection, account: str) -> dict[str, str]:

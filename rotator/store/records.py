@@ -8,7 +8,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, PrimaryKeyConstraint, Table, UniqueConstraint, delete, insert, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    insert,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
@@ -23,6 +33,18 @@ _TABLES: Mapping[type[Row], Table] = {
     Delivery: tables.delivery,
 }
 _FIXED = {"id", "credential_id"}
+
+# Built once, as in `reading`. What an update sets is what else is given to it.
+_INSERT = {kind: insert(table) for kind, table in _TABLES.items()}
+_GUARDED = {
+    kind: update(table).where(table.c.id == bindparam("row"), table.c.state == bindparam("from_state"))
+    for kind, table in _TABLES.items()
+}
+_AT = (tables.placement.c.identity == bindparam("at"), tables.placement.c.field == bindparam("named"))
+_CLEAR_PLACE = delete(tables.placement).where(*_AT)
+_UNPLACE = _CLEAR_PLACE.where(tables.placement.c.credential_id == bindparam("mine"))
+_PLACE = insert(tables.placement)
+_CREDENTIAL = update(tables.credential).where(tables.credential.c.id == bindparam("row"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
     match write:
         case Insert(row):
             _check_owner(row.credential_id, credential_id)
-            connection.execute(insert(_TABLES[type(row)]).values(_values(row)))
+            connection.execute(_INSERT[type(row)], _values(row))
         case Update(row, changes):
             _check_owner(row.credential_id, credential_id)
             _update(connection, row, changes)
@@ -60,14 +82,12 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
             material.forget(connection, version_id)
         case Place(placement):
             _check_owner(placement.credential_id, credential_id)
-            connection.execute(delete(tables.placement).where(_at(placement.identity, placement.field)))
-            connection.execute(insert(tables.placement).values(_values(placement)))
+            connection.execute(_CLEAR_PLACE, {"at": placement.identity, "named": placement.field})
+            connection.execute(_PLACE, _values(placement))
         case Unplace(identity, field):
-            mine = tables.placement.c.credential_id == credential_id
-            connection.execute(delete(tables.placement).where(_at(identity, field), mine))
+            connection.execute(_UNPLACE, {"at": identity, "named": field, "mine": credential_id})
         case Watched(at):
-            mine = tables.credential.c.id == credential_id
-            connection.execute(update(tables.credential).where(mine).values(watched_at=at))
+            connection.execute(_CREDENTIAL, {"row": credential_id, "watched_at": at})
         case Room():
             accounts.require_room(connection, write, now)
         case Seal():
@@ -81,16 +101,12 @@ def _update(connection: Connection, row: Row, changes: Mapping[str, Any]) -> Non
     if wrong:
         message = f"{', '.join(wrong)} of a {table.name} cannot be set"
         raise ValueError(message)
-    expected = (table.c.id == row.id) & (table.c.state == row.state)
     # Nothing to set is still a guard: the row must be where we think it is.
-    changed = connection.execute(update(table).where(expected).values(dict(changes) or {"state": row.state}))
+    values = {"row": row.id, "from_state": row.state, **(changes or {"state": row.state})}
+    changed = connection.execute(_GUARDED[type(row)], values)
     if changed.rowcount != 1:
         message = f"the {table.name} {row.id} is no longer {row.state}"
         raise StaleLease(message)
-
-
-def _at(identity: str, field: str) -> ColumnElement[bool]:
-    return (tables.placement.c.identity == identity) & (tables.placement.c.field == field)
 
 
 def _values(row: Any) -> dict[str, Any]:

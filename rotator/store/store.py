@@ -157,7 +157,7 @@ class SqlStore:
     def version(self, version_id: VersionId) -> Version | None:
         """One version row of any credential."""
         with self.database.read() as connection:
-            return reading.one(connection, Version, select(tables.version).where(tables.version.c.id == version_id))
+            return reading.version(connection, version_id)
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         """Key id → credential name."""
