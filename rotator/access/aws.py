@@ -6,6 +6,7 @@ Sources: the service models of botocore; the IAM user guide; the API reference o
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import threading
@@ -115,6 +116,14 @@ class Declined(Refused):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@functools.cache
+def _models() -> Any:
+    """What botocore knows of the services, read once for all accounts: it is megabytes of JSON."""
+    import botocore.session
+
+    return botocore.session.Session().get_component("data_loader")
 
 
 class Access:
@@ -245,6 +254,7 @@ class Access:
             # At DEBUG it logs keys, and the bodies that hold them.
             logging.getLogger("botocore").setLevel(logging.INFO)
             self._session = botocore.session.Session(profile=settings.profile)
+            self._session.register_component("data_loader", _models())
         endpoint = settings.endpoint_url
         if service == "sts" and settings.sts_endpoint_url is not None:
             endpoint = settings.sts_endpoint_url
