@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-WORKERS ?= auto
+# More than there are cores, since much of what is tested is waiting: for leases, for settling, for servers.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test crash-matrix simulate mutants chaos model check fmt bench docs clean

@@ -45,13 +45,13 @@ def part() -> Lines:
     for store in STORES:
         yield "rotate", "killed_anytime", "openai", TWO, store, 1
     for number, (issuer, shelf) in enumerate(itertools.product(ISSUERS, SHELVES)):
-        yield "rotate", "killed", issuer, shelf, STORES[number % 2], 25
+        yield "rotate", "killed", issuer, shelf, STORES[number % 2], 40
     for number, (issuer, shelf) in enumerate(DIAGONAL):
-        yield "rotate", "unanswered", issuer, shelf, STORES[number % 2], 25
-    yield "rotate", "killed_thrice", "aws-iam", "env-file", "sqlite", 15
-    yield "rotate", "killed_twice", "openai", TWO, "sqlite", 25
-    yield "abandon", "killed", "openai", "env-file", "postgresql", 25
-    yield "adopt", "killed", "aws-iam", "vault-kv", "sqlite", 25
+        yield "rotate", "unanswered", issuer, shelf, STORES[number % 2], 40
+    yield "rotate", "killed_thrice", "aws-iam", "env-file", "sqlite", 30
+    yield "rotate", "killed_twice", "openai", TWO, "sqlite", 50
+    yield "abandon", "killed", "openai", "env-file", "postgresql", 40
+    yield "adopt", "killed", "aws-iam", "vault-kv", "sqlite", 50
 
 
 LINES = tuple(full() if STRIDE else part())
