@@ -22,8 +22,9 @@ test: check ## everything that CI runs
 crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour or two; the test run tries a slice
 	CRASH_STRIDE=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/crash --numprocesses $(WORKERS) --dist worksteal
 
-chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and sealed: SEED=1 SECONDS=1200
-	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1200)
+chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and sealed: SEED=1 SECONDS=1800 at most
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1800) --takeovers 1000
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1800) --rotations 2000 --only database
 	RESTORES=12 $(BIN)/python -m pytest tests/engine/test_reconcile.py -k one_after_the_other --capture=no
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm

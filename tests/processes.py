@@ -13,12 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 forked = multiprocessing.get_context("forkserver")
-forked.set_forkserver_preload(
-    [
-        *("rotator.cli.rotating", "rotator.wiring", "rotator.config", "rotator.engine.adoption"),
-        *("boto3", "hvac", "httpx", "psycopg", "rich.console", "rich.table"),
-    ]
-)
+forked.set_forkserver_preload(["tests.preloaded"])
 
 
 def run_command(command: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Path) -> int:

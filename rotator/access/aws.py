@@ -119,7 +119,7 @@ class Declined(Refused):
 
 
 @functools.cache
-def _models() -> Any:
+def models() -> Any:
     """What botocore knows of the services, read once for all accounts: it is megabytes of JSON."""
     import botocore.session
 
@@ -254,7 +254,7 @@ class Access:
             # At DEBUG it logs keys, and the bodies that hold them.
             logging.getLogger("botocore").setLevel(logging.INFO)
             self._session = botocore.session.Session(profile=settings.profile)
-            self._session.register_component("data_loader", _models())
+            self._session.register_component("data_loader", models())
         endpoint = settings.endpoint_url
         if service == "sts" and settings.sts_endpoint_url is not None:
             endpoint = settings.sts_endpoint_url

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.chaos import run
+from tests.chaos.faults import KINDS
 
 
 def main() -> int:
@@ -19,9 +20,11 @@ def main() -> int:
     parser.add_argument("--daemons", type=int, default=3)
     parser.add_argument("--takeovers", type=int, default=0, help="ends after so many, and so many rotations")
     parser.add_argument("--rotations", type=int, default=0)
+    parser.add_argument("--only", choices=KINDS, action="append", dest="kinds", help="what makes trouble; repeatable")
     parser.add_argument("--folder", type=Path, help="where logs and configuration are left (default: nowhere)")
     asked = vars(parser.parse_args())
     folder: Path | None = asked.pop("folder")
+    asked["kinds"] = asked["kinds"] or tuple(KINDS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended as well
     print(f"seed {asked['seed']}", flush=True)  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:

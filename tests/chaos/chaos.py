@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ import psycopg
 
 from rotator.store.verify import verify_store
 from rotator.testbed.process import NotReady, wait_until
-from tests.chaos.faults import Troubles
+from tests.chaos.faults import KINDS, Troubles
 from tests.chaos.stage import BY_HAND, Stage
 from tests.crash.worlds import OpenAIKeys
 from tests.engine.place import Consumer
@@ -85,20 +86,27 @@ class Ledger:
 
 
 def run(
-    folder: Path, *, seed: int, seconds: float, daemons: int = 3, takeovers: int = 0, rotations: int = 0
+    folder: Path,
+    *,
+    seed: int,
+    seconds: float,
+    daemons: int = 3,
+    takeovers: int = 0,
+    rotations: int = 0,
+    kinds: Collection[str] = tuple(KINDS),
 ) -> Figures:
     """Make trouble for so long, or until there were so many takeovers and rotations; then let everything settle."""
-    figures = Figures(seed)
+    figures, is_asked = Figures(seed), takeovers > 0 or rotations > 0
     began = time.monotonic()
     with Stage(folder, daemons) as stage, stage.serving():
         ledger = Ledger(stage.direct_url)
         looks = [partial(tenant.look, shelf) for tenant in stage.tenants for shelf in tenant.shelves]
         _until_all_rotated_once(stage)
         with Consumer(looks, 0.05) as consumer:
-            with Troubles(stage, seed) as troubles:
+            with Troubles(stage, seed, kinds) as troubles:
                 while time.monotonic() - began < seconds:
                     troubles.pause(1)
-                    if takeovers and ledger.takeovers >= takeovers and _rotations(stage) >= rotations:
+                    if is_asked and ledger.takeovers >= takeovers and _rotations(stage) >= rotations:
                         break
             figures.faults, figures.statuses = troubles.counted, troubles.statuses
             _settle(stage, figures)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
@@ -26,7 +26,7 @@ QUIET = {"database": (1, 5), "workers": (0.2, 1), "outside": (0.5, 3), "people":
 class Troubles:
     """The faults, and how often each has come. Several threads may make trouble, each of its own kind."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Stage, seed: int, kinds: Collection[str]) -> None:
         self.stage = stage
         self.seed = seed
         self.counted: Counter[str] = Counter()
@@ -36,7 +36,8 @@ class Troubles:
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._make, args=(name, faults), name=name)
-            for name, faults in (("database", DATABASE), ("workers", WORKERS), ("outside", OUTSIDE), ("people", PEOPLE))
+            for name, faults in KINDS.items()
+            if name in kinds
         ]
 
     def __enter__(self) -> Self:
@@ -221,3 +222,11 @@ def _command(file: str, log: str, options: tuple[str, ...]) -> None:
         os.dup2(output.fileno(), 2)
     sys.argv = ["rotate", "--config", file, *options]
     cli.rotate()
+
+
+KINDS: Mapping[str, tuple[Make, ...]] = {
+    "database": DATABASE,
+    "workers": WORKERS,
+    "outside": OUTSIDE,
+    "people": PEOPLE,
+}
