@@ -38,7 +38,7 @@ ROTATIONS ?= 20000
 STORE ?= memory
 PROFILE ?= everything
 
-simulate: $(VENV)/.dev ## the engine in worlds full of faults: SEED=1 ROTATIONS=1000000 STORE=memory|sql PROFILE=everything
+simulate: $(VENV)/.dev ## the engine in worlds full of faults, on all cores: SEED=1 ROTATIONS=20000 STORE=memory|sql PROFILE=everything
 	$(BIN)/python -m tests.simulation --seed $(SEED) --rotations $(ROTATIONS) --store $(STORE) --profile $(PROFILE)
 
 check: $(VENV)/.dev ## formatting, types and architecture

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError
+from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, SetupError
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
 from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rollback
-from rotator.engine.engine import Wish
+from rotator.engine.engine import Engine, Wish
 from rotator.engine.work import Work
 from tests.simulation.memory import MemoryStore
 from tests.simulation.worker import CrashedError, Worker
@@ -242,7 +242,7 @@ class People:
     def rotate_now(self, worker: Worker, name: str, wish: Wish | None = None) -> None:
         """`rotate --now`: until the new key is current, or it is blocked, or patience ends."""
         wish = wish or Wish(cause=Cause.MANUAL)
-        engine, baton = self.play.engine(worker), self.world.baton
+        engine, baton = self._engine(worker, name), self.world.baton
         began, end = self.world.database_time(), baton.now + 600
         while baton.now < end:
             progress = engine.turn(name, wish, began)
@@ -341,7 +341,12 @@ class People:
                 return
 
     def _hold(self, worker: Worker, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a context manager of the engine's
-        return self.play.engine(worker).hold(name)
+        return self._engine(worker, name).hold(name)
+
+    def _engine(self, worker: Worker, name: str) -> Engine:
+        if name not in self.play.settings:  # it was taken out of the configuration since
+            raise SetupError(name, reason="unknown_credential")
+        return self.play.engine(worker)
 
     # what a person does who reads `status` and follows the remedies
 

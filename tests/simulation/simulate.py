@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.episode import BugError, Episode
@@ -33,12 +32,20 @@ class Report:
         """Rotations for each second of processor time."""
         return self.rotations / self.seconds if self.seconds else 0.0
 
+    def add(self, other: Report) -> None:
+        """Count another run in."""
+        self.rotations += other.rotations
+        self.plays += other.plays
+        self.abandoned += other.abandoned
+        self.seconds += other.seconds
+        self.coverage.reached.update(other.coverage.reached)
+
     def line(self) -> str:
         """The figures."""
         faults = sum(self.coverage.reached.values())
         return (
             f"{self.rotations} rotations in {self.plays} plays, {self.abandoned} abandoned, {faults} faults, "
-            f"{self.coverage.share:.1%} of step and fault, 0 violations; {self.rate:.0f} rotations/s of processor time"
+            f"{self.coverage.share:.1%} of step and fault; {self.rate:.0f} rotations/s of processor time"
         )
 
 
@@ -48,12 +55,16 @@ class FoundError(Exception):
     def __init__(
         self, seed: int, store: str, profile: str, problem: BaseException, story: str, rotations: int, each: int
     ) -> None:
-        super().__init__(
+        super().__init__(seed, store, profile, problem, story, rotations, each)
+        self.told = (
             f"{problem!r}\n{story}\nreplay: make simulate SEED={seed} ROTATIONS={each} STORE={store} PROFILE={profile}"
         )
         self.seed = seed
         self.problem = problem
         self.rotations = rotations
+
+    def __str__(self) -> str:
+        return self.told
 
 
 def simulate(
@@ -63,7 +74,6 @@ def simulate(
     profile: str | Profile = "everything",
     *,
     play_length: int = PLAY,
-    told: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Play until so many rotations are completed. Raises FoundError at the first play that goes wrong.
 
@@ -85,7 +95,6 @@ def simulate(
         report.rotations += play.oracle.completed
         report.abandoned += play.oracle.abandoned
         report.seconds = time.process_time() - began
-        told(report)
     return report
 
 
