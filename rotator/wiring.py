@@ -7,19 +7,20 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from rotator.config import Config, CredentialConfig, entry_of, with_removed
+from rotator.domain.model import Credential
 from rotator.domain.template import Template
-from rotator.engine import removed
+from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
-from rotator.ports.store import StoredEvent
+from rotator.ports.store import Store, StoredEvent
 from rotator.store.anchor import FileAnchor
 from rotator.store.holder import this_process
 from rotator.store.sealing import AesGcmSealer
@@ -54,6 +55,10 @@ class Service:
     def names(self) -> list[str]:
         """What a pass works on."""
         return [*self.managed, *self.left_out]
+
+    def enroll(self, actor: str) -> Sequence[Credential]:
+        """Make the rows agree with the configuration: renamed credentials first. Needs no sealing key."""
+        return enroll(self.config, self.store, self.managed, actor)
 
     def report(self) -> Report:
         """The read models, of this moment."""
@@ -128,15 +133,14 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
         observe=around.observe,
     )
     try:
-        unfinished = {name: entry for name, entry in store.unfinished().items() if name not in config.credentials}
+        named = {*config.credentials, *(c.moved_from for c in config.credentials.values())}
+        unfinished = {name: entry for name, entry in store.unfinished().items() if name not in named}
         whole, left_out = with_removed(config, unfinished)
         adapters = Adapters(whole, seam)
         managed = adapters.managed()
         engine = None
         if unlock:
-            named = config.credentials.values()
-            entries = {credential.name: entry_of(credential) for credential in named}
-            known = store.enroll({credential.name: credential.provider for credential in named}, around.actor, entries)
+            known = enroll(config, store, managed, around.actor)
             removed.tell(store, around, known, left_out)
             engine = Engine(
                 store=seam.wrap(store, "store"),
@@ -151,6 +155,16 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
     except BaseException:
         store.close()
         raise
+
+
+def enroll(config: Config, store: Store, managed: Mapping[str, Managed], actor: str) -> Sequence[Credential]:
+    """The rows of a configuration's credentials. Raises SetupError where one cannot have its new name."""
+    named = config.credentials.values()
+    for credential in named:
+        if credential.moved_from is not None:
+            moving.move(store, actor, credential.moved_from, managed[credential.name])
+    entries = {credential.name: entry_of(credential) for credential in named}
+    return store.enroll({credential.name: credential.provider for credential in named}, actor, entries)
 
 
 @contextmanager

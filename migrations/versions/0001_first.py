@@ -128,6 +128,7 @@ def credentials() -> None:
         text("key_id", null=True),
         moment("sent_at"),
         moment("issued_at"),
+        moment("expires_at"),
         text("fingerprint", null=True),
         text("identity", null=True),
         moment("current_at"),

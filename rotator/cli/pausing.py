@@ -83,8 +83,7 @@ def _each(
     with looking(loaded) as service:
         say.tell(f"environment {loaded.environment}")
         wanted = chosen(service, names, selector)
-        named = {credential.name: credential.provider for credential in loaded.credentials.values()}
-        for credential in service.store.enroll(named, actor):
+        for credential in service.enroll(actor):
             if credential.name in wanted:
                 say.tell(f"{credential.name}: {do(service, credential, actor)}")
     return Status.DONE

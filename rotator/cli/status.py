@@ -132,6 +132,8 @@ def _value(key: str, value: object) -> str:
         return {"settle": "the provider's", "first": "by what stands at the destinations"}.get(key, "-")
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, tuple):  # of hours
+        return "; ".join(str(span) for span in value) or "-"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJso
 
 from rotator.config.part import Entry
 from rotator.config.urls import database_url
+from rotator.domain.hours import Dated, Weekly, read_span
+from rotator.domain.hours import Span as TimeSpan
 from rotator.domain.policy import Policy
 from rotator.settings import Duration, SecretReference
 
@@ -157,15 +159,29 @@ class ProviderEntry(Entry):
     calls_per_second: float | None = Field(default=None, gt=0, le=1000)
 
 
+def _span(value: object) -> TimeSpan:
+    if not isinstance(value, str):
+        message = "must be text"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    return read_span(value)
+
+
+Spans = list[
+    Annotated[InstanceOf[Weekly] | InstanceOf[Dated], BeforeValidator(_span), WithJsonSchema({"type": "string"})]
+]
+"""Hours of weekdays, and days of the calendar."""
+
+
 class PolicyEntry(Entry):
     """`policy:`, when to rotate and how gently. Only the keys that are set count; the rest is merged."""
-
-    reserved: ClassVar[frozenset[str]] = frozenset({"windows", "blackouts", "max_age"})
 
     rotate_every: PositiveSpan | None = None
     cron: str | None = Field(default=None, max_length=200)
     timezone: str = Field(default=_BUILT_IN.timezone, max_length=64)
     jitter: Span = _BUILT_IN.jitter
+    windows: Spans | None = None
+    blackouts: Spans | None = None
+    max_age: PositiveSpan | None = None
     grace: Span = _BUILT_IN.grace
     soak: Span = _BUILT_IN.soak
     require_idle: Span = _BUILT_IN.require_idle
@@ -205,11 +221,10 @@ class TargetEntry(Entry):
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset(
-        {"runbook", "moved_from", "allowed_ips", "expect_policies", "on", "consumers"}
-    )
+    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on", "consumers"})
 
     provider: str = Field(min_length=1)
+    moved_from: str | None = Field(default=None, min_length=1)
     options: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     labels: dict[Label, Label] | None = None

@@ -38,6 +38,8 @@ def _given(credential: CredentialConfig) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):  # of hours
+        return [str(one) for one in value]
     return format_duration(value) if isinstance(value, timedelta) else value
 
 

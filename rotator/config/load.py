@@ -20,6 +20,7 @@ from rotator.config.entries import (
     StoreEntry,
     TargetEntry,
 )
+from rotator.config.merging import Layer
 from rotator.config.models import (
     Config,
     CredentialConfig,
@@ -29,7 +30,7 @@ from rotator.config.models import (
     StoreConfig,
 )
 from rotator.config.part import Part, known_keys
-from rotator.config.policies import Layer, read_policy
+from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
 from rotator.config.targets import Places, Source, read_targets
 from rotator.domain.errors import RotatorError, SetupError
@@ -100,7 +101,9 @@ def _read(path: Path, main: Part) -> Config | None:
     providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig, ProviderEntry)
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
-    credentials = dict(_credentials(main, head.include or (), providers, places))
+    names: dict[str, Part] = {}
+    credentials = dict(_credentials(main, head.include or (), providers, places, names))
+    _former_names(names)
     return Config(
         path=path,
         environment=head.environment,
@@ -185,11 +188,30 @@ def _document(main: Part, position: int, path: Path) -> Document | None:
         return None
 
 
+def _former_names(names: Mapping[str, Part]) -> None:
+    """A credential that was renamed takes its history along, so nobody else may have its former name."""
+    taken: dict[str, str] = {}
+    for name, part in names.items():
+        former = part.at("moved_from").data
+        if not isinstance(former, str):
+            continue
+        if former in names:
+            whose = "its own name" if former == name else "another credential of this file"
+            part.report(f"`{shown(former)}` is {whose}", at=("moved_from",))
+        elif former in taken:
+            part.report(f"`{shown(former)}` is the former name of `{taken[former]}` already", at=("moved_from",))
+        taken.setdefault(former, name)
+
+
 def _credentials(
-    main: Part, patterns: Sequence[str], providers: Mapping[str, Known[ProviderConfig]], places: Places
+    main: Part,
+    patterns: Sequence[str],
+    providers: Mapping[str, Known[ProviderConfig]],
+    places: Places,
+    names: dict[str, Part],
 ) -> Iterator[tuple[str, CredentialConfig]]:
+    """Every credential that is right. `names` is filled with the parts of all."""
     shared = _defaults(main)
-    names: dict[str, Part] = {}
     for file in (main, *_included(main, patterns)):
         layers = list(shared)
         if file is not main and file.data is not None:
@@ -248,6 +270,7 @@ def read_credential(
         destinations=targets,
         labels=entry.labels or {},
         owner=entry.owner,
+        moved_from=entry.moved_from,
         places=policy[1],
     )
 

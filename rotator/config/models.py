@@ -92,6 +92,7 @@ class CredentialConfig:
     destinations: tuple[Target, ...]
     labels: Mapping[str, str]
     owner: str | None
+    moved_from: str | None = None  # what it was called before
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
 

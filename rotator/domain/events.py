@@ -24,6 +24,7 @@ class Subject(StrEnum):
     # verbs
     INIT = "init"
     ENROLL = "enroll"
+    MOVE = "move"  # the configuration has given it another name
     UNMANAGE = "unmanage"
     ADOPT = "adopt"
     RESUME = "resume"
@@ -53,6 +54,9 @@ class Subject(StrEnum):
     UNREADY = "unready"
     PROVIDER_REMOVED = "provider_removed"
     ACCOUNT_BRAKED = "account_braked"
+    MAX_AGE = "max_age"  # a key will be older than the policy lets it
+    EXPIRES = "expires"  # the provider will end a key before it has been replaced
+    HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for
 
 
 class Outcome(StrEnum):

@@ -134,6 +134,7 @@ class Version:
     key_id: str | None = None
     sent_at: datetime | None = None  # when the create request may have left us; None: adopted, or chosen by us
     issued_at: datetime | None = None  # when the provider made the key; None: unknown
+    expires_at: datetime | None = None  # when the provider ends it by itself; None: it does not, as far as it tells
     fingerprint: str | None = None
     identity: str | None = None  # who the provider says the key is, such as an STS ARN
     current_at: datetime | None = None  # when it was first current: a roll-back does not move the schedule

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from rotator.domain.deadlines import HOUR, Deadline, Terms, first_deadline
+from rotator.domain.hours import Hours, Span
 from rotator.domain.model import Cause, Situation
 
 DAY = timedelta(days=1)
@@ -30,23 +32,32 @@ class Policy:
     timezone: str = "UTC"
     schedule: Schedule | None = field(default=None, compare=False)
     jitter: timedelta = timedelta(0)
+    windows: Sequence[Span] = ()
+    blackouts: Sequence[Span] = ()
+    hours: Hours = field(default=Hours(), compare=False)  # windows and blackouts in their time zone
+    max_age: timedelta | None = None  # no key of it works for longer
     grace: timedelta = DAY
     soak: timedelta = DAY
-    require_idle: timedelta = timedelta(hours=1)
-    min_interval: timedelta = timedelta(hours=1)
+    require_idle: timedelta = HOUR
+    min_interval: timedelta = HOUR
     max_creates_per_day: int = 5
     settle: timedelta | None = None  # None: the provider's
     hold_alarm: timedelta = timedelta(days=3)
     allow_downtime: bool = False
     first: Literal["issue", "ask", "adopt"] | None = None
 
+    def terms(self, *, settle: timedelta, can_disable: bool) -> Terms:
+        """How long keys may work under it, and what it takes to replace one at such a provider."""
+        return Terms(max_age=self.max_age, grace=self.grace, soak=self.soak, settle=settle, can_disable=can_disable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A rotation should be opened now."""
+    """A rotation should be opened now. `breaks` names the hours that forbid it, and that cannot be waited for."""
 
     cause: Cause
     message: str
+    breaks: Literal["blackout", "window"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +81,8 @@ class Question:
     policy: Policy
     now: datetime
     living: int | None = None  # how many keys the provider lets live at once
+    settle: timedelta = timedelta(0)  # how long it may refuse a new key
+    can_disable: bool = True  # False: the soak counts as more grace
     unplaced: bool = False  # a configured destination was never given anything, or was left out
     wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
     named: bool = True  # by the configuration of this process
@@ -79,17 +92,19 @@ class Question:
         """Whether anything new may be opened: neither this process nor the last one that enrolled leaves it out."""
         return self.named and self.situation.credential.managed
 
+    @property
+    def terms(self) -> Terms:
+        """How long its keys may work, and what it takes to replace one."""
+        return self.policy.terms(settle=self.settle, can_disable=self.can_disable)
+
 
 Check = Callable[[Question], Decision | None]
 
 
 def why_due(question: Question) -> Decision:
     """The first check that has an answer decides. A pure function of stored facts and the clock."""
-    for check in CHAIN:
-        decision = check(question)
-        if decision is not None:
-            return decision
-    return NotDue(reason="not_due", message="not due", until=next_rotation_at(question))
+    decisions = (check(question) for check in CHAIN)
+    return next(decision for decision in decisions if decision is not None)  # the last one always has
 
 
 def already_open(question: Question) -> Decision | None:
@@ -169,18 +184,42 @@ def never_rotated(question: Question) -> Decision | None:
 
 
 def no_schedule(question: Question) -> Decision | None:
-    """Neither `rotate_every` nor `cron`."""
-    if question.policy.rotate_every is not None or question.policy.schedule is not None:
+    """Neither `rotate_every` nor `cron`, and nothing that ends the current key's time."""
+    policy = question.policy
+    if policy.rotate_every is not None or policy.schedule is not None or deadline(question) is not None:
         return None
     return NotDue(reason="by_hand", message="rotated only by hand: no rotate_every and no cron", until=None)
 
 
-def slot_reached(question: Question) -> Decision | None:
-    """The period has passed, or the cron slot after the last rotation has come; a missed slot stays due."""
-    slot = next_rotation_at(question)
-    if slot is None or question.now < slot:
+def slot_to_come(question: Question) -> Decision | None:
+    """Neither the period has passed nor the cron slot come; a missed one stays due."""
+    planned = planned_at(question)
+    if planned is not None and question.now >= planned:
         return None
-    return Due(cause=Cause.SCHEDULE, message=f"due since {slot:%Y-%m-%d %H:%M} UTC")
+    return NotDue(reason="not_due", message="not due", until=planned)
+
+
+def outside_hours(question: Question) -> Decision | None:
+    """Windows and blackouts are waited for, until the current key's time would be up before its successor is there."""
+    closed = question.policy.hours.closed(question.now)
+    if closed is None or _pressing(question):
+        return None
+    until = next_rotation_at(question)
+    message = f"due since {planned_at(question):%Y-%m-%d %H:%M} UTC, and {HOURS[closed]}"
+    return NotDue(reason=closed, message=message, until=until)
+
+
+HOURS = {"blackout": "a blackout lasts", "window": "no window is open"}
+"""The two reasons for which a scheduled rotation does not begin at an hour, in words."""
+
+
+def slot_reached(question: Question) -> Decision | None:
+    """Its time has come. Hours are broken where they cannot be waited for, and the decision says so."""
+    end, breaks = deadline(question), question.policy.hours.closed(question.now)
+    message = f"due since {planned_at(question):%Y-%m-%d %H:%M} UTC"
+    if end is not None and (breaks or by_deadline(question)):
+        message = f"{end.message}, and {HOURS[breaks]}" if breaks else end.message
+    return Due(cause=Cause.SCHEDULE, message=message, breaks=breaks)
 
 
 CHAIN: tuple[Check, ...] = (
@@ -194,15 +233,51 @@ CHAIN: tuple[Check, ...] = (
     too_soon,
     never_rotated,
     no_schedule,
+    slot_to_come,
+    outside_hours,
     slot_reached,
 )
 
 
 def next_rotation_at(question: Question) -> datetime | None:
-    """When the next scheduled rotation falls due, jitter included; None without a schedule or a first key."""
+    """When the next scheduled rotation begins as far as times can tell; None without a schedule or a first key."""
+    planned, now, hours = planned_at(question), question.now, question.policy.hours
+    if planned is None or now < planned or hours.closed(now) is None:
+        return planned
+    end = deadline(question)
+    times = [hours.opens(now), end.start if end is not None else None]
+    return min((moment for moment in times if moment is not None), default=None)
+
+
+def deadline(question: Question) -> Deadline | None:
+    """What ends the time of the current key: its `max_age` or the provider's own expiry, whichever comes first."""
+    return first_deadline(question.situation, question.terms) if question.situation.current is not None else None
+
+
+def planned_at(question: Question) -> datetime | None:
+    """When the next scheduled rotation falls due, by stored facts alone: jitter, windows and deadlines included.
+
+    A slot outside the hours is moved on to where they begin. Where that is too late for a deadline, the last hours
+    before it are taken, and where there are none, the deadline's own start.
+    """
+    slot, end, hours = _slot(question), deadline(question), question.policy.hours
+    if not question.managed:
+        return None
+    if slot is not None and hours.closed(slot) is not None:
+        slot = hours.opens(slot)
+    if end is None or (slot is not None and slot <= end.start):
+        return slot
+    latest = end.start - _jitter(question.name, question.policy.jitter)
+    if hours.closed(latest) is None:
+        return latest
+    return hours.last_open(latest, end.earliest) or end.start
+
+
+def _slot(question: Question) -> datetime | None:
+    """What `rotate_every` or `cron` say."""
     last = question.situation.last_completed_at
     policy = question.policy
-    if last is None or not question.managed:
+    if last is None:
         return None
     delay = _jitter(question.name, policy.jitter)
     if policy.schedule is not None:
@@ -210,6 +285,18 @@ def next_rotation_at(question: Question) -> datetime | None:
     if policy.rotate_every is not None:
         return last + policy.rotate_every + delay
     return None
+
+
+def by_deadline(question: Question) -> bool:
+    """Whether a deadline makes the next rotation due, and not the schedule."""
+    slot, planned = _slot(question), planned_at(question)
+    return planned is not None and (slot is None or planned < slot)
+
+
+def _pressing(question: Question) -> bool:
+    """Whether the current key's successor cannot wait any longer."""
+    end = deadline(question)
+    return end is not None and question.now >= end.start
 
 
 def _jitter(name: str, most: timedelta) -> timedelta:

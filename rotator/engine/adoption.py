@@ -230,6 +230,7 @@ def new_version(
         created_at=now,
         key_id=key.id if key else None,
         issued_at=key.created_at if key else None,
+        expires_at=key.expires_at if key else None,
         fingerprint=fingerprint,
         current_at=now if state is VersionState.CURRENT else None,
     )

@@ -169,7 +169,12 @@ def _issue(work: Work, provider: Issues) -> None:
         _not_created(work, version, error)
         raise
     secret = issued.material[work.provider.capabilities.material[-1]]
-    changes = {"key_id": issued.key_id, "issued_at": issued.issued_at, "fingerprint": work.fingerprint(secret)}
+    changes = {
+        "key_id": issued.key_id,
+        "issued_at": issued.issued_at,
+        "expires_at": issued.expires_at,
+        "fingerprint": work.fingerprint(secret),
+    }
     told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), version, issued.key_id)
     work.record_surely(
         [

@@ -29,6 +29,7 @@ from rotator.engine import (
     adoption,
     brakes,
     creation,
+    deadlines,
     operator,
     pausing,
     reactivation,
@@ -174,6 +175,7 @@ class Engine:
             progress = self._progress(work, held, began)
             at = None if held.reason == "reconcile" else held.until or progress.ready_at
             progress = replace(progress, ready_at=at, rotation_ready_at=None)
+        deadlines.tell(work)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
         return progress

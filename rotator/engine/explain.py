@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
 from rotator.domain.plans import ROTATION, step_after, taking_away
-from rotator.domain.policy import Due, NotDue, next_rotation_at, why_due
+from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
 
@@ -47,7 +47,8 @@ def _keys(situation: Situation) -> list[str]:
         return ["No key of it is on record."]
     return [
         f"Version {v.number} ({v.key_id or 'id not known'}) is {v.state.value}"
-        + (f", made {stamp(v.issued_at)}." if v.issued_at else ", made at an unknown time.")
+        + (f", made {stamp(v.issued_at)}" if v.issued_at else ", made at an unknown time")
+        + (f", ended by the provider {stamp(v.expires_at)}." if v.expires_at else ".")
         for v in sorted(living, key=lambda v: -v.number)
     ]
 
@@ -104,15 +105,27 @@ def _next(report: Report, name: str, situation: Situation) -> str:
         opened = situation.rotation is not None or situation.retirements
         rest = f"what is open {'is finished' if name in report.managed else 'waits'}" if opened else "nothing is open"
         return f"The configuration does not name it any more: {rest}, and nothing new is opened."
-    decision = why_due(report.question(name, situation))
+    question = report.question(name, situation)
+    decision, begins = why_due(question), next_rotation_at(question)
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
-    slot = next_rotation_at(report.question(name, situation))
     if situation.rotation is not None:
         return "The next pass goes on with the open rotation."
-    if slot is not None:
-        return f"The next rotation is due {stamp(slot)}."
+    if decision.reason in HOURS:
+        return f"A rotation waits: {decision.message} ({decision.reason}). It begins {stamp(begins)}."
+    if begins is not None:
+        return f"The next rotation is due {stamp(begins)}{_because(question)}."
     return f"No rotation is planned: {decision.message}. `rotate --now {name}` rotates it."
+
+
+def _because(question: Question) -> str:
+    """What makes it due, where that is not the period or the cron line alone."""
+    end = deadline(question)
+    if end is None:
+        return ""
+    if by_deadline(question):
+        return f": {end.message}, and replacing it begins by {stamp(end.start)}"
+    return f", well before {end.message}"
 
 
 def forecast(report: Report, name: str, *, now: bool) -> str:

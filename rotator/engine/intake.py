@@ -28,6 +28,7 @@ from rotator.domain.model import (
     Version,
 )
 from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
+from rotator.engine import deadlines
 from rotator.engine.places import Standing, look
 from rotator.engine.reactivation import free_slots
 from rotator.engine.work import Target, Work
@@ -51,6 +52,8 @@ def question(work: Work, wanted: Cause | None = None) -> Question:
         policy=work.managed.policy,
         now=work.now(),
         living=_slots(work, wanted),
+        settle=work.managed.settle,
+        can_disable=work.provider.capabilities.can_disable,
         unplaced=_unplaced(work),
         wanted=wanted,
         named=not work.managed.removed,
@@ -96,8 +99,11 @@ def take_in(
     if work.situation.current is None and not _may_issue(work):
         message = "a destination holds a value already, and no key of this credential is on record"
         return Taken(NotDue(reason="not_adopted", message=message, until=None))
+    deadlines.break_hours(work, decision)
     account = work.situation.current.account if work.situation.current else ""
     detail: dict[str, Any] = {"message": decision.message}
+    if decision.breaks is not None:
+        detail["breaks"] = decision.breaks
     if decision.cause is wanted:
         detail |= {"because": because, "without": sorted(without)}
     rows = open_rotation(work, decision.cause, account, without=detail.get("without", ()))

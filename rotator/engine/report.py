@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rotator.domain.deadlines import passed
 from rotator.domain.events import Subject
 from rotator.domain.model import (
     Delivery,
@@ -19,7 +20,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.plans import ROTATION, step_after, taking_away
-from rotator.domain.policy import Due, Question, next_rotation_at, why_due
+from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, why_due
 from rotator.engine.work import Managed
 from rotator.ports.store import Store
 
@@ -135,6 +136,7 @@ class Report:
             "key_id": version.key_id,
             "fingerprint": version.fingerprint,
             "created_at": stamp(version.issued_at),
+            "expires_at": stamp(version.expires_at),
             "age_seconds": age,
         }
 
@@ -198,6 +200,7 @@ class Report:
             *self._stopped(),
             *self._out_of_service(situation),
             *self._blocked(situation),
+            *self._too_old(name, situation),
             *self._overdue(name, situation),
             *self._paused(name, situation),
             *self._rotating(situation),
@@ -224,6 +227,13 @@ class Report:
         rows = _waiters(situation)
         return [Condition("blocked", r.since, r.reason, _where(r), r.remedy) for r in rows if r.blocked]
 
+    def _too_old(self, name: str, situation: Situation) -> list[Condition]:
+        if not (self.named(name) and situation.credential.managed):
+            return []
+        remedy = f"`rotator explain {name}` says what it waits for"
+        late = passed(situation, self.managed[name].terms, self.at)
+        return [Condition("overdue", d.at, d.why, f"{d.message}, and it still works", remedy) for d in late]
+
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
         if situation.credential.paused(self.at):
             return []  # a person wants it to wait
@@ -238,7 +248,7 @@ class Report:
             and self.at - r.since > RETRY_ALARM
         ]
         if name in self.managed and situation.rotation is None:
-            slot = next_rotation_at(self.question(name, situation))
+            slot = next_rotation_at(self.question(name, situation))  # later than now where it waits for its hours
             if slot is not None and self.at - slot > OVERDUE_AFTER and not found:
                 message = f"due since {stamp(slot)}, and no pass has rotated it"
                 found.append(
@@ -265,9 +275,12 @@ class Report:
         if name not in self.managed or situation.rotation is not None or situation.current is None:
             return []
         decision = why_due(self.question(name, situation))
-        if not isinstance(decision, Due):
-            return []
-        return [Condition("due", None, decision.cause.value, decision.message)]
+        if isinstance(decision, Due):
+            return [Condition("due", None, decision.cause.value, decision.message)]
+        if decision.reason in HOURS:
+            until = f"; it begins at {stamp(decision.until)}" if decision.until else ""
+            return [Condition("due", None, decision.reason, f"{decision.message}{until}")]
+        return []
 
     def _retiring(self, situation: Situation) -> list[Condition]:
         found = []
@@ -298,6 +311,8 @@ class Report:
             policy=managed.policy,
             now=self.at,
             living=managed.provider.capabilities.living,
+            settle=managed.settle,
+            can_disable=managed.provider.capabilities.can_disable,
             unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
             named=not managed.removed,
         )

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import creation, drift, regress
+from rotator.engine import creation, deadlines, drift, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -21,7 +21,7 @@ from rotator.engine.places import Look, look, placements
 from rotator.engine.retirement import CLOCK_APART
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Key
-from rotator.ports.store import Place, Watched
+from rotator.ports.store import Place, Update, Watched
 
 
 def due(work: Work) -> bool:
@@ -43,6 +43,7 @@ def watch(work: Work) -> None:
     trouble: dict[str, RotatorError] = {}
     standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
     _watch_clock(work, standing)
+    deadlines.clear(work, standing)
     try:
         _watch_keys(work, standing)
     except StoreUnavailable:
@@ -112,8 +113,16 @@ def _watch_keys(work: Work, standing: Sequence[Finding]) -> None:
     regress.look_at_labels(work, account, keys)
     if regress.standing(work.store) is None:
         creation.condemn_late_keys(work, keys)
+    _note_expiry(work, current, keys)
     _watch_current(work, standing, current, keys)
     _watch_strangers(work, standing, current, keys)
+
+
+def _note_expiry(work: Work, current: Version, keys: Sequence[Key]) -> None:
+    """Somebody may give the current key another life at the provider; the next rotation is due by it."""
+    listed = next((key for key in keys if key.id == current.key_id), None)
+    if listed is not None and listed.expires_at not in (None, current.expires_at):
+        work.record([Update(current, {"expires_at": listed.expires_at})], [])
 
 
 def _watch_current(work: Work, standing: Sequence[Finding], current: Version, keys: Sequence[Key]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
+from rotator.domain.deadlines import Terms
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -85,6 +86,11 @@ class Managed:
     def settle(self) -> timedelta:
         """How long a new key may be refused, or be missing from lists."""
         return self.provider.capabilities.settle if self.policy.settle is None else self.policy.settle
+
+    @property
+    def terms(self) -> Terms:
+        """How long its keys may work, and what it takes to replace one."""
+        return self.policy.terms(settle=self.settle, can_disable=self.provider.capabilities.can_disable)
 
     def target_at(self, identity: str) -> Target | None:
         """The place with this identity, if it is still configured."""

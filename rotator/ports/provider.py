@@ -52,6 +52,7 @@ class Key:
     id: str
     label: str | None
     created_at: datetime | None
+    expires_at: datetime | None = None  # when the provider ends it by itself
     enabled: bool = True
     last_used_at: datetime | None = None
     last_used_by: str | None = None  # the service that saw it, such as `sts`
@@ -73,6 +74,7 @@ class Capabilities:
     default_fields: dict[str, str]  # field → template, used where a destination names none
     material: tuple[str, ...]  # names of the secret fields, the public id first where there is one
     rate: float | None = None  # calls per second that the provider states it takes; None: it states none
+    life: timedelta | None = None  # after which the provider ends a new key by itself; None: never
     own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
 
 

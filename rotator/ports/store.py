@@ -221,6 +221,13 @@ class Store(Protocol):
         """
         ...
 
+    def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
+        """Give a credential another name; False where it has it, or somebody else does. Needs no lease.
+
+        Its standing findings are cleared (reason `moved`), to be found anew under the new name. May be repeated.
+        """
+        ...
+
     def unfinished(self) -> Mapping[str, str | None]:
         """Name → the entry last kept (None: none ever was), of every credential with a rotation or retirement open."""
         ...

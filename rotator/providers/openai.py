@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -159,7 +159,7 @@ class ServiceAccountKeys:
     @property
     def capabilities(self) -> Capabilities:
         """Many keys, with labels; none can be disabled. A new key is taken to be slow to be known for a minute."""
-        return _CAPABILITIES
+        return replace(_CAPABILITIES, life=self._options.expires_in)
 
     def account(self) -> str:
         """`openai:<project id>`. WrongAccount where project or service account is not there, Refused if archived."""
@@ -487,6 +487,7 @@ def _key(row: Json, at: datetime) -> tuple[Key, str]:
             id=_text(row["id"]),
             label=row["name"],
             created_at=_time(row["created_at"]),
+            expires_at=expires_at,
             enabled=expires_at is None or expires_at > at,
             last_used_at=_time(row["last_used_at"]),
             owner=_owner(row["owner"]),

@@ -80,6 +80,29 @@ def _keep(connection: Connection, entries: Mapping[CredentialId, str]) -> None:
     connection.execute(insert(table), [{"credential_id": of, "entry": entry} for of, entry in entries.items()])
 
 
+def move(database: Database, credential_id: CredentialId, called: str, event: NewEvent) -> bool:
+    """Another name for the same row, with its event; False where it has it already or another row does."""
+    table, standing = tables.credential, tables.finding.c.cleared_at.is_(None)
+    with database.write() as connection:
+        audit.lock(connection)
+        if any(known.name == called for known in credentials(connection)):
+            return False
+        now = database.now(connection)
+        connection.execute(update(table).where(table.c.id == credential_id).values(name=called))
+        about = (tables.finding.c.credential_id == credential_id, standing)
+        kinds = connection.scalars(select(tables.finding.c.kind).where(*about).order_by(tables.finding.c.kind)).all()
+        connection.execute(update(tables.finding).where(*about).values(cleared_at=now))
+        audit.append(connection, now, [event, *(moved(event, kind) for kind in kinds)])
+        return True
+
+
+def moved(event: NewEvent, kind: str) -> NewEvent:
+    """A finding of a credential that has another name now is cleared, to be found anew."""
+    return NewEvent(
+        event=name(Subject(kind), Outcome.CLEARED), actor=event.actor, credential=event.credential, reason="moved"
+    )
+
+
 def pause(database: Database, credential_id: CredentialId, wanted: Pause | None, event: NewEvent) -> bool:
     """Write or clear a credential's pause, with its event; False where it is as wanted already."""
     table = tables.credential

@@ -135,6 +135,10 @@ class SqlStore:
         """Make the rows agree with the configuration's names → providers; return all credentials."""
         return enrolment.enroll(self.database, names, entries or {}, actor, self._new_id)
 
+    def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
+        """Give a credential another name; say whether that changed anything."""
+        return enrolment.move(self.database, credential_id, name, event)
+
     def unfinished(self) -> Mapping[str, str | None]:
         """Name → the entry last kept, of every credential with something open."""
         with self.database.read() as connection:

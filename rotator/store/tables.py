@@ -118,6 +118,7 @@ version = Table(
     Column("key_id", Text),
     Column("sent_at", Moment),
     Column("issued_at", Moment),
+    Column("expires_at", Moment),
     Column("fingerprint", Text),
     Column("identity", Text),
     Column("current_at", Moment),

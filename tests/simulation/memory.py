@@ -59,6 +59,7 @@ from rotator.ports.store import (
     Write,
 )
 from rotator.store.audit import FIRST_PREVIOUS_HASH, line
+from rotator.store.enrolment import moved
 from rotator.store.holder import provably_dead
 from rotator.store.leases import IMPOSSIBLE
 from rotator.store.material import fingerprinting
@@ -184,6 +185,18 @@ class MemoryStore:
             ids = {c.name: c.id for c in self.credentials()}
             self.tables.entries |= {ids[called]: entry for called, entry in (entries or {}).items()}
             return self.credentials()
+
+    def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
+        with self._lock:
+            if any(c.name == name for c in self.tables.credentials.values()):
+                return False
+            self.tables.credentials[credential_id] = replace(self.tables.credentials[credential_id], name=name)
+            self._loaded.pop(credential_id, None)
+            mine = [f for f in self.findings() if f.credential_id == credential_id]
+            for finding in mine:
+                self.tables.findings[finding.id] = replace(finding, cleared_at=self.now())
+            self._append([event, *(moved(event, finding.kind) for finding in sorted(mine, key=attrgetter("kind")))])
+            return True
 
     def unfinished(self) -> Mapping[str, str | None]:
         found = [(c, self.load(c.id)) for c in self.credentials()]

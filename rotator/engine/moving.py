@@ -1,0 +1,57 @@
+"""`moved_from`: a credential that has another name in the configuration keeps its id, its keys and its history."""
+
+from __future__ import annotations
+
+from rotator.domain.errors import SetupError
+from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.model import Credential, Situation
+from rotator.engine.work import Managed
+from rotator.ports.store import NewEvent, Store
+
+
+def move(store: Store, actor: str, former: str, managed: Managed) -> bool:
+    """Give the credential that was called `former` the name that it has now; False where there is nothing to do.
+
+    Raises SetupError where both names are on record with a history, and where something is open that the new entry
+    would not finish where it was begun. May be repeated.
+    """
+    known = {credential.name: credential for credential in store.credentials()}
+    moving, there = known.get(former), known.get(managed.name)
+    if moving is None:
+        return False
+    situation = store.load(moving.id)
+    if there is not None:
+        return _stay(store, former, situation, there)
+    elsewhere = _elsewhere(moving, situation, managed)
+    if elsewhere:
+        message = f"{former} cannot be called {managed.name} yet: it has work open {elsewhere}"
+        remedy = (
+            f"call it {former} again until `rotator explain {former}` shows nothing open, or keep the rest as it was"
+        )
+        raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
+    event = NewEvent(
+        event=name(Subject.MOVE, Outcome.SUCCEEDED), actor=actor, credential=managed.name, detail={"from": former}
+    )
+    return store.move(moving.id, managed.name, event)
+
+
+def _stay(store: Store, former: str, situation: Situation, there: Credential) -> bool:
+    """Both are on record. One that has never had a key has nothing to take along."""
+    if not situation.versions and situation.rotation is None:
+        return False
+    message = f"{there.name} cannot take over the history of {former}: both are on record"
+    if not store.load(there.id).versions:
+        message += f", {there.name} without any key"
+    remedy = f"take `moved_from: {former}` out; {former} goes on as a credential of its own, or is finished"
+    raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
+
+
+def _elsewhere(moving: Credential, situation: Situation, managed: Managed) -> str | None:
+    """Where open work is pinned, if the new entry does not lead there."""
+    if situation.rotation is None and not situation.retirements:
+        return None
+    if moving.provider != managed.provider_name:
+        return f"at the provider {moving.provider}, not {managed.provider_name}"
+    configured = {target.destination.identity for target in managed.targets}
+    places = sorted({row.address for row in situation.deliveries if row.identity not in configured})
+    return f"for {', '.join(places)}" if places else None
