@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from heapq import merge
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from rotator.cli import options, say, words
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking
 from rotator.domain.errors import SetupError
+from rotator.domain.events import Outcome, Subject, name
 from rotator.ports.store import StoredEvent
 from rotator.store.audit import export as export_lines
 from rotator.store.audit import exported
@@ -43,8 +45,21 @@ def log(credential: str | None, count: int, as_json: bool, config: str | None) -
 
 
 def _last(store: SqlStore, credential: str | None, count: int) -> Iterable[StoredEvent]:
-    after = max(store.head()[0] - count, 0) if credential is None else 0
-    return deque(store.events(after, credential=credential), maxlen=count)
+    if credential is None:
+        return deque(store.events(max(store.head()[0] - count, 0)), maxlen=count)
+    streams = (store.events(0, credential=called) for called in _names(store, credential))
+    return deque(merge(*streams, key=lambda event: event.seq), maxlen=count)
+
+
+def _names(store: SqlStore, credential: str) -> list[str]:
+    """What a credential is called, and has been called before."""
+    names = [credential]
+    moved = name(Subject.MOVE, Outcome.SUCCEEDED)
+    for called in names:
+        bodies = (json.loads(event.body) for event in store.events(0, credential=called))
+        former = {body["detail"]["from"] for body in bodies if body["event"] == moved}
+        names += sorted(former.difference(names))
+    return names
 
 
 def _line(event: StoredEvent) -> str:

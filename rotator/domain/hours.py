@@ -15,7 +15,7 @@ _STRIDE = timedelta(days=8)
 """Longer than a week: what is weekly and does not begin within it never does."""
 
 _WEEKLY = re.compile(r"(?P<days>[A-Za-z,-]+)?\s*(?:(?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d))?")
-_DATED = re.compile(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d))?/(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d))?")
+_DATED = re.compile(r"(2\d{3}-\d\d-\d\d)(?: (\d\d:\d\d))?/(2\d{3}-\d\d-\d\d)(?: (\d\d:\d\d))?")
 _HOW = "is no span; write MON-FRI 22:00-04:00, SAT,SUN or 2026-12-20/2027-01-03"
 
 
@@ -76,7 +76,7 @@ def read_span(text: str) -> Span:
     if dated:
         start_day, start, end_day, end = dated.groups()
         begins = _clock(start_day, start or "00:00")
-        ends = _clock(end_day, end) if end else _clock(end_day, "00:00") + _DAY
+        ends = _clock(end_day, end or "24:00")
         if ends <= begins:
             message = "ends before it begins"
             raise ValueError(message)
@@ -91,7 +91,7 @@ def read_span(text: str) -> Span:
 def _clock(day: str, at: str) -> datetime:
     try:
         return datetime.fromisoformat(day) + timedelta(minutes=_minutes(at))
-    except (ValueError, OverflowError):
+    except ValueError:
         message = f"there is no {day} {at}"
         raise ValueError(message) from None
 

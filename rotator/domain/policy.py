@@ -191,22 +191,22 @@ def no_schedule(question: Question) -> Decision | None:
     return NotDue(reason="by_hand", message="rotated only by hand: no rotate_every and no cron", until=None)
 
 
+def outside_hours(question: Question) -> Decision | None:
+    """Windows and blackouts are waited for, until the current key's time would be up before its successor is there."""
+    closed, since = question.policy.hours.closed(question.now), due_since(question)
+    if closed is None or since is None or question.now < since or _pressing(question):
+        return None
+    message = f"due since {since:%Y-%m-%d %H:%M} UTC, and {HOURS[closed]}"
+    reason = "blackout" if closed == "blackout" else "window"
+    return NotDue(reason=reason, message=message, until=next_rotation_at(question))
+
+
 def slot_to_come(question: Question) -> Decision | None:
     """Neither the period has passed nor the cron slot come; a missed one stays due."""
     planned = planned_at(question)
     if planned is not None and question.now >= planned:
         return None
     return NotDue(reason="not_due", message="not due", until=planned)
-
-
-def outside_hours(question: Question) -> Decision | None:
-    """Windows and blackouts are waited for, until the current key's time would be up before its successor is there."""
-    closed = question.policy.hours.closed(question.now)
-    if closed is None or _pressing(question):
-        return None
-    until = next_rotation_at(question)
-    message = f"due since {planned_at(question):%Y-%m-%d %H:%M} UTC, and {HOURS[closed]}"
-    return NotDue(reason=closed, message=message, until=until)
 
 
 HOURS = {"blackout": "a blackout lasts", "window": "no window is open"}
@@ -216,7 +216,7 @@ HOURS = {"blackout": "a blackout lasts", "window": "no window is open"}
 def slot_reached(question: Question) -> Decision | None:
     """Its time has come. Hours are broken where they cannot be waited for, and the decision says so."""
     end, breaks = deadline(question), question.policy.hours.closed(question.now)
-    message = f"due since {planned_at(question):%Y-%m-%d %H:%M} UTC"
+    message = f"due since {due_since(question):%Y-%m-%d %H:%M} UTC"
     if end is not None and (breaks or by_deadline(question)):
         message = f"{end.message}, and {HOURS[breaks]}" if breaks else end.message
     return Due(cause=Cause.SCHEDULE, message=message, breaks=breaks)
@@ -233,8 +233,8 @@ CHAIN: tuple[Check, ...] = (
     too_soon,
     never_rotated,
     no_schedule,
-    slot_to_come,
     outside_hours,
+    slot_to_come,
     slot_reached,
 )
 
@@ -252,6 +252,12 @@ def next_rotation_at(question: Question) -> datetime | None:
 def deadline(question: Question) -> Deadline | None:
     """What ends the time of the current key: its `max_age` or the provider's own expiry, whichever comes first."""
     return first_deadline(question.situation, question.terms) if question.situation.current is not None else None
+
+
+def due_since(question: Question) -> datetime | None:
+    """When it falls due, whether its hours are open then or not."""
+    times = (_slot(question), planned_at(question))
+    return min((moment for moment in times if moment is not None), default=None)
 
 
 def planned_at(question: Question) -> datetime | None:

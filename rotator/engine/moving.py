@@ -12,16 +12,20 @@ from rotator.ports.store import NewEvent, Store
 def move(store: Store, actor: str, former: str, managed: Managed) -> bool:
     """Give the credential that was called `former` the name that it has now; False where there is nothing to do.
 
-    Raises SetupError where both names are on record with a history, and where something is open that the new entry
-    would not finish where it was begun. May be repeated.
+    A row of the new name that never had a key gives way. Raises SetupError where both had one, and where something is
+    open that the new entry would not finish where it was begun. May be repeated.
     """
     known = {credential.name: credential for credential in store.credentials()}
     moving, there = known.get(former), known.get(managed.name)
     if moving is None:
         return False
     situation = store.load(moving.id)
-    if there is not None:
-        return _stay(store, former, situation, there)
+    if there is not None and not situation.versions:
+        return False  # enrolled under its former name once more, by a worker that had the old configuration
+    if there is not None and store.load(there.id).versions:
+        message = f"{there.name} cannot take over the history of {former}: both have keys on record"
+        remedy = f"take `moved_from: {former}` out; {former} is finished as one that was taken out"
+        raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
     elsewhere = _elsewhere(moving, situation, managed)
     if elsewhere:
         message = f"{former} cannot be called {managed.name} yet: it has work open {elsewhere}"
@@ -33,17 +37,6 @@ def move(store: Store, actor: str, former: str, managed: Managed) -> bool:
         event=name(Subject.MOVE, Outcome.SUCCEEDED), actor=actor, credential=managed.name, detail={"from": former}
     )
     return store.move(moving.id, managed.name, event)
-
-
-def _stay(store: Store, former: str, situation: Situation, there: Credential) -> bool:
-    """Both are on record. One that has never had a key has nothing to take along."""
-    if not situation.versions and situation.rotation is None:
-        return False
-    message = f"{there.name} cannot take over the history of {former}: both are on record"
-    if not store.load(there.id).versions:
-        message += f", {there.name} without any key"
-    remedy = f"take `moved_from: {former}` out; {former} goes on as a credential of its own, or is finished"
-    raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
 
 
 def _elsewhere(moving: Credential, situation: Situation, managed: Managed) -> str | None:

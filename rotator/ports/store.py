@@ -222,9 +222,10 @@ class Store(Protocol):
         ...
 
     def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
-        """Give a credential another name; False where it has it, or somebody else does. Needs no lease.
+        """Give a credential another name; False where it has it, or one with keys does. Needs no lease.
 
-        Its standing findings are cleared (reason `moved`), to be found anew under the new name. May be repeated.
+        A row of that name without keys gives way. Standing findings of both are cleared (reason `moved`), to be found
+        anew. May be repeated.
         """
         ...
 

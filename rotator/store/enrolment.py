@@ -81,19 +81,33 @@ def _keep(connection: Connection, entries: Mapping[CredentialId, str]) -> None:
 
 
 def move(database: Database, credential_id: CredentialId, called: str, event: NewEvent) -> bool:
-    """Another name for the same row, with its event; False where it has it already or another row does."""
-    table, standing = tables.credential, tables.finding.c.cleared_at.is_(None)
+    """Another name for the same row, with its event; False where it has it already or one with keys does."""
+    finding, table = tables.finding, tables.credential
     with database.write() as connection:
         audit.lock(connection)
-        if any(known.name == called for known in credentials(connection)):
+        there = next((known for known in credentials(connection) if known.name == called), None)
+        if there is not None and (there.id == credential_id or not _give_way(connection, there, credential_id)):
             return False
         now = database.now(connection)
         connection.execute(update(table).where(table.c.id == credential_id).values(name=called))
-        about = (tables.finding.c.credential_id == credential_id, standing)
-        kinds = connection.scalars(select(tables.finding.c.kind).where(*about).order_by(tables.finding.c.kind)).all()
-        connection.execute(update(tables.finding).where(*about).values(cleared_at=now))
+        about = (finding.c.credential_id == credential_id, finding.c.cleared_at.is_(None))
+        kinds = connection.scalars(select(finding.c.kind).where(*about).order_by(finding.c.kind)).all()
+        connection.execute(update(finding).where(*about).values(cleared_at=now))
         audit.append(connection, now, [event, *(moved(event, kind) for kind in kinds)])
         return True
+
+
+def _give_way(connection: Connection, there: Credential, to: CredentialId) -> bool:
+    """Take a row away that never had a key, so that its name is free; say whether it was so."""
+    used = (tables.version, tables.rotation, tables.placement)
+    if any(connection.execute(select(t.c.credential_id).where(t.c.credential_id == there.id)).first() for t in used):
+        return False
+    finding = tables.finding
+    connection.execute(update(finding).where(finding.c.credential_id == there.id).values(credential_id=to))
+    for table in (tables.lease, tables.configured):
+        connection.execute(delete(table).where(table.c.credential_id == there.id))
+    connection.execute(delete(tables.credential).where(tables.credential.c.id == there.id))
+    return True
 
 
 def moved(event: NewEvent, kind: str) -> NewEvent:

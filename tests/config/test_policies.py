@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rotator.config import CredentialConfig
-from rotator.config.policies import CronSchedule, shortest_gap
+from rotator.config.cron import CronSchedule, gaps
 from rotator.domain.policy import Policy
 from tests.config.sample import aws_credential, credential, load_text, problems_with
 
@@ -63,7 +63,7 @@ def test_defaults_are_merged_key_by_key_and_each_value_says_where_it_is_from(tmp
     assert sources["jitter"] == "built-in"
     assert found.places["soak"].line == 1
     assert found.places["soak"].file == "rotator.yaml"
-    assert set(found.places) == {key for key in Policy.__dataclass_fields__ if key != "schedule"}
+    assert set(found.places) == {key for key in Policy.__dataclass_fields__ if key not in ("schedule", "hours")}
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,12 @@ def test_the_house_may_set_the_time_zone_of_cron_lines(tmp_path: Path) -> None:
     ("policy", "place", "message"),
     [
         ("cron: 0 9 * * MON, rotate_every: 3d", "cron", "excludes `rotate_every`: take one of them out"),
-        ("timezone: Europe/London", "timezone", "is for `cron`, and there is none"),
-        ("rotate_every: 3d, timezone: Europe/London", "timezone", "is for `cron`, and there is none"),
+        ("timezone: Europe/London", "timezone", "is for `cron`, `windows` and `blackouts`, and there is none"),
+        (
+            "rotate_every: 3d, timezone: Europe/London",
+            "timezone",
+            "is for `cron`, `windows` and `blackouts`, and there is none",
+        ),
         ("cron: 0 9 * * *, timezone: Mars/Olympus", "timezone", "there is no time zone `Mars/Olympus`"),
         ("cron: 0 9 * * *, timezone: ../../etc/passwd", "timezone", "there is no time zone"),
         ("cron: 0 9 * * *, timezone: Europe", "timezone", "there is no time zone `Europe`"),
@@ -216,11 +220,11 @@ def test_the_next_slot_is_later_and_in_local_time(line: str, zone: str, after: s
 
 
 def test_clock_changes_are_part_of_the_shortest_gap() -> None:
-    assert shortest_gap(CronSchedule("0 9 * * *", LONDON)) == timedelta(hours=23)
-    assert shortest_gap(CronSchedule("0 9 * * *", ZoneInfo("Australia/Sydney"))) == timedelta(hours=23)
-    assert shortest_gap(CronSchedule("0 9 * * *", ZoneInfo("UTC"))) == DAY
+    assert gaps(CronSchedule("0 9 * * *", LONDON))[0] == timedelta(hours=23)
+    assert gaps(CronSchedule("0 9 * * *", ZoneInfo("Australia/Sydney")))[0] == timedelta(hours=23)
+    assert gaps(CronSchedule("0 9 * * *", ZoneInfo("UTC"))) == (DAY, DAY)
 
 
 @pytest.mark.parametrize("line", ["0 0 29 2 *", "0 0 29 2 */8", "0 0 1 1 */8", "* * * * *", "0 0 L * *"])
 def test_every_cron_line_has_a_shortest_gap(line: str) -> None:
-    assert timedelta(0) < shortest_gap(CronSchedule(line, LONDON)) < 30 * 366 * DAY
+    assert timedelta(0) < gaps(CronSchedule(line, LONDON))[0] < 30 * 366 * DAY

@@ -188,7 +188,8 @@ class MemoryStore:
 
     def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
         with self._lock:
-            if any(c.name == name for c in self.tables.credentials.values()):
+            there = next((c for c in self.tables.credentials.values() if c.name == name), None)
+            if there is not None and (there.id == credential_id or not self._give_way(there.id, credential_id)):
                 return False
             self.tables.credentials[credential_id] = replace(self.tables.credentials[credential_id], name=name)
             self._loaded.pop(credential_id, None)
@@ -197,6 +198,17 @@ class MemoryStore:
                 self.tables.findings[finding.id] = replace(finding, cleared_at=self.now())
             self._append([event, *(moved(event, finding.kind) for finding in sorted(mine, key=attrgetter("kind")))])
             return True
+
+    def _give_way(self, there: CredentialId, to: CredentialId) -> bool:
+        at = self.load(there)
+        if at.versions or at.rotation or at.placements:
+            return False
+        for finding in self.tables.findings.values():
+            if finding.credential_id == there:
+                self.tables.findings[finding.id] = replace(finding, credential_id=to)
+        for rows in (self.tables.credentials, self.tables.leases, self.tables.entries):
+            rows.pop(there, None)
+        return True
 
     def unfinished(self) -> Mapping[str, str | None]:
         found = [(c, self.load(c.id)) for c in self.credentials()]

@@ -127,6 +127,9 @@ class WorkerStore:
     def head(self) -> tuple[int, str]:
         return self._read(self.real.head)
 
+    def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
+        return self._call("find", lambda: self.real.move(credential_id, name, event))
+
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         return self._call("find", lambda: self.real.pause(credential_id, pause, event))
 
