@@ -18,6 +18,7 @@ from rotator.config import Config, select
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
 from rotator.ports.provider import Key
+from rotator.settings import format_duration
 from rotator.store.store import SqlStore
 
 _SIDE_BY_SIDE = 8
@@ -140,19 +141,20 @@ def _failed(problem: RotatorError, **about: Any) -> Finding:
 
 def _schedule(config: Config, managed: Managed) -> list[Finding]:
     policy = config.credentials[managed.name].policy
-    if policy.rotate_every is not None or policy.cron is not None:
-        return []
-    return [
-        Finding(
-            check="schedule",
-            subject="policy",
-            credential=managed.name,
-            outcome="warning",
-            message="it is rotated only by hand",
-            reason="by_hand",
-            remedy="set policy.rotate_every or policy.cron, if that is not meant",
-        )
+    about = {"check": "schedule", "subject": "policy", "credential": managed.name}
+    times = [
+        f"every {format_duration(policy.rotate_every)}" if policy.rotate_every is not None else "",
+        f"cron {policy.cron} in {policy.timezone}" if policy.cron is not None else "",
+        f"no key older than {format_duration(policy.max_age)}" if policy.max_age is not None else "",
     ]
+    if life := managed.provider.capabilities.life:
+        times.append(f"the provider ends a key after {format_duration(life)}")
+    if any(times):
+        hours = [f"only {span}" for span in policy.windows] + [f"not {span}" for span in policy.blackouts]
+        return [Finding(**about, message=", ".join(part for part in (*times, *hours) if part))]
+    message = "it is rotated only by hand"
+    remedy = "set policy.rotate_every, policy.cron or policy.max_age, if that is not meant"
+    return [Finding(**about, outcome="warning", message=message, reason="by_hand", remedy=remedy)]
 
 
 def _provider(managed: Managed, store: SqlStore | None) -> list[Finding]:

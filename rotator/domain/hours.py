@@ -140,11 +140,18 @@ class Hours:
         """The first moment from this one on at which it may begin; None: never."""
         last = max([moment, *self._dated()]) + 2 * _STRIDE
         while moment < last:
+            moment = self._after_blackout(moment)
             for edge in self._edges(moment, moment + _STRIDE):
                 if self.closed(edge) is None:
                     return edge
             moment += _STRIDE
         return None
+
+    def _after_blackout(self, moment: datetime) -> datetime:
+        """At once to the end of a blackout of the calendar: it may last for years."""
+        local = moment.astimezone(self.zone)
+        ends = [span.end for span in self.blackouts if isinstance(span, Dated) and span.holds(local)]
+        return max((end.replace(tzinfo=self.zone).astimezone(UTC) for end in ends), default=moment)
 
     def last_open(self, moment: datetime, since: datetime) -> datetime | None:
         """Where the last hours before this moment begin in which it might begin, but at most a day before they end.

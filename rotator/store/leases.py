@@ -75,7 +75,10 @@ def hold(database: Database, connection: Connection, lease: Lease) -> datetime:
 
     The time is read after the lock: waiting for the lock may have taken as long as the lease had left.
     """
-    row = find(connection, lease.credential_id, lock=True)
+    try:
+        row = find(connection, lease.credential_id, lock=True)
+    except LookupError:  # it has given way to another one that has its name now
+        row = None
     now = database.now(connection)
     if row is None or row.epoch != lease.epoch:
         message = f"the lease of epoch {lease.epoch} was taken over"

@@ -310,6 +310,36 @@ class StoreContract:
         work.record(Update(retirement, {"state": RetirementState.CANCELLED}))
         assert store.unfinished() == {}
 
+    def test_another_name_keeps_the_row_and_clears_its_findings(self, work: Work) -> None:
+        work.insert(work.version(VersionState.CURRENT))
+        work.store.find(finding("web", credential_id=work.id), happened("stranger.found"))
+        work.store.find(finding("other"), happened("stranger.found"))
+        before = work.load()
+        told = NewEvent(event="move.succeeded", actor="me", credential="site", detail={"from": "web"})
+        assert work.store.move(work.id, "site", told)
+        assert not work.store.move(work.id, "site", told)
+        assert work.load() == replace(before, credential=replace(work.credential, name="site"))
+        assert [f.subject for f in work.store.findings()] == ["other"]
+        lines = bodies(whole_trail(work.store))[-2:]
+        assert [(line["event"], line["credential"], line["reason"]) for line in lines] == [
+            ("move.succeeded", "site", None),
+            ("stranger.cleared", "site", "moved"),
+        ]
+
+    def test_a_name_is_taken_over_from_a_row_without_keys_and_from_no_other(self, work: Work) -> None:
+        store = work.store
+        told = NewEvent(event="move.succeeded", actor="me")
+        empty, used = Work(store, "empty"), Work(store, "used")
+        used.insert(used.version(VersionState.RETIRED))
+        store.enroll({"web": "openai", "empty": "openai", "used": "openai"}, "me", {"empty": "1"})
+        store.find(finding("empty", credential_id=empty.id), happened("stranger.found"))
+        assert not store.move(work.id, "used", told)
+        assert store.move(work.id, "empty", told)
+        assert [(c.name, c.id) for c in store.credentials()] == [("empty", work.id), ("used", used.id)]
+        assert store.findings() == []
+        with pytest.raises(StaleLease):
+            empty.insert(empty.version())
+
     def test_keeping_an_entry_that_is_kept_writes_and_tells_nothing(self, store: Store) -> None:
         first = store.enroll({"web": "openai"}, "me", {"web": "1"})
         told = whole_trail(store)
