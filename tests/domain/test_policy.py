@@ -95,7 +95,7 @@ def within(*windows: str, blackouts: tuple[str, ...] = (), **more: Any) -> Polic
     return Policy(hours=hours, **more)
 
 
-QUARTERLY = {"rotate_every": 30 * DAY, "max_age": 40 * DAY}  # start: 40d - 1d grace - 2d for retries
+QUARTERLY: dict[str, Any] = {"rotate_every": 30 * DAY, "max_age": 40 * DAY}  # start: 40d - 1d grace - 2d for retries
 
 # fmt: off
 CASES: dict[str, tuple[dict[str, Any], str]] = {
@@ -264,7 +264,7 @@ TEN_YEARS = 3652 * DAY
 @pytest.mark.parametrize("by", [TEN_YEARS, -TEN_YEARS])
 @pytest.mark.parametrize("case", CASES)
 def test_a_clock_that_jumps_ten_years_never_breaks_the_chain(case: str, by: timedelta) -> None:
-    given = {"situation": QUIET, "policy": MONTHLY} | CASES[case][0]
+    given: dict[str, Any] = {"situation": QUIET, "policy": MONTHLY} | CASES[case][0]
     asked = Question(name="web", now=NOW + by, **given)
     decision = why_due(asked)
     assert decision == why_due(asked)
