@@ -166,6 +166,30 @@ def test_policy_says_where_each_value_comes_from(house: House) -> None:
     assert values["grace"] == {"value": "2h", "from": "credential, rotator.yaml:11"}
 
 
+def test_policy_shows_windows_blackouts_and_max_age(house: House) -> None:
+    hours = "windows: ['SAT 02:00-04:00', SUN], blackouts: [2026-12-20/2027-01-03], timezone: Europe/London"
+    house.change("labels: {team: web}", f"policy: {{rotate_every: 30d, max_age: 40d, {hours}}}")
+    values = house.run("policy", "web", "--json").json["policy"]
+    assert values["windows"]["value"] == "SAT 02:00-04:00; SUN"
+    assert values["blackouts"]["value"] == "2026-12-20/2027-01-03"
+    assert values["max_age"]["value"] == "40d"
+    found = [c for c in house.run("check", "web", "--json").json["checks"] if c["check"] == "schedule"]
+    assert [c["message"] for c in found] == [
+        "every 30d, no key older than 40d, only SAT 02:00-04:00, only SUN, not 2026-12-20/2027-01-03"
+    ]
+
+
+def test_the_trail_of_a_renamed_credential_goes_back_to_its_first_name(house: House) -> None:
+    house.rotate()
+    before = house.run("audit", "log", "--credential", "mail", "--json").out.splitlines()
+    house.change("  mail:\n", "  post:\n    moved_from: mail\n")
+    assert house.rotate().status == 0
+    after = house.run("audit", "log", "--credential", "post", "--json").out.splitlines()
+    assert before
+    assert after[: len(before)] == before
+    assert '"move.succeeded"' in after[len(before)]
+
+
 def test_the_schema_describes_the_configuration(house: House) -> None:
     import yaml
 
@@ -186,7 +210,7 @@ def test_check_tries_everything_and_changes_nothing(house: House) -> None:
     before = house.events()
     ran = house.run("check")
     assert ran.status == 0
-    assert ran.out.splitlines()[-1] == "5 checks: 0 failed, 0 warnings"
+    assert ran.out.splitlines()[-1] == "7 checks: 0 failed, 0 warnings"
     assert house.events() == before
     assert not house.values()
 
