@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from rotator.domain.events import Subject
 from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
@@ -23,12 +24,15 @@ def explain(report: Report, name: str) -> list[str]:
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
     lines.append(_next(report, name, situation))
-    lines += [f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, situation)]
+    lines += [
+        f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
+    ]
     return lines
 
 
-def _own_findings(report: Report, situation: Situation) -> list[Finding]:
-    return [f for f in report.findings if f.credential_id == situation.credential.id]
+def _own_findings(report: Report, name: str, situation: Situation) -> list[Finding]:
+    told = report.in_the_way(name)
+    return [f for f in report.findings if f.credential_id == situation.credential.id and f != told]
 
 
 def _headline(report: Report, name: str, situation: Situation) -> str:
@@ -105,17 +109,23 @@ def _next(report: Report, name: str, situation: Situation) -> str:
         opened = situation.rotation is not None or situation.retirements
         rest = f"what is open {'is finished' if name in report.managed else 'waits'}" if opened else "nothing is open"
         return f"The configuration does not name it any more: {rest}, and nothing new is opened."
-    question = report.question(name, situation)
+    stopped = report.in_the_way(name)
+    if stopped is not None:
+        return f"Nothing is done until this is settled: {stopped.message} ({stopped.kind}). To do: {stopped.remedy}."
+    if situation.rotation is not None:
+        return "The next pass goes on with the open rotation."
+    return _planned(report.question(name, situation))
+
+
+def _planned(question: Question) -> str:
     decision, begins = why_due(question), next_rotation_at(question)
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
-    if situation.rotation is not None:
-        return "The next pass goes on with the open rotation."
     if decision.reason in HOURS:
         return f"A rotation waits: {decision.message} ({decision.reason}). It begins {stamp(begins)}."
     if begins is not None:
         return f"The next rotation is due {stamp(begins)}{_because(question)}."
-    return f"No rotation is planned: {decision.message}. `rotate --now {name}` rotates it."
+    return f"No rotation is planned: {decision.message}. `rotate --now {question.name}` rotates it."
 
 
 def _because(question: Question) -> str:
@@ -134,6 +144,9 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
     if credential is None:
         return f"{name}: would be rotated for the first time, unless a destination holds a value already"
     situation = report.store.load(credential.id)
+    stopped = report.in_the_way(name)
+    if stopped is not None and not (now and stopped.kind == Subject.ACCOUNT_BRAKED):  # a person has one try
+        return f"{name}: nothing; {stopped.message} ({stopped.kind})"
     if situation.rotation is not None:
         step = step_after(ROTATION, situation.rotation.state)
         at = rotation_ready_at(situation)
