@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from rotator.testbed.openai_http import Endpoint, Json, Listener, Refusal, Request, page, refuse
+from rotator.testbed.listener import Endpoint, Json, Listener, Refusal, Request
+from rotator.testbed.openai_http import page, refuse
 
 State = Literal["live", "settling", "expired", "deleted"]
 Restriction = Literal["missing_scopes", "ip_not_authorized", "insufficient_quota"]
