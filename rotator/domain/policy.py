@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from rotator.domain.model import Cause, Situation
+from rotator.domain.model import Cause, Rotation, Situation
 
 DAY = timedelta(days=1)
 
@@ -196,6 +196,11 @@ CHAIN: tuple[Check, ...] = (
     no_schedule,
     slot_reached,
 )
+
+
+def supply_by(rotation: Rotation, policy: Policy) -> datetime:
+    """Until when a person who was asked for a key is to supply it. What replaces a leaked key is wanted at once."""
+    return rotation.opened_at + (timedelta(0) if rotation.urgent else policy.hold_alarm)
 
 
 def next_rotation_at(question: Question) -> datetime | None:

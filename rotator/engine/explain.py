@@ -10,6 +10,7 @@ from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import Due, NotDue, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
+from rotator.engine.work import AWAITING
 
 
 def explain(report: Report, name: str) -> list[str]:
@@ -108,6 +109,8 @@ def _next(report: Report, name: str, situation: Situation) -> str:
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
     slot = next_rotation_at(report.question(name, situation))
+    if situation.rotation is not None and situation.rotation.reason == AWAITING:
+        return f"`rotator supply {name}` takes the key that a person made; the next pass does the rest."
     if situation.rotation is not None:
         return "The next pass goes on with the open rotation."
     if slot is not None:
