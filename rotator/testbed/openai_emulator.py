@@ -147,7 +147,7 @@ class OpenAIEmulator:
                         return 200, endpoint.answer(self, request, **arguments)
             refuse(404, f"Invalid URL ({request.method} {request.path})")
         except Refusal as refusal:
-            return refusal.status, {"error": refusal.error}
+            return refusal.status, {"error": {"param": None, "code": None, **refusal.error}}
 
     def _models(self, request: Request) -> Json:
         if request.bearer == self.admin_key:
