@@ -61,6 +61,21 @@ def create(work: Work) -> None:
 
 def preflight(work: Work) -> None:
     """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
+    keys = keys_of_account(work)
+    condemn_late_keys(work, keys)
+    _refuse_full_slots(work, keys)
+    for delivery in work.situation.deliveries:
+        if delivery.without:
+            continue
+        destination = reach(work, delivery)
+        seen = look(work, destination, templates_of(delivery))
+        refuse_foreign(work, delivery.to, destination, seen)
+        work.call(destination.preflight, delivery.templates)
+    _keep_create_limits(work)
+
+
+def keys_of_account(work: Work) -> Sequence[Key]:
+    """The keys listed, once it is certain that it is the pinned account, and that this database is the right one."""
     rotation = work.rotation()
     account = work.ask(work.provider.account)
     if not rotation.account:  # the first one: pinned from here on
@@ -73,16 +88,7 @@ def preflight(work: Work) -> None:
     keys = work.ask(work.provider.keys)
     regress.look_at_labels(work, account, keys)
     regress.refuse(work)
-    condemn_late_keys(work, keys)
-    _refuse_full_slots(work, keys)
-    for delivery in work.situation.deliveries:
-        if delivery.without:
-            continue
-        destination = reach(work, delivery)
-        seen = look(work, destination, templates_of(delivery))
-        refuse_foreign(work, delivery.to, destination, seen)
-        work.call(destination.preflight, delivery.templates)
-    _keep_create_limits(work)
+    return keys
 
 
 def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:

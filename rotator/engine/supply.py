@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rotator.domain.errors import SetupError, Unavailable, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import RotationState, Version
 from rotator.domain.secret import Material
-from rotator.engine.creation import preflight
+from rotator.engine.creation import keys_of_account
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Verdict
 from rotator.ports.store import Seal, Update
@@ -18,7 +20,8 @@ def supply(work: Work, material: Material, because: str | None = None) -> Versio
     """Take the key and seal it; the steps after `create` do the rest. Returns the version that it is.
 
     May be repeated: the value that the open rotation has taken already is taken once. Raises SetupError where no
-    rotation waits for a key, or where this value cannot be the new one; and whatever would stop a create now.
+    rotation waits for a key, or where this value cannot be the new one. Places and limits have no say any more: the
+    key exists, and its maker sees it only once.
     """
     fingerprint = work.fingerprint(material[work.provider.capabilities.material[-1]])
     target = work.situation.target
@@ -29,9 +32,20 @@ def supply(work: Work, material: Material, because: str | None = None) -> Versio
         message = f"no rotation of {name} waits for a key"
         raise SetupError(message, reason="nothing_to_do", remedy=f"`rotate --now {name}` opens one and says what to do")
     _refuse_held(work, fingerprint)
-    preflight(work)
+    keys = keys_of_account(work)
     answer = _accepted(work, material)
-    return _take(work, target, material, fingerprint, _key_id(work, material), answer, because)
+    key_id = _key_id(work, material)
+    listed = next((key for key in keys if key.id == key_id), None)
+    now = work.now()
+    changes = {
+        "key_id": key_id,
+        "fingerprint": fingerprint,
+        "identity": answer.identity,
+        "issued_at": (listed.created_at if listed else None) or now,
+        "sent_at": now,
+        "checked_at": now,
+    }
+    return _take(work, target, material, changes, because)
 
 
 def _refuse_held(work: Work, fingerprint: str) -> None:
@@ -72,26 +86,8 @@ def _key_id(work: Work, material: Material) -> str:
     return key_id
 
 
-def _take(
-    work: Work,
-    target: Version,
-    material: Material,
-    fingerprint: str,
-    key_id: str,
-    answer: Answer,
-    because: str | None,
-) -> Version:
+def _take(work: Work, target: Version, material: Material, changes: Mapping[str, Any], because: str | None) -> Version:
     """One transaction: from here on it is a created key like any other, and counts as one."""
-    listed = next((key for key in work.ask(work.provider.keys) if key.id == key_id), None)
-    now = work.now()
-    changes = {
-        "key_id": key_id,
-        "fingerprint": fingerprint,
-        "identity": answer.identity,
-        "issued_at": (listed.created_at if listed else None) or now,
-        "sent_at": now,
-        "checked_at": now,
-    }
     told = [
         work.event(Subject.SUPPLY, Outcome.SUCCEEDED, version=target.id, because=because),
         work.event(Subject.CREATE, Outcome.SUCCEEDED, version=target.id, reason="supplied"),
@@ -102,7 +98,7 @@ def _take(
             Seal(target.id, material),
             Update(work.rotation(), {"state": RotationState.CREATED, **MOVING}),
         ],
-        [replace(event, key_id=key_id) for event in told],
+        [replace(event, key_id=changes["key_id"]) for event in told],
         done=lambda: (v := work.situation.version(target.id)) is not None and v.key_id is not None,
     )
     return work.target()

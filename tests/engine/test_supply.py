@@ -14,6 +14,7 @@ from rotator.domain.model import Cause, Version, VersionState
 from rotator.domain.policy import Policy, supply_by
 from rotator.domain.secret import Material
 from rotator.engine import operator
+from rotator.engine.adoption import allow_replacing
 from rotator.engine.engine import Wish
 from rotator.engine.rollback import rollback
 from rotator.engine.supply import supply
@@ -256,14 +257,34 @@ def test_a_provider_that_does_not_answer_takes_nothing(embedded_claude: Claude) 
     assert claude.supply(key.secret).key_id == key.id
 
 
-def test_what_would_stop_a_create_stops_supply_as_well(embedded_claude: Claude) -> None:
+def test_a_place_that_was_changed_meanwhile_does_not_cost_a_person_the_key(embedded_claude: Claude) -> None:
     claude = embedded_claude
     claude.place.rotate("web")
     claude.file.write_text("ANTHROPIC_API_KEY=somebody-elses\n")
+    key = claude.emulator.make_key()  # shown once
+    claude.supply(key.secret)
+    claude.place.rotate("web")
+    assert claude.place.status("web")["reason"] == "foreign"
+    assert claude.value() == "somebody-elses"
+    with held(claude.place) as work:
+        allow_replacing(work, ["app"], None)
+        operator.resume(work)
+    claude.place.rotate("web")
+    assert claude.value() == key.secret
+
+
+def test_a_key_is_taken_only_while_the_account_is_the_pinned_one(embedded_claude: Claude) -> None:
+    claude = embedded_claude
+    claude.place.rotate("web")
     key, before = claude.emulator.make_key(), situation(claude)
-    with pytest.raises(RotatorError) as stopped:
+    claude.emulator.workspace, claude.emulator.workspace_archived = claude.emulator.other_workspace, True
+    claude.write()
+    with pytest.raises(RotatorError) as archived:
         claude.supply(key.secret)
-    assert stopped.value.reason == "foreign"
+    claude.emulator.workspace_archived = False
+    with pytest.raises(RotatorError) as other:
+        claude.supply(key.secret)
+    assert (archived.value.reason, other.value.reason) == ("project_archived", "wrong_account")
     assert situation(claude) == before
 
 
