@@ -99,3 +99,19 @@ def test_dry_run_and_check_know_a_provider_that_asks_a_person(assisted: House) -
     assisted.rotate("--now", "web")
     ran = assisted.rotate("--dry-run", "web")
     assert "would go on with the open rotation at create (blocked)" in ran.out
+
+
+def test_what_is_awaited_can_be_supplied_while_paused_and_after_it_left_the_configuration(assisted: House) -> None:
+    assisted.rotate("--now", "web")
+    assert assisted.run("pause", "web", "--reason", "a freeze").status == 0
+    assert assisted.run("supply", "web", "--stdin", stdin=f"{ANOTHER}\n").status == 0
+    assert assisted.run("unpause", "web").status == 0
+    assert assisted.rotate("web").status == 0
+    assisted.rotate("--now", "web")
+    text = (assisted.folder / "rotator.yaml").read_text(encoding="utf-8")
+    start, end = text.index("  web:\n"), text.index("  mail:\n")
+    assisted.write(text[:start] + text[end:])
+    assisted.rotate()
+    assert assisted.run("supply", "web", "--stdin", stdin=f"{THIRD}\n").status == 0
+    assisted.rotate()
+    assert assisted.values() == {"WEB": THIRD}

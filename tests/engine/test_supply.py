@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rotator.domain.errors import RotatorError, SetupError, TemporaryError, Unavailable
-from rotator.domain.model import Cause, Version, VersionState
+from rotator.domain.errors import (
+    LostAnswer,
+    RotatorError,
+    SetupError,
+    StoreUnavailable,
+    TemporaryError,
+    Unavailable,
+)
+from rotator.domain.model import Cause, RotationState, Version, VersionState
 from rotator.domain.policy import Policy, supply_by
 from rotator.domain.secret import Material
 from rotator.engine import operator
@@ -20,8 +29,10 @@ from rotator.engine.rollback import rollback
 from rotator.engine.supply import supply
 from rotator.testbed.anthropic_emulator import AnthropicEmulator, EmulatedKey
 from rotator.testbed.gate import Answer, Gate
+from tests.crash.points import Points, Strike, no_answer
 from tests.engine.place import Consumer, Place, dotenv_value
 from tests.engine.test_going_back import held
+from tests.engine.test_guards import Crash
 
 
 class Claude:
@@ -320,6 +331,51 @@ def test_a_key_that_nobody_waits_for_is_not_taken(embedded_claude: Claude, late:
 def situation(claude: Claude) -> Any:
     with held(claude.place) as work:
         return work.situation
+
+
+# interrupted
+
+
+def dies(_kind: str, _label: str) -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize("strike", [dies, no_answer])
+def test_supply_may_be_interrupted_at_every_moment_and_repeated(embedded_claude: Claude, strike: Strike) -> None:
+    claude = embedded_claude
+    claude.write(max_creates_per_day=100)
+    claude.rotated()
+    moments: list[str] = []
+    for moment in itertools.count(1):
+        claude.place.rotate("web", now=True)
+        value = claude.emulator.make_key().secret
+        points, met = Points(), []
+
+        def noted(kind: str, label: str) -> None:
+            met.append(label)  # noqa: B023 - of this very moment
+            strike(kind, label)
+
+        with (
+            suppress(Crash, LostAnswer, Unavailable, StoreUnavailable),
+            claude.place.service(points) as service,
+            service.running().hold("web") as work,
+        ):
+            points.arm(moment, noted)
+            supply(work, Material.of(secret=value))
+            points.disarm()
+        version = claude.supply(value)
+        assert version.key_id == claude.emulator.keys()[-1].id
+        with held(claude.place) as work:
+            assert work.rotation().state is RotationState.CREATED
+            assert work.material(version) == Material.of(secret=value)
+            operator.abandon(work)
+        claude.place.rotate("web")
+        assert claude.statuses().count("active") == 1
+        moments += met
+        if not met:
+            break
+    assert "after store.record[supply.succeeded,create.succeeded]" in moments
+    claude.place.verified()
 
 
 # going back

@@ -24,6 +24,7 @@ from tests.simulation.world import World
 SCALE = int(os.environ.get("SIMULATION_SCALE", "1"))
 MIXES = ("everything", "everything", "crashes", "stale", "people", "clocks", "restores")
 SELDOM = ("seldom",)
+ASSISTED = ("assisted",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
@@ -31,6 +32,8 @@ SHARES = [
         ("sql", SELDOM, 8, 240),
         ("memory", MIXES, 14, 430),
         ("memory", SELDOM, 8, 1500),
+        ("sql", ASSISTED, 1, 30),
+        ("memory", ASSISTED, 2, 400),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
