@@ -137,7 +137,8 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
     decision = why_due(question)
     if isinstance(decision, Due):
         places = ", ".join(t.destination.address for t in report.managed[name].targets)
-        return f"{name}: would rotate ({decision.message}) and push to {places}"
+        asks = ", ask a person for the key" if report.managed[name].provider.capabilities.origin == "supplied" else ""
+        return f"{name}: would rotate ({decision.message}){asks} and push to {places}"
     assert isinstance(decision, NotDue)
     until = f" until {stamp(decision.until)}" if decision.until else ""
     return f"{name}: nothing to rotate, {decision.message}{until}" + _would_retire(report, situation)

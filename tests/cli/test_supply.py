@@ -99,6 +99,10 @@ def test_dry_run_and_check_know_a_provider_that_asks_a_person(assisted: House) -
     assisted.rotate("--now", "web")
     ran = assisted.rotate("--dry-run", "web")
     assert "would go on with the open rotation at create (blocked)" in ran.out
+    assert assisted.run("supply", "web", "--stdin", stdin=f"{ANOTHER}\n").status == 0
+    assert assisted.rotate("web").status == 0
+    ran = assisted.rotate("--dry-run", "--now", "web")
+    assert "web: would rotate (asked for), ask a person for the key and push to env-file:" in ran.out
 
 
 def test_what_is_awaited_can_be_supplied_while_paused_and_after_it_left_the_configuration(assisted: House) -> None:
