@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from rotator.domain.events import Subject
 from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import Due, NotDue, next_rotation_at, why_due
@@ -24,12 +25,15 @@ def explain(report: Report, name: str) -> list[str]:
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
     lines.append(_next(report, name, situation))
-    lines += [f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, situation)]
+    lines += [
+        f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
+    ]
     return lines
 
 
-def _own_findings(report: Report, situation: Situation) -> list[Finding]:
-    return [f for f in report.findings if f.credential_id == situation.credential.id]
+def _own_findings(report: Report, name: str, situation: Situation) -> list[Finding]:
+    told = report.in_the_way(name)
+    return [f for f in report.findings if f.credential_id == situation.credential.id and f != told]
 
 
 def _headline(report: Report, name: str, situation: Situation) -> str:
@@ -105,6 +109,9 @@ def _next(report: Report, name: str, situation: Situation) -> str:
         opened = situation.rotation is not None or situation.retirements
         rest = f"what is open {'is finished' if name in report.managed else 'waits'}" if opened else "nothing is open"
         return f"The configuration does not name it any more: {rest}, and nothing new is opened."
+    stopped = report.in_the_way(name)
+    if stopped is not None:
+        return f"Nothing is done until this is settled: {stopped.message} ({stopped.kind}). To do: {stopped.remedy}."
     decision = why_due(report.question(name, situation))
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
@@ -124,6 +131,9 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
     if credential is None:
         return f"{name}: would be rotated for the first time, unless a destination holds a value already"
     situation = report.store.load(credential.id)
+    stopped = report.in_the_way(name)
+    if stopped is not None and not (now and stopped.kind == Subject.ACCOUNT_BRAKED):  # a person has one try
+        return f"{name}: nothing; {stopped.message} ({stopped.kind})"
     if situation.rotation is not None:
         step = step_after(ROTATION, situation.rotation.state)
         at = rotation_ready_at(situation)

@@ -72,6 +72,16 @@ class Report:
         self.at = store.now()
         self.findings: Sequence[Finding] = [f for f in store.findings() if f.ignored_at is None]
 
+    def in_the_way(self, name: str) -> Finding | None:
+        """What stops everything that a pass would do with a credential: the installation's, or its provider's."""
+        provider = self.managed[name].provider_name if name in self.managed else None
+        stops = (
+            f
+            for f in self.findings
+            if f.kind == Subject.RECONCILE or (f.kind, f.subject) == (Subject.ACCOUNT_BRAKED, provider)
+        )
+        return next(stops, None)
+
     # status
 
     def status(self, names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -83,7 +93,10 @@ class Report:
         entries = [entry for entry in found if entry is not None]
         installation = self.store.installation()
         ids: dict[str, str] = {c.id: c.name for c in known.values()}
-        findings = [f for f in self.findings if wanted is None or ids.get(f.credential_id or "", "") in wanted]
+        stopping = [self.in_the_way(name) for name in shown]
+        findings = [
+            f for f in self.findings if wanted is None or ids.get(f.credential_id or "", "") in wanted or f in stopping
+        ]
         findings.sort(key=lambda f: not f.urgent)
         return {
             "at": stamp(self.at),

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from rotator.domain.errors import StoreUnavailable
 from rotator.store.verify import verify_store
 from rotator.testbed.process import NotReady, wait_until
 from tests.chaos.faults import KINDS, Troubles
@@ -135,9 +136,16 @@ def _settle(stage: Stage, figures: Figures) -> None:
     stage.write(always=False)
     for daemon in stage.daemons:
         daemon.send(signal.SIGHUP)
-    with stage.place.service() as service:
-        if not wait_until(lambda: all(t.is_quiet(service) for t in stage.tenants), within=SETTLES_WITHIN):
-            figures.violations.append("not everything settled")
+
+    def quiet() -> bool:
+        try:
+            with stage.place.service() as service:
+                return all(tenant.is_quiet(service) for tenant in stage.tenants)
+        except StoreUnavailable:  # PostgreSQL has only just been started
+            return False
+
+    if not wait_until(quiet, within=SETTLES_WITHIN):
+        figures.violations.append("not everything settled")
 
 
 def _count(stage: Stage, figures: Figures) -> None:

@@ -139,7 +139,7 @@ class Stage:
 
     def write(self, *, always: bool) -> None:
         """The configuration: everything rotates all the time, or what is under way comes to its end."""
-        self.place.engine = {"lease": f"{LEASE:g}s", "call_budget": "1s", "workers": 8}
+        self.place.engine = {"lease": f"{LEASE:g}s", "call_budget": "1s", "workers": 8, "brake": {"pause": "20s"}}
         self.place.policy["max_creates_per_day"] = 1000
         providers: dict[str, Any] = {}
         destinations: dict[str, Any] = {}

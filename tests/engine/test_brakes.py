@@ -14,6 +14,7 @@ import pytest
 
 from rotator.domain.model import Cause
 from rotator.domain.policy import NotDue
+from rotator.engine.explain import forecast
 from rotator.engine.pace import Pace
 from rotator.store.store import open_store
 from rotator.testbed.gate import Answer, Gate, Lose, Refuse
@@ -75,6 +76,21 @@ def test_an_account_that_fails_is_left_alone_with_one_finding(fleet: Fleet) -> N
     fleet.place.rotate(patience=0)
     assert fleet.asked() == 3, "also for another process"
     assert fleet.place.told("account_braked.found") == ["account_braked.found"]
+
+
+def test_whoever_asks_after_one_credential_is_told_of_the_brake(fleet: Fleet) -> None:
+    fleet.write(workers=1)
+    fleet.gate.on(lambda _: True, Answer(503), times=None)
+    fleet.place.rotate(patience=0)
+    with fleet.place.service(unlock=False) as service:
+        report = service.report()
+        (found,) = report.status(["key-4"])["findings"]
+        assert found["kind"] == "account_braked"
+        assert "key-4: nothing; 3 steps in a row have failed at" in forecast(report, "key-4", now=False)
+        assert "key-4: would" in forecast(report, "key-4", now=True), "a person who asks has one try"
+    last = fleet.place.explain("key-4").splitlines()[-1]
+    assert last.startswith("Nothing is done until this is settled: 3 steps in a row have failed at")
+    assert "`rotate --now NAME` at once" in last
 
 
 def test_the_brake_ends_with_one_try_that_succeeds(fleet: Fleet) -> None:
