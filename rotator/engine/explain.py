@@ -116,10 +116,10 @@ def _next(report: Report, name: str, situation: Situation) -> str:
     if isinstance(decision, Due):
         return f"The next pass opens a rotation: {decision.message}."
     slot = next_rotation_at(report.question(name, situation))
-    if situation.rotation is not None and situation.rotation.reason == AWAITING:
-        return f"`rotator supply {name}` takes the key that a person made; the next pass does the rest."
     if situation.rotation is not None:
-        return "The next pass goes on with the open rotation."
+        supplies = f"`rotator supply {name}` takes the key that a person made; the next pass does the rest."
+        asked = situation.rotation.reason == AWAITING
+        return supplies if asked else "The next pass goes on with the open rotation."
     if slot is not None:
         return f"The next rotation is due {stamp(slot)}."
     return f"No rotation is planned: {decision.message}. `rotate --now {name}` rotates it."
