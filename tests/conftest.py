@@ -21,6 +21,7 @@ from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
 
 if TYPE_CHECKING:
+    from rotator.testbed.anthropic_emulator import AnthropicEmulator
     from rotator.testbed.openai_emulator import OpenAIEmulator
 
 # Where the test run was put into the background, Ctrl-C is ignored, and every process started here would inherit that.
@@ -144,6 +145,15 @@ def openai() -> Iterator[OpenAIEmulator]:
     from rotator.testbed.openai_emulator import OpenAIEmulator
 
     with OpenAIEmulator(mark="CANARY-") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def anthropic() -> Iterator[AnthropicEmulator]:
+    """A new Anthropic emulator; a test that prints one of its secrets fails."""
+    from rotator.testbed.anthropic_emulator import AnthropicEmulator
+
+    with AnthropicEmulator(mark="CANARY-") as emulator:
         yield emulator
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": ("status:explain", "Why a credential is where it is, and what happens next."),
     "policy": ("status:policy", "Each policy value of a credential and where it comes from."),
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),
+    "supply": ("supply:supply", "Hand over the key that only a person can make."),
     "resume": ("verbs:resume", "Clear blocks and waits, so that the next step is tried at once."),
     "abandon": ("verbs:abandon", "Give an open rotation up and put the current key back."),
     "pause": ("pausing:pause", "Stop whatever the schedule does with a credential."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import click
@@ -10,10 +9,11 @@ import click
 from rotator.cli import options, say, words
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, holding, working
+from rotator.cli.typed import ask, read
 from rotator.config import select
 from rotator.domain.errors import SetupError
 from rotator.domain.model import Version
-from rotator.domain.secret import Material, Secret
+from rotator.domain.secret import Material
 from rotator.engine import adoption
 from rotator.engine.adoption import Adopted
 from rotator.engine.report import stamp
@@ -78,7 +78,7 @@ def adopt(
             assert key_id is not None
             return _extra(service, name, key_id, reason, yes=yes)
         fields = service.managed[name].provider.capabilities.material
-        typed = _read(fields) if from_stdin else _ask(fields) if value else None
+        typed = read(fields) if from_stdin else ask(fields) if value else None
         adopted = _adopt(service, name, key_id, current_at, replace, typed, reason)
         _tell(adopted, name)
     return Status.DONE
@@ -108,24 +108,7 @@ def _adopt(
             raise
         say.warn(f"{problem.message}; type it, nothing is shown")
     # Asked without the lease: a person may take longer than that lasts.
-    return once(_ask(service.managed[name].provider.capabilities.material))
-
-
-def _ask(fields: Sequence[str]) -> Material:
-    if not say.can_ask():
-        message = "there is no terminal to ask on"
-        raise SetupError(message, remedy="give the value on stdin, with --stdin")
-    return Material({field: Secret(click.prompt(field, hide_input=True, err=True)) for field in fields})
-
-
-def _read(fields: Sequence[str]) -> Material:
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
-    while lines and not lines[-1]:
-        lines.pop()
-    if len(lines) != len(fields) or not all(lines):
-        message = f"stdin has {len(lines)} lines; {len(fields)} are expected: {', '.join(fields)}"
-        raise SetupError(message, reason="bad_value")
-    return Material({field: Secret(line) for field, line in zip(fields, lines, strict=True)})
+    return once(ask(service.managed[name].provider.capabilities.material))
 
 
 def _tell(adopted: Adopted, name: str) -> None:

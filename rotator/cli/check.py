@@ -163,12 +163,12 @@ def _provider(managed: Managed, store: SqlStore | None) -> list[Finding]:
     keys = managed.provider.keys()
     capabilities = managed.provider.capabilities
     message = f"account {account}"
-    if capabilities.origin == "issued":
+    if capabilities.can_tell:
         message += f", {len(keys)} {'key' if len(keys) == 1 else 'keys'} listed"
     found = [Finding(**about, message=message)]
     known = store.known_keys(account) if store is not None else {}
     found += _slots(managed, keys, known)
-    if capabilities.origin == "issued" and not capabilities.tells_last_use and managed.policy.require_idle:
+    if capabilities.can_tell and not capabilities.tells_last_use and managed.policy.require_idle:
         message = "it tells no last use, so old keys are taken away by time alone"
         remedy = "choose a grace that is longer than the longest life of a consumer"
         found.append(Finding(**about, outcome="warning", message=message, reason="no_last_use", remedy=remedy))

@@ -27,6 +27,7 @@ _LOOK_EVERY = 1.0  # seconds
         "rotator resume --all --reason 'Vault is back'",
         "rotator resume deployer --delete AKIA...   of several unknown keys, this is the one we lost",
         "rotator resume deployer --keep AKIA...     this one is somebody else's",
+        "rotator resume partner --gone manual-...   a person has taken the old key away",
     )
 )
 @options.names
@@ -34,6 +35,7 @@ _LOOK_EVERY = 1.0  # seconds
 @click.option("--all", "everything", is_flag=True, help="Every credential.")
 @click.option("--delete", metavar="KEY", help="Settles ambiguous keys: this is the lost one; it is taken away.")
 @click.option("--keep", metavar="KEY", multiple=True, help="Settles ambiguous keys: not the lost one; repeatable.")
+@click.option("--gone", metavar="KEY", help="Where a person has to take an old key away: this one is gone.")
 @options.reason
 @options.common
 def resume(
@@ -42,6 +44,7 @@ def resume(
     everything: bool,
     delete: str | None,
     keep: Sequence[str],
+    gone: str | None,
     reason: str | None,
     config: str | None,
 ) -> int:
@@ -49,24 +52,28 @@ def resume(
     problem = None
     if not (names or selector or everything):
         problem = "a selection is needed: NAME..., -l LABELS or --all"
-    elif (delete or keep) and len(set(names)) != 1:
-        problem = "--delete and --keep go with exactly one NAME"
+    elif (delete or keep or gone) and len(set(names)) != 1:
+        problem = "--delete, --keep and --gone go with exactly one NAME"
     if problem is not None:
         raise click.UsageError(problem, click.get_current_context())
     loaded = configuration(config)
     with working(loaded) as service:
         wanted = chosen(service, names, selector)
         say.tell(f"environment {loaded.environment}")
-        return max(_resume(service, name, delete, keep, reason) for name in wanted)
+        return max(_resume(service, name, delete, keep, gone, reason) for name in wanted)
 
 
-def _resume(service: Service, name: str, delete: str | None, keep: Sequence[str], because: str | None) -> Status:
+def _resume(
+    service: Service, name: str, delete: str | None, keep: Sequence[str], gone: str | None, because: str | None
+) -> Status:
     """One credential's trouble does not stop the others."""
     try:
         with holding(service.running(), name) as work:
-            cleared = operator.resume(work, delete=delete, keep=keep, because=because)
+            cleared = operator.resume(work, delete=delete, keep=keep, gone=gone, because=because)
     except RotatorError as problem:
         return told(name, problem)
+    if gone is not None:
+        cleared = [f"awaiting_human: {gone} is recorded as gone", *cleared]
     for line in cleared:
         say.tell(f"{name}: cleared {line}")
     say.tell(f"{name}: `rotate {name}` tries it now" if cleared else f"{name}: nothing was blocked or waiting")

@@ -27,6 +27,7 @@ class Subject(StrEnum):
     MOVE = "move"  # the configuration has given it another name
     UNMANAGE = "unmanage"
     ADOPT = "adopt"
+    SUPPLY = "supply"  # a person handed over the key that was asked for
     RESUME = "resume"
     ABANDON = "abandon"
     ROLLBACK = "rollback"  # a person wants the previous key to be current again

@@ -132,7 +132,7 @@ class Version:
     label: str
     created_at: datetime  # of the row
     key_id: str | None = None
-    sent_at: datetime | None = None  # when the create request may have left us; None: adopted, or chosen by us
+    sent_at: datetime | None = None  # when the create request may have left us, or a person supplied the key
     issued_at: datetime | None = None  # when the provider made the key; None: unknown
     expires_at: datetime | None = None  # when the provider ends it by itself; None: it does not, as far as it tells
     fingerprint: str | None = None
@@ -141,6 +141,11 @@ class Version:
     checked_at: datetime | None = None  # when we last used the key ourselves, to tell our use from others'
     retired_at: datetime | None = None
     compromised_at: datetime | None = None  # a person said that it has leaked: nothing uses it again
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a person was asked for its key and has not supplied it: nothing was sent, and no key is ours."""
+        return self.state is VersionState.PENDING and self.key_id is None and self.sent_at is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from rotator.domain.deadlines import HOUR, Deadline, Terms, first_deadline
 from rotator.domain.hours import Hours, Span
-from rotator.domain.model import Cause, Situation
+from rotator.domain.model import Cause, Rotation, Situation
 
 DAY = timedelta(days=1)
 
@@ -237,6 +237,11 @@ CHAIN: tuple[Check, ...] = (
     slot_to_come,
     slot_reached,
 )
+
+
+def supply_by(rotation: Rotation, policy: Policy) -> datetime:
+    """Until when a person who was asked for a key is to supply it. What replaces a leaked key is wanted at once."""
+    return rotation.opened_at + (timedelta(0) if rotation.urgent else policy.hold_alarm)
 
 
 def next_rotation_at(question: Question) -> datetime | None:

@@ -23,18 +23,18 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import DAY
+from rotator.domain.policy import DAY, supply_by
 from rotator.engine import regress
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
 from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
-from rotator.ports.provider import Chooses, Issues, Key
+from rotator.ports.provider import Asks, Chooses, Issues, Key
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
 
 
 def create(work: Work) -> None:
-    """planned → created: the provider issues the key, or accepts the one that we chose."""
+    """planned → created: the provider issues the key, or accepts the one that we chose, or a person is asked for it."""
     rotation, target = work.rotation(), work.situation.target
     if target is not None and target.key_id is not None:
         going_back = work.situation.retirement_of(target.id)
@@ -55,10 +55,27 @@ def create(work: Work) -> None:
         _choose(work, work.provider, target)
     elif isinstance(work.provider, Issues):
         _issue(work, work.provider)
+    elif isinstance(work.provider, Asks):
+        _ask(work, work.provider, target)
 
 
 def preflight(work: Work) -> None:
     """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
+    keys = keys_of_account(work)
+    condemn_late_keys(work, keys)
+    _refuse_full_slots(work, keys)
+    for delivery in work.situation.deliveries:
+        if delivery.without:
+            continue
+        destination = reach(work, delivery)
+        seen = look(work, destination, templates_of(delivery))
+        refuse_foreign(work, delivery.to, destination, seen)
+        work.call(destination.preflight, delivery.templates)
+    _keep_create_limits(work)
+
+
+def keys_of_account(work: Work) -> Sequence[Key]:
+    """The keys listed, once it is certain that it is the pinned account, and that this database is the right one."""
     rotation = work.rotation()
     account = work.ask(work.provider.account)
     if not rotation.account:  # the first one: pinned from here on
@@ -71,16 +88,7 @@ def preflight(work: Work) -> None:
     keys = work.ask(work.provider.keys)
     regress.look_at_labels(work, account, keys)
     regress.refuse(work)
-    condemn_late_keys(work, keys)
-    _refuse_full_slots(work, keys)
-    for delivery in work.situation.deliveries:
-        if delivery.without:
-            continue
-        destination = reach(work, delivery)
-        seen = look(work, destination, templates_of(delivery))
-        refuse_foreign(work, delivery.to, destination, seen)
-        work.call(destination.preflight, delivery.templates)
-    _keep_create_limits(work)
+    return keys
 
 
 def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
@@ -202,6 +210,18 @@ def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
     changes = {"key_id": key_id, "issued_at": work.now(), "fingerprint": work.fingerprint(secret)}
     told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), target, key_id)
     work.record([Update(target, changes), Update(work.rotation(), {"state": RotationState.CREATED, **MOVING})], [told])
+
+
+def _ask(work: Work, provider: Asks, target: Version | None) -> None:
+    """A person makes the key. The row is the intent; it counts as a create only once `supply` has taken the key."""
+    if target is None:
+        target = replace(_new_version(work), sent_at=None)
+        told = _about(work.event(Subject.CREATE, Outcome.STARTED), target)
+        work.record([Insert(target), Update(work.rotation(), {"target_id": target.id})], [told])
+    rotation, name = work.rotation(), work.managed.name
+    when = "at once" if rotation.urgent else f"by {supply_by(rotation, work.managed.policy):%Y-%m-%d %H:%M} UTC"
+    message = f"a person has to make the new key {when}: {provider.instructions()}"
+    work.await_person(rotation, Subject.CREATE, message, f"`rotator supply {name}` takes it")
 
 
 def _about(event: NewEvent, version: Version, key_id: str | None = None) -> NewEvent:

@@ -11,6 +11,7 @@ from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
+from rotator.engine.work import AWAITING
 
 
 def explain(report: Report, name: str) -> list[str]:
@@ -113,7 +114,9 @@ def _next(report: Report, name: str, situation: Situation) -> str:
     if stopped is not None:
         return f"Nothing is done until this is settled: {stopped.message} ({stopped.kind}). To do: {stopped.remedy}."
     if situation.rotation is not None:
-        return "The next pass goes on with the open rotation."
+        supplies = f"`rotator supply {name}` takes the key that a person made; the next pass does the rest."
+        asked = situation.rotation.reason == AWAITING
+        return supplies if asked else "The next pass goes on with the open rotation."
     return _planned(report.question(name, situation))
 
 
@@ -160,7 +163,8 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
     decision = why_due(question)
     if isinstance(decision, Due):
         places = ", ".join(t.destination.address for t in report.managed[name].targets)
-        return f"{name}: would rotate ({decision.message}) and push to {places}"
+        asks = ", ask a person for the key" if report.managed[name].provider.capabilities.origin == "supplied" else ""
+        return f"{name}: would rotate ({decision.message}){asks} and push to {places}"
     assert isinstance(decision, NotDue)
     until = f" until {stamp(decision.until)}" if decision.until else ""
     return f"{name}: nothing to rotate, {decision.message}{until}" + _would_retire(report, situation)

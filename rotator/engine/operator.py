@@ -21,17 +21,28 @@ from rotator.domain.model import (
 from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
-from rotator.engine.work import MOVING, Work
+from rotator.engine.retirement import deleted
+from rotator.engine.work import AWAITING, MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
 
 
-def resume(work: Work, *, delete: str | None = None, keep: Sequence[str] = (), because: str | None = None) -> list[str]:
+def resume(
+    work: Work,
+    *,
+    delete: str | None = None,
+    keep: Sequence[str] = (),
+    gone: str | None = None,
+    because: str | None = None,
+) -> list[str]:
     """Clear blocks and waits so that the next step is tried at once; say what was cleared.
 
-    `delete` and `keep` answer `ambiguous_keys`: which of the named keys is the lost one, or is somebody's.
+    `delete` and `keep` answer `ambiguous_keys`: which of the named keys is the lost one, or is somebody's. `gone`
+    answers a retirement that is `awaiting_human`: the person has taken this key away.
     """
     if delete is not None or keep:
         _settle_ambiguity(work, delete, keep)
+    if gone is not None:
+        _taken_away(work, gone)
     rows: list[Rotation | Retirement | Delivery] = [*work.situation.retirements, *work.situation.deliveries]
     if work.situation.rotation is not None:
         rows.append(work.situation.rotation)
@@ -76,6 +87,16 @@ def _settle_used_key(work: Work, row: Retirement, version: Version, *, keep: boo
         return
     told = work.event(Subject.CONDEMN, Outcome.SUCCEEDED, version=version.id, reason="operator", key=version.key_id)
     work.record([Update(row, {"why": RetirementReason.ABANDONED, **MOVING})], [told])
+
+
+def _taken_away(work: Work, key: str) -> None:
+    rows = ((row, work.situation.version(row.version_id)) for row in work.situation.retirements)
+    for row, version in rows:
+        if version is not None and version.key_id == key and row.blocked and row.reason == AWAITING:
+            deleted(work, row, version, "a person says that it is gone")
+            return
+    message = f"no retirement of {work.managed.name} waits for a person to take {key} away"
+    raise SetupError(message, reason="nothing_to_do")
 
 
 def row_account(work: Work, row: Retirement) -> str:

@@ -20,8 +20,8 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.plans import ROTATION, step_after, taking_away
-from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, why_due
-from rotator.engine.work import Managed
+from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, supply_by, why_due
+from rotator.engine.work import AWAITING, Managed
 from rotator.ports.store import Store
 
 RETRY_ALARM = timedelta(minutes=15)
@@ -260,6 +260,11 @@ class Report:
             and r.reason not in PLANNED_WAITS
             and self.at - r.since > RETRY_ALARM
         ]
+        row = situation.rotation
+        if name in self.managed and row is not None and row.blocked and row.reason == AWAITING:
+            until = supply_by(row, self.managed[name].policy)
+            if self.at > until:
+                found.append(Condition("overdue", until, AWAITING, row.message, row.remedy))
         if name in self.managed and situation.rotation is None:
             slot = next_rotation_at(self.question(name, situation))  # later than now where it waits for its hours
             if slot is not None and self.at - slot > OVERDUE_AFTER and not found:

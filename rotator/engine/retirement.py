@@ -370,10 +370,20 @@ def delete(work: Work, retirement: Retirement) -> None:
         message = "the id of the key is not known"
         raise PermanentError(message, reason="no_key_id", remedy="delete it in the provider's console")
     guard(work, retirement, version)
+    if not work.provider.capabilities.can_delete:
+        supplied = f"supplied {version.sent_at or version.created_at:%Y-%m-%d %H:%M} UTC"
+        message = f"a person has to take version {version.number} ({version.key_id}, {supplied}) away where it was made"
+        remedy = f"`rotator resume {work.managed.name} --gone {version.key_id}` once it is gone"
+        work.await_person(retirement, Subject.DELETE, message, remedy)
+        return
     told = work.event(Subject.DELETE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"delete_started": True})], [told])
     work.ask(work.provider.delete, version.key_id)
-    confirmed = _gone(work, version)
+    deleted(work, retirement, version, _gone(work, version))
+
+
+def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str) -> None:
+    """The end of a retirement. `confirmed` says how it is known that the key is gone."""
     now = work.now()
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)

@@ -333,7 +333,9 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         ),
         work.event(Subject.ROTATION, Outcome.FAILED, version=target.id if target else None, reason=reason),
     ]
-    if target is not None and target.state is VersionState.PENDING:
+    if target is not None and target.awaited:
+        writes.append(Update(target, {"state": VersionState.RETIRED, "retired_at": now}))
+    elif target is not None and target.state is VersionState.PENDING:
         lost_it = target.key_id is None and isinstance(work.provider, Issues)
         cause = RetirementReason.LOST_ANSWER if lost_it else RetirementReason.ABANDONED
         writes += [Update(target, {"state": VersionState.CONDEMNED}), open_retirement(work, target, cause)]

@@ -159,8 +159,10 @@ def _watch_current(work: Work, standing: Sequence[Finding], current: Version, ke
 def _watch_strangers(work: Work, standing: Sequence[Finding], current: Version, keys: Sequence[Key]) -> None:
     """Keys of the same owner that no row knows: reported, never touched."""
     listed = next((key for key in keys if key.id == current.key_id), None)
-    if listed is None or creation.unlocated_keys(work) or creation.lost_intents(work):
-        return  # whose the others are cannot be told, or one of them may be ours
+    target = work.situation.target
+    asked = target is not None and target.awaited
+    if listed is None or asked or creation.unlocated_keys(work) or creation.lost_intents(work):
+        return  # whose the others are cannot be told, or one of them may be ours, or on its way to us
     known = work.store.known_keys(current.account)
     ours = {key.id for key in regress.unknown_labels(work, keys)} | {k.id for k in keys if _has_row(work, k)}
     strangers = {k.id: k for k in keys if k.owner == listed.owner and k.id not in {*known, *ours}}

@@ -60,6 +60,9 @@ MOVING: Mapping[str, Any] = {
 }
 """The waiting columns of a row that has nothing to wait for."""
 
+AWAITING = "awaiting_human"
+"""Why a row is blocked that has not failed: the plan itself has a person do its next step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -458,6 +461,20 @@ class Work:
             [Update(row, changes)],
             [self._told(row, verb, Outcome.DELAYED, row.attempt, reason, message)],
         )
+
+    def await_person(self, row: Waiter, verb: Subject, message: str, remedy: str) -> None:
+        """Note that only a person can go on. No failure, so no attempt is burnt; told once for the same message."""
+        known = row.reason == AWAITING
+        changes = {
+            **MOVING,
+            "blocked": True,
+            "reason": AWAITING,
+            "message": message,
+            "remedy": remedy,
+            "since": row.since if known and row.since else self.now(),
+        }
+        told = self._told(row, verb, Outcome.BLOCKED, 1, AWAITING, message)
+        self.record([Update(row, changes)], [] if known and row.message == message else [told])
 
     def failed(self, row: Waiter, verb: Subject, error: RotatorError) -> None:
         """Note why a step did not come about: with a time to try again, or blocked for a person."""

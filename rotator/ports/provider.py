@@ -64,7 +64,7 @@ class Key:
 class Capabilities:
     """What a provider can promise. Data, so that the engine plans without knowing any vendor."""
 
-    origin: Literal["issued", "chosen"]  # it makes the value, or we do
+    origin: Literal["issued", "chosen", "supplied"]  # it makes the value, or we do, or a person at its console
     living: int | None  # how many keys may live at once; None: many
     labels: bool  # a key carries the text we gave to create, and lists show it
     can_disable: bool
@@ -76,6 +76,7 @@ class Capabilities:
     rate: float | None = None  # calls per second that the provider states it takes; None: it states none
     life: timedelta | None = None  # after which the provider ends a new key by itself; None: never
     own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
+    can_delete: bool = True  # False: a person takes old keys away, and says so
 
 
 class Provider(Protocol):
@@ -111,7 +112,7 @@ class Provider(Protocol):
         ...
 
     def delete(self, key_id: str) -> None:
-        """Take the key away for good. May be repeated: an unknown id is success."""
+        """Take the key away for good. May be repeated: an unknown id is success. Not called without `can_delete`."""
         ...
 
 
@@ -138,6 +139,15 @@ class Chooses(Protocol):
 
     def set(self, material: Material) -> str:
         """Make the provider accept the value and return its key id. May be repeated with the same value."""
+        ...
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A provider with `origin: supplied`: its API cannot make keys, so a person does, and hands us the value."""
+
+    def instructions(self) -> str:
+        """What the person has to do to make a key, such as `make a key at https://…`. Plain text, no I/O."""
         ...
 
 

@@ -5,8 +5,10 @@ point group `rotator.providers`.
 """
 
 PROVIDERS = {
+    "anthropic": "rotator.providers.anthropic:Anthropic",
     "aws-iam": "rotator.providers.aws_iam:AwsIam",
     "generated": "rotator.providers.generated:Generated",
+    "manual": "rotator.providers.manual:Manual",
     "openai": "rotator.providers.openai:OpenAI",
 }
 """Type → `module:class`."""

@@ -6,31 +6,23 @@ needed whose permission is Organization Administration = Write.
 
 from __future__ import annotations
 
-import json
-import re
-import ssl
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from ipaddress import ip_address
-from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-from urllib.parse import quote, urlsplit
+from typing import Annotated, Any, ClassVar
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
 
 from rotator import settings
+from rotator.access.http import HEADER_SAFE, MAY_HAVE_WORKED, Http, Json, Reply, api_address, fits, untold
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
     RateLimited,
     Refused,
     RotatorError,
-    SetupError,
     TemporaryError,
     Unavailable,
     WrongAccount,
@@ -38,18 +30,8 @@ from rotator.domain.errors import (
 from rotator.domain.secret import Material, Secret
 from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
 
-if TYPE_CHECKING:
-    import httpx
-
-Json = Mapping[str, Any]
-
 _PAGE = 100  # the most that the API gives
 _MOST_PAGES = 1000
-_MOST_BYTES = 4 * 1024 * 1024  # of one answer
-_MAY_HAVE_WORKED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
-_HEADER_SAFE = re.compile(r"[!-~]+")
-_REQUEST_ID = re.compile(r"[\w-]{1,80}")
-_REDACTED = re.compile(r"[.*…]+")
 _UNREADABLE = (
     AttributeError,
     KeyError,
@@ -75,28 +57,6 @@ _CAPABILITIES = Capabilities(
 )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _base_url(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        host = None
-    if not host or url.scheme not in ("https", "http") or url.username is not None or url.query or url.fragment:
-        message = "is not an address such as https://api.openai.com/v1"
-        raise ValueError(message)
-    if url.scheme == "http" and not _is_loopback(host):
-        message = "must begin with https://; keys are sent there"
-        raise ValueError(message)
-    return value.rstrip("/")
-
-
 def _life(value: timedelta) -> timedelta:
     if not timedelta(seconds=1) <= value <= _YEAR:
         message = "must be between 1s and 365d"
@@ -111,7 +71,7 @@ class AccountSettings(settings.Settings):
     """One organization, as the holder of an administration key sees it."""
 
     admin_key: settings.SecretAt
-    base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openai.com/v1"
+    base_url: Annotated[str, AfterValidator(api_address)] = "https://api.openai.com/v1"
     organization: _Id | None = None  # only where one admin key serves several
     ca_file: settings.FilePath | None = None  # trusted instead of the public authorities
 
@@ -201,7 +161,7 @@ class ServiceAccountKeys:
         429 `rate_limit_exceeded`, and 403 for an unsupported country, which depends on where we are, not on the key.
         """
         key = material["secret"]
-        if not _HEADER_SAFE.fullmatch(key.reveal()):
+        if not HEADER_SAFE.fullmatch(key.reveal()):
             return Answer(verdict=Verdict.REFUSED, why="no API key has such characters, or it is empty")
         try:
             return _verdict(self._api.send("GET", "/models", "check a key", key=key))
@@ -215,7 +175,7 @@ class ServiceAccountKeys:
     def identify(self, material: Material) -> str | None:
         """The one key whose redacted value fits; None where none or several do."""
         value = material["secret"].reveal()
-        fitting = [key.id for key, redacted in self._listed() if _fits(value, redacted)]
+        fitting = [key.id for key, redacted in self._listed() if fits(value, redacted)]
         return fitting[0] if len(fitting) == 1 else None
 
     def delete(self, key_id: str) -> None:
@@ -281,67 +241,23 @@ class ServiceAccountKeys:
         raise Unavailable(message)
 
 
-@dataclass(frozen=True)
-class _Reply:
-    """One answer of the API."""
-
-    status: int
-    request: str  # the provider's id of it, for its support
-    at: datetime  # by the provider's clock
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-    @property
-    def fields(self) -> Json:
-        """The JSON object in it; empty where there is none."""
-        try:
-            fields = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return fields if isinstance(fields, dict) else {}
-
-    @property
-    def error(self) -> Json | None:
-        """The error object in the API's own form; None: somebody else answered, such as a proxy."""
-        error = self.fields.get("error")
-        return error if isinstance(error, dict) and isinstance(error.get("message"), str) else None
-
-    def says(self, words: str) -> bool:
-        """Whether the error's text holds these words."""
-        return self.error is not None and words in self.error["message"].lower()
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds to wait, where the answer says so."""
-        try:
-            if "retry-after-ms" in self.headers:
-                seconds = float(self.headers["retry-after-ms"]) / 1000
-            else:
-                seconds = _seconds(self.headers["retry-after"], self.at)
-        except (KeyError, ValueError):
-            return None
-        return max(seconds, 0.0) if isfinite(seconds) else None
-
-
 class _NotThere(Refused):
     """404, in the API's own form."""
 
 
 class _Api:
-    """HTTP to the API: every call is one request with time limits, and every outcome one of our errors."""
+    """The administration API with the admin key, and what its refusals mean."""
 
     def __init__(self, settings: AccountSettings, timeout: float) -> None:
         self._settings = settings
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._shared: httpx.Client | None = None
+        self._http = Http(settings.base_url, settings.ca_file, timeout)
 
     def ask(
         self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
-    ) -> _Reply:
+    ) -> Reply:
         """Send with the admin key; return a 2xx answer with a JSON object in it, raise for any other."""
         key = self._settings.admin_key.read()
-        if not _HEADER_SAFE.fullmatch(key.reveal()):
+        if not HEADER_SAFE.fullmatch(key.reveal()):
             message = "nothing was sent to OpenAI"
             raise self._rejected(message)
         reply = self.send(method, path, purpose, key=key, query=query, body=body)
@@ -358,71 +274,22 @@ class _Api:
         key: Secret,
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
-    ) -> _Reply:
+    ) -> Reply:
         """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""
-        import httpx
-
         headers = {"Authorization": f"Bearer {key.reveal()}"}
         if self._settings.organization and path != "/models":  # a key's own request is to be what a consumer sends
             headers["OpenAI-Organization"] = self._settings.organization
-        try:
-            return self._exchange(method, path, headers, query, body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            message = f"cannot connect to {self._settings.base_url} to {purpose}"
-            raise Unavailable(message) from None
-        except (httpx.HTTPError, httpx.StreamError, _TooMuch):
-            raise _untold(method, f"no whole answer came from {self._settings.base_url} to {purpose}") from None
+        return self._http.send(method, path, purpose, headers=headers, query=query, body=body)
 
     def close(self) -> None:
-        with self._lock:
-            shared, self._shared = self._shared, None
-        if shared is not None:
-            shared.close()
+        self._http.close()
 
-    def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None, body: Json | None
-    ) -> _Reply:
-        end = time.monotonic() + self._timeout
-        url = self._settings.base_url + path
-        with self._client().stream(method, url, headers=headers, params=query, json=body) as answer:
-            content = b""
-            for chunk in answer.iter_raw():
-                content += chunk
-                if len(content) > _MOST_BYTES or time.monotonic() > end:
-                    raise _TooMuch
-            return _Reply(
-                answer.status_code, _request_id(answer.headers), _date(answer.headers), answer.headers, content
-            )
-
-    def _client(self) -> httpx.Client:
-        import httpx
-
-        with self._lock:
-            if self._shared is None:
-                self._shared = httpx.Client(
-                    timeout=self._timeout,
-                    verify=self._trust(),
-                    trust_env=False,
-                    follow_redirects=False,
-                    headers={"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "identity"},
-                )
-            return self._shared
-
-    def _trust(self) -> ssl.SSLContext | bool:
-        if self._settings.ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=str(self._settings.ca_file))
-        except OSError:  # SSLError is one
-            message = f"cannot read certificates from {self._settings.ca_file}"
-            raise SetupError(message, remedy="check `ca_file`: it has to be a readable PEM file") from None
-
-    def _failure(self, method: str, purpose: str, reply: _Reply) -> RotatorError:
+    def _failure(self, method: str, purpose: str, reply: Reply) -> RotatorError:
         message = f"OpenAI answered {reply.status} to our request to {purpose}{reply.request}"
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return RateLimited(message, retry_after=reply.retry_after)
-        if reply.error is None or reply.status in _MAY_HAVE_WORKED or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _untold(method, message, reply.retry_after)
+        if reply.error is None or reply.status in MAY_HAVE_WORKED or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return untold(method, message, reply.retry_after)
         if reply.status == HTTPStatus.UNAUTHORIZED:
             return self._rejected(message)
         if reply.status == HTTPStatus.FORBIDDEN and not reply.says("service account"):
@@ -441,17 +308,7 @@ class _Api:
         )
 
 
-class _TooMuch(Exception):
-    """The answer is longer, or takes longer, than any that we expect."""
-
-
-def _untold(method: str, message: str, retry_after: float | None = None) -> TemporaryError:
-    """Nobody can say what became of a request of this method."""
-    kind = Unavailable if method == "GET" else LostAnswer
-    return kind(message, retry_after=retry_after)
-
-
-def _verdict(reply: _Reply) -> Answer:
+def _verdict(reply: Reply) -> Answer:
     code = reply.error.get("code") if reply.error else None
     status = reply.status
     denied = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -469,7 +326,7 @@ def _verdict(reply: _Reply) -> Answer:
     return Answer(verdict=Verdict.INCONCLUSIVE, why=why, retry_after=reply.retry_after)
 
 
-def _rows(page: _Reply) -> tuple[list[tuple[Key, str]], str | None]:
+def _rows(page: Reply) -> tuple[list[tuple[Key, str]], str | None]:
     """The keys of a page with their redacted values, and what the next page comes after."""
     try:
         rows = [_key(row, page.at) for row in page.fields["data"]]
@@ -513,36 +370,9 @@ def _time(value: float | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value, UTC)
 
 
-def _fits(value: str, redacted: str) -> bool:
-    """Whether `sk-abc...wxyz` can stand for this value."""
-    start, *_, end = _REDACTED.split(redacted, maxsplit=1)
-    return bool(start and end) and len(value) > len(redacted) and value.startswith(start) and value.endswith(end)
-
-
 def _segment(key_id: str) -> str:
     """A key id as one segment of a path."""
     if key_id in ("", ".", ".."):
         message = "this is not the id of an OpenAI key"
         raise Refused(message)
     return quote(key_id, safe="")
-
-
-def _date(headers: Mapping[str, str]) -> datetime:
-    """When the answer was given, by the clock that also says when keys expire; our own clock where it is not said."""
-    try:
-        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
-
-
-def _seconds(value: str, at: datetime) -> float:
-    """`Retry-After`: seconds or a date. Raises ValueError."""
-    try:
-        return float(value)
-    except ValueError:
-        return (parsedate_to_datetime(value) - at).total_seconds()
-
-
-def _request_id(headers: Mapping[str, str]) -> str:
-    found = headers.get("x-request-id", "")
-    return f" (request {found})" if _REQUEST_ID.fullmatch(found) else ""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from rotator.testbed.openai_http import Endpoint, Json, Listener, Refusal, Request, page, refuse
+from rotator.testbed.listener import Endpoint, Json, Listener, Refusal, Request
+from rotator.testbed.openai_http import page, refuse
 
 State = Literal["live", "settling", "expired", "deleted"]
 Restriction = Literal["missing_scopes", "ip_not_authorized", "insufficient_quota"]
@@ -146,7 +147,7 @@ class OpenAIEmulator:
                         return 200, endpoint.answer(self, request, **arguments)
             refuse(404, f"Invalid URL ({request.method} {request.path})")
         except Refusal as refusal:
-            return refusal.status, {"error": refusal.error}
+            return refusal.status, {"error": {"param": None, "code": None, **refusal.error}}
 
     def _models(self, request: Request) -> Json:
         if request.bearer == self.admin_key:

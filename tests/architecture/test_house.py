@@ -19,6 +19,8 @@ REVEALS = {
     "domain/template.py",
     "providers/aws_iam.py",
     "providers/generated.py",
+    "providers/anthropic.py",
+    "providers/manual.py",
     "providers/openai.py",
     "store/material.py",
     "store/sealing.py",

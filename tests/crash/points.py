@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from rotator.domain.errors import LostAnswer, StoreUnavailable
 from rotator.ports.destination import Destination
-from rotator.ports.provider import Chooses, Disables, Issues, Provider
+from rotator.ports.provider import Asks, Chooses, Disables, Issues, Provider
 from rotator.ports.store import Store
 from rotator.wiring import Seam
 
 T = TypeVar("T")
 
 PORTS: dict[str, tuple[type, ...]] = {
-    "provider": (Provider, Issues, Chooses, Disables),
+    "provider": (Provider, Issues, Chooses, Asks, Disables),
     "destination": (Destination,),
     "store": (Store,),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
+from typing import Literal
 
 from rotator.domain.errors import StoreUnavailable
 from rotator.domain.model import Cause
@@ -20,7 +21,7 @@ from rotator.store.verify import verify_store
 from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
-from tests.simulation.ports import Choosing, Destination, Disabling, Issuing, Provider
+from tests.simulation.ports import Choosing, Destination, Disabling, Issuing, Provider, Supplied
 from tests.simulation.stores import MakeStore, WorkerStore
 from tests.simulation.worker import LATEST, CrashedError, Worker
 from tests.simulation.world import Account, By, Place, World
@@ -128,9 +129,10 @@ class Episode:
         random, shape = self.random, self.random.choice(self.profile.shapes)
         unsettled = shape != "chosen" and random.random() < self.profile.unsettled
         settle = timedelta(seconds=random.choice((8, 60, 300)) if unsettled else 0)
-        can_disable, slots = shape in ("slots", "disabling"), shape == "slots"
+        can_disable, slots = shape in ("slots", "disabling", "supplied"), shape == "slots"
+        origins: dict[str, Literal["chosen", "supplied"]] = {"chosen": "chosen", "supplied": "supplied"}
         capabilities = provider.Capabilities(
-            origin="chosen" if shape == "chosen" else "issued",
+            origin=origins.get(shape, "issued"),
             living=2 if slots else None,
             labels=shape in ("labelled", "disabling"),
             can_disable=can_disable,
@@ -148,7 +150,7 @@ class Episode:
             min_interval=random.choice((NONE, 20 * MINUTE)),
             max_creates_per_day=50,
         )
-        classes: dict[str, type[Provider]] = {"chosen": Choosing, "labelled": Issuing}
+        classes: dict[str, type[Provider]] = {"chosen": Choosing, "labelled": Issuing, "supplied": Supplied}
         return Setting(
             name=name,
             shape=classes.get(shape, Disabling),
@@ -356,4 +358,7 @@ class BugError(BaseException):
     """The engine met an exception that it does not know."""
 
     def __init__(self, problem: Exception) -> None:
-        super().__init__(f"{type(problem).__name__}: {problem}")
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f"{type(self.args[0]).__name__}: {self.args[0]}"

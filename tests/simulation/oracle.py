@@ -45,8 +45,11 @@ class ViolationError(BaseException):
     """An invariant does not hold. `invariant` is its number. Nothing in the engine catches it."""
 
     def __init__(self, invariant: str, message: str) -> None:
-        super().__init__(f"{invariant}: {message}")
+        super().__init__(invariant, message)  # as given: it has to come back whole from another process
         self.invariant = invariant
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Oracle:
         self.on_disable: Callable[[str], None] = lambda _: None
         self.completed = 0
         self.abandoned = 0
+        self.refused = 0  # values that people supplied
         self.effects: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
         self._started: Counter[tuple[str, str, int]] = Counter()  # verb, credential, version: announced, not yet called
@@ -410,6 +414,8 @@ class Oracle:
     def _updated(self, row: Any, changes: Mapping[str, Any]) -> None:
         match row:
             case Version() if changes.get("key_id"):
+                if row.awaited:
+                    self._supplied(row, changes)
                 self._known_as(changes["key_id"], row.id)
             case Rotation() if changes.get("state") in (RotationState.COMPLETED, RotationState.ABANDONED):
                 self._open.pop(row.credential_id, None)
@@ -422,6 +428,16 @@ class Oracle:
                     self._verified[row.rotation_id].discard(row.identity)
             case _:
                 pass
+
+    def _supplied(self, version: Version, changes: Mapping[str, Any]) -> None:
+        """The key of a person was taken: it is this credential's, new, and works. From here on it is ours."""
+        key = next(key for key in self.world.by_secret.values() if key.id == changes["key_id"])
+        sealed = self.store.material(version.id)
+        self.require(sealed is not None and sealed["secret"].reveal() == key.secret, "I5", f"{key.id} is not sealed")
+        self.require(self.ids[key.credential] == version.credential_id, "I3", f"{key.id} is of {key.credential}")
+        self.require(key.id not in self._version_of, "I5", f"{key.id} is taken for a second version")
+        self.require(key.dead_by is not By.US, "I1", f"{key.id} is taken, and we had taken it away")
+        key.by = By.US
 
     def _happened(self, worker: Worker, event: NewEvent) -> None:
         self.told[event.event] += 1

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, SetupError
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
+from rotator.domain.secret import Material
 from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rollback
 from rotator.engine.engine import Engine, Wish
+from rotator.engine.supply import supply
 from rotator.engine.work import Work
 from tests.simulation.memory import MemoryStore
+from tests.simulation.ports import Supplied
 from tests.simulation.worker import CrashedError, Worker
 from tests.simulation.world import By, WorldKey
 
@@ -33,6 +36,7 @@ class People:
         self.random = play.random
         self.worker = Worker(self.world, "operator")
         self.doubter = Worker(self.world, "doubter")  # gives rotations up just when something has been pushed
+        self.maker = Worker(self.world, "maker")  # makes the keys that only a person can make
         self._doubted: str | None = None
         self._regrets = False
         self.furthest = NONE  # how far the clock ever stood ahead
@@ -53,6 +57,8 @@ class People:
             baton.start(self.doubter, self._doubt)
             self.world.oracle.on_trouble = self._doubtful
             self.world.oracle.on_disable = self._regretful
+        if any(setting.shape is Supplied for setting in self.play.all_settings()):
+            baton.start(self.maker, self._make)
 
     def _now_and_then(self, rate: float, act: Callable[[], None]) -> None:
         if not rate:
@@ -140,7 +146,7 @@ class People:
                 return
             store.restore(backup)
             self.world.oracle.trace("the database is restored from a backup")
-            for worker in (*self.play.workers, self.worker, self.doubter):
+            for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
                 worker.dead = True
             self.world.oracle.restored()
             self.world.oracle.unconfirmed = True
@@ -166,13 +172,13 @@ class People:
         self.furthest = max(self.furthest, self.world.database_jump)
         self.world.oracle.trace(f"the database's clock jumps by {by}{', all hosts with it' if together else ''}")
         if together:
-            for worker in (*self.play.workers, self.worker, self.doubter):
+            for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
                 worker.host_jump += by
 
     def mend_clocks(self) -> None:
         """All clocks agree again, and none is behind what was ever recorded."""
         self.world.jump(self.furthest - self.world.database_jump)
-        for worker in (*self.play.workers, self.worker, self.doubter):
+        for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
             worker.host_jump = self.world.database_jump
 
     # operators
@@ -348,6 +354,42 @@ class People:
             raise SetupError(name, reason="unknown_credential")
         return self.play.engine(worker)
 
+    # keys that only a person can make
+
+    def _make(self) -> None:
+        """Now and then somebody sees to what waits for a key: late, and before calm also wrong, or twice."""
+        while True:
+            self.world.baton.pause(self.random.expovariate(1 / 600))
+            names = sorted(name for name, s in self.play.settings.items() if s.shape is Supplied)
+            if names:
+                self.command(self.supply, self.random.choice(names), self.maker)
+
+    def supply(self, worker: Worker, name: str) -> None:
+        """`rotator supply`. What is refused changes nothing, whatever it is."""
+        setting = self.play.settings[name]
+        for value in self._values(setting):
+            with self._hold(worker, name) as work:
+                worker.step, worker.began = "supply", self.world.baton.now
+                before = replace(work.situation, creates=())  # which the clock dates anew
+                try:
+                    supply(work, Material.of(secret=value))
+                except SetupError:
+                    self.world.oracle.refused += 1
+                    same = replace(self.world.oracle.situation(name), creates=()) == before
+                    self.world.oracle.require(same, "supply", f"{name}: a value was refused, and something changed")
+                    raise
+
+    def _values(self, setting: Setting) -> list[str]:
+        """One that was made just now, or something else, or it twice."""
+        random = self.random
+        if not self.world.calm and random.random() < 0.4:
+            return [random.choice(["", "mistyped", *(key.secret for key in self.world.by_secret.values())])]
+        target = self.world.oracle.situation(setting.name).target
+        if target is None or not target.awaited:
+            return ["there is nothing to make a key for"]
+        value = self.world.issue(setting.account, setting.name, None, By.PERSON).secret
+        return [value] * random.choice((1, 1, 2))
+
     # what a person does who reads `status` and follows the remedies
 
     def tidy(self, worker: Worker, name: str) -> None:
@@ -426,6 +468,8 @@ class People:
                 if self.world.calm:
                     self._put_right(setting)
                 self._delete_strangers(setting)
+            case "awaiting_human":
+                self.supply(self.worker, setting.name)
             case "destination_removed":
                 self._forget(setting)
             case "ambiguous_keys":

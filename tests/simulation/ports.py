@@ -144,8 +144,8 @@ class Issuing(Provider):
         return IssuedKey(key_id=key.id, material=Material.of(**fields), issued_at=key.dated)
 
 
-class Disabling(Issuing):
-    """It can also disable keys."""
+class Stopping(Provider):
+    """It can disable keys."""
 
     def disable(self, key_id: str) -> None:
         self.world.oracle.taking("disable", self.worker, self, key_id)
@@ -162,6 +162,22 @@ class Disabling(Issuing):
         key = self._account.keys.get(key_id)
         if key is not None:
             self.world.start(self._account, key)
+
+
+class Disabling(Stopping, Issuing):
+    """It makes the value, and can disable it."""
+
+
+class Supplied(Stopping):
+    """A person makes the value. Which key it is can be told only of keys that its own list shows."""
+
+    def instructions(self) -> str:
+        return "make a key at the console"
+
+    def identify(self, material: Material) -> str | None:
+        key = self._key_of(material)
+        listed = self._call("keys", self._list)
+        return key.id if key is not None and key.id in {found.id for found in listed} else None
 
 
 class Choosing(Provider):

@@ -7,6 +7,7 @@ together they are 20,000 rotations, 2,000 of them on SQL. SIMULATION_SCALE=10 ma
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections import deque
@@ -14,15 +15,16 @@ from random import Random
 
 import pytest
 
-from tests.simulation.episode import Episode
+from tests.simulation.episode import BugError, Episode
 from tests.simulation.faults import PROFILES, Coverage
-from tests.simulation.simulate import simulate
+from tests.simulation.simulate import FoundError, ViolationError, simulate
 from tests.simulation.stores import STORES
 from tests.simulation.world import World
 
 SCALE = int(os.environ.get("SIMULATION_SCALE", "1"))
 MIXES = ("everything", "everything", "crashes", "stale", "people", "clocks", "restores")
 SELDOM = ("seldom",)
+ASSISTED = ("assisted",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
@@ -30,6 +32,8 @@ SHARES = [
         ("sql", SELDOM, 8, 240),
         ("memory", MIXES, 14, 430),
         ("memory", SELDOM, 8, 1500),
+        ("sql", ASSISTED, 1, 30),
+        ("memory", ASSISTED, 2, 400),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
@@ -52,6 +56,14 @@ def test_every_step_meets_every_fault() -> None:
     report = simulate(77, 400, profile="dense")
     print(report.coverage.table())  # noqa: T201 - the table of this run
     assert report.coverage.share >= 0.95, sorted(report.coverage.missing)
+
+
+@pytest.mark.parametrize("problem", [ViolationError("I1", "a dead key"), BugError(KeyError("odd"))], ids=repr)
+def test_what_is_found_comes_back_whole_from_another_process(problem: BaseException) -> None:
+    found = FoundError(1, "memory", "calm", problem, "the story", 3, 40)
+    back = pickle.loads(pickle.dumps(found))
+    assert (str(back), str(back.problem)) == (str(found), str(problem))
+    assert "replay: make simulate SEED=1 ROTATIONS=40" in str(back)
 
 
 def story() -> str:
