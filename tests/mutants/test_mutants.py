@@ -61,7 +61,7 @@ def test_a_mutant_that_only_breaks_things_is_no_proper_death() -> None:
         raise TypeError
 
     verdict = _simulated("intent").kill("intent", without(creation, "_issue", broken))
-    assert (verdict.problem or "").startswith("not as expected: BugError('TypeError")
+    assert (verdict.problem or "").startswith("not as expected: BugError(TypeError")
     killer = MUTANTS["AAD"].killer
     assert isinstance(killer, ByTest)
     assert (replace(killer, says="something else").kill("AAD", nothing).problem or "").startswith("not as expected")
