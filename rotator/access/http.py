@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from rotator.domain.errors import LostAnswer, SetupError, TemporaryError, Unavailable
+from rotator.domain.errors import LostAnswer, RateLimited, SetupError, TemporaryError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -32,7 +32,7 @@ Json = Mapping[str, Any]
 HEADER_SAFE = re.compile(r"[!-~]+")
 """What a key must consist of to be sent in a header."""
 
-MAY_HAVE_WORKED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
+_MAY_HAVE_WORKED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 """Answers below 500 after which a request may have taken effect."""
 
 _REDACTED = re.compile(r"[.*…]+")
@@ -140,7 +140,7 @@ class Http:
             message = f"cannot connect to {self._address} to {purpose}"
             raise Unavailable(message) from None
         except (httpx.HTTPError, httpx.StreamError, _TooMuch):
-            raise untold(method, f"no whole answer came from {self._address} to {purpose}") from None
+            raise _untold(method, f"no whole answer came from {self._address} to {purpose}") from None
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -192,7 +192,16 @@ class _TooMuch(Exception):
     """The answer is longer, or takes longer, than any that we expect."""
 
 
-def untold(method: str, message: str, retry_after: float | None = None) -> TemporaryError:
+def unclear(method: str, message: str, reply: Reply) -> TemporaryError | None:
+    """What every such API means by an answer that says nothing of the request itself; None: it is a refusal."""
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(message, retry_after=reply.retry_after)
+    if reply.error is None or reply.status in _MAY_HAVE_WORKED or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _untold(method, message, reply.retry_after)
+    return None
+
+
+def _untold(method: str, message: str, retry_after: float | None = None) -> TemporaryError:
     """Nobody can say what became of a request of this method."""
     kind = Unavailable if method == "GET" else LostAnswer
     return kind(message, retry_after=retry_after)

@@ -15,12 +15,11 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, MAY_HAVE_WORKED, Http, Json, Reply, api_address, fits, untold
+from rotator.access.http import HEADER_SAFE, Http, Json, Reply, api_address, fits, unclear
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
     QuotaExceeded,
-    RateLimited,
     Refused,
     RotatorError,
     TemporaryError,
@@ -229,10 +228,9 @@ class _Api:
 
     def _failure(self, method: str, purpose: str, reply: Reply) -> RotatorError:
         message = f"Anthropic answered {reply.status} to our request to {purpose}{reply.request}"
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return RateLimited(message, retry_after=reply.retry_after)
-        if reply.error is None or reply.status in MAY_HAVE_WORKED or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return untold(method, message, reply.retry_after)
+        nothing_said = unclear(method, message, reply)
+        if nothing_said is not None:
+            return nothing_said
         if reply.status == HTTPStatus.UNAUTHORIZED:
             return self._rejected(message)
         if reply.status == HTTPStatus.FORBIDDEN:
