@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 import string
@@ -13,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from rotator import settings
+from rotator.access.value_ids import value_id
 from rotator.domain.secret import Material
 from rotator.ports.provider import Answer, Capabilities, Key, Verdict
 
@@ -160,11 +160,5 @@ class GeneratedValues:
 
 
 def _id_of(material: Material) -> str:
-    """An id that is the same for the same value, on every host and without a key.
-
-    It is 48 bits of a hash of the value, shown in status and audit. The values that we make have at least 128 bits
-    of entropy, so nobody finds them by trying. One that a person chose and that is adopted may be weak: scrypt makes
-    each guess cost 16 MiB and tens of milliseconds, until the first rotation replaces it.
-    """
-    value = material["secret"].reveal().encode()
-    return "gen-" + hashlib.scrypt(value, salt=b"keyturn generated id", n=2**14, r=8, p=1, dklen=6).hex()
+    """The values that we make have at least 128 bits of entropy; one that was adopted may be weak until replaced."""
+    return value_id("gen", material["secret"], salt=b"keyturn generated id")

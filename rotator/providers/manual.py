@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
@@ -10,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import StringConstraints
 
 from rotator import settings
+from rotator.access.value_ids import value_id
 from rotator.domain.errors import Refused
 from rotator.domain.secret import Material
 from rotator.ports.provider import Answer, Capabilities, Key, Verdict
@@ -100,10 +100,4 @@ class ManualKeys:
 
 
 def _id_of(material: Material) -> str:
-    """An id that is the same for the same value, on every host and without a key.
-
-    It is 48 bits of a hash of the value, shown in status and audit. A value that a person chose may be weak: scrypt
-    makes each guess cost 16 MiB and tens of milliseconds.
-    """
-    value = material["secret"].reveal().encode()
-    return "manual-" + hashlib.scrypt(value, salt=b"keyturn manual id", n=2**14, r=8, p=1, dklen=6).hex()
+    return value_id("manual", material["secret"], salt=b"keyturn manual id")

@@ -12,15 +12,14 @@ PACKAGE = ROOT / "rotator"
 
 REVEALS = {
     "access/aws.py",
+    "access/value_ids.py",
     "config/models.py",  # a database URL that is read from a reference
     "destinations/aws_secrets_manager.py",
     "destinations/env_file.py",
     "destinations/vault_kv.py",
     "domain/template.py",
     "providers/aws_iam.py",
-    "providers/generated.py",
     "providers/anthropic.py",
-    "providers/manual.py",
     "providers/openai.py",
     "store/material.py",
     "store/sealing.py",
