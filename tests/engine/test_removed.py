@@ -11,13 +11,12 @@ import yaml
 from rotator.domain.errors import PermanentError
 from rotator.domain.model import Cause
 from rotator.engine import operator
-from rotator.testbed.aws import Aws
 from rotator.testbed.gate import Gate, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from tests.engine.conftest import Fleet, OpenAIWeb
 from tests.engine.place import Consumer, Place
-from tests.engine.test_iam import Deployer
+from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_rotation import is_write
 
 
@@ -55,14 +54,6 @@ def fleet(embedded: Place, openai: OpenAIEmulator, openbao: OpenBao, gate_to: Ca
     found.write()
     yield found
     found.client.adapter.close()
-
-
-@pytest.fixture
-def deployer(embedded: Place, aws: Aws, gate_to: Callable[[str], Gate]) -> Iterator[Deployer]:
-    found = Deployer(embedded, aws, gate_to(aws.url))
-    yield found
-    found.iam.close()
-    found.manager.close()
 
 
 def test_an_open_rotation_of_a_removed_credential_is_finished(web: OpenAIWeb) -> None:
@@ -148,7 +139,7 @@ def test_what_watching_has_found_is_cleared_when_nobody_looks_any_more(web_embed
     assert cleared == [("web", "unmanaged")]
 
 
-def test_a_retirement_goes_through_grace_soak_and_deletion_after_the_removal(deployer: Deployer) -> None:
+def test_a_retirement_goes_through_grace_soak_and_deletion_after_the_removal(deployer: Deployer) -> None:  # noqa: F811
     deployer.write(grace="1s", soak="2s", require_idle="0s")
     deployer.place.rotate(patience=10)
     old = next(iter(deployer.listed()))
