@@ -244,7 +244,10 @@ class Manager:
         return f"{self._below}/{name}"
 
     def read(self, name: str) -> dict[str, str]:
-        answer = self.client.get_secret_value(SecretId=self.path(name), VersionStage="AWSCURRENT")
+        try:
+            answer = self.client.get_secret_value(SecretId=self.path(name), VersionStage="AWSCURRENT")
+        except self.client.exceptions.ResourceNotFoundException:
+            return {}
         found: dict[str, str] = json.loads(answer["SecretString"])
         return found
 

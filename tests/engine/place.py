@@ -123,10 +123,17 @@ class Consumer:
         self._every = every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._problem: Exception | None = None
         self.seen = 0
         self.dead = 0
 
     def _run(self) -> None:
+        try:
+            self._read()
+        except Exception as problem:  # noqa: BLE001 - it is raised where the consumer is waited for
+            self._problem = problem
+
+    def _read(self) -> None:
         while not self._stop.is_set():
             for look in self._looks:
                 works = look()
@@ -138,9 +145,11 @@ class Consumer:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join(10)
+        if self._problem is not None and kind is None:  # it looked no more from then on: what it has not seen proves nothing
+            raise self._problem
 
 
 def dotenv_value(path: Path, name: str) -> str | None:
