@@ -40,6 +40,7 @@ from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.destination import Destination
+from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import DropSealed, NewEvent, Seal, Store, StoredEvent, Update, Write
@@ -71,6 +72,8 @@ class Target:
     to: str
     destination: Destination
     templates: Mapping[str, Template]
+    reload: Hook | None = None  # tells its readers to read anew
+    probe: Hook | None = None  # asks whether they work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,6 +384,16 @@ class Work:
             "version": str(version.number),
             "fingerprint": version.fingerprint or "",
         }
+
+    def run_hook(self, hook: Hook, target: Target, version: Version) -> None:
+        """Run a hook of a place for a version, within a call's budget. Raises TemporaryError where it fails."""
+        occasion = Occasion(
+            credential=self.managed.name,
+            address=target.destination.address,
+            facts=self.facts(version),
+            material=self.material(version),
+        )
+        self.call(hook.run, occasion)
 
     # records
 

@@ -148,7 +148,7 @@ class Consumer:
     def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join(10)
-        if self._problem is not None and kind is None:  # it looked no more from then on: what it has not seen proves nothing
+        if self._problem is not None and kind is None:  # it looked no more from then on, which proves nothing
             raise self._problem
 
 
