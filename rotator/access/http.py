@@ -130,12 +130,17 @@ class Http:
         headers: Mapping[str, str],
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
+        content: bytes | None = None,
     ) -> Reply:
-        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""
+        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something.
+
+        `content` is a body that is sent byte for byte, instead of `body`.
+        """
         import httpx
 
+        sent = {"json": body} if content is None else {"content": content}
         try:
-            return self._exchange(method, path, headers, query, body)
+            return self._exchange(method, path, headers=headers, params=query, **sent)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             message = f"cannot connect to {self._address} to {purpose}"
             raise Unavailable(message) from None
@@ -149,12 +154,10 @@ class Http:
         if shared is not None:
             shared.close()
 
-    def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None, body: Json | None
-    ) -> Reply:
+    def _exchange(self, method: str, path: str, **sent: Any) -> Reply:
         end = time.monotonic() + self._timeout
         url = self._address + path
-        with self._client().stream(method, url, headers=headers, params=query, json=body) as answer:
+        with self._client().stream(method, url, **sent) as answer:
             content = b""
             for chunk in answer.iter_raw():
                 content += chunk
