@@ -22,6 +22,7 @@ PASSED_ON = ("PATH", "HOME", "LANG")
 """All that a program gets of our own environment unasked."""
 
 _MOST_SAID = 8192  # bytes of its stderr that are kept, from the end
+_PIPE = 65536  # bytes that may wait there when it has ended
 _LONGEST = 200  # characters of a message
 _POLL = 0.05  # seconds
 _SHORTEST = 6  # a shorter piece of a secret would be found by chance
@@ -82,13 +83,15 @@ class Program:
                 with suppress(BrokenPipeError):  # it has ended, or does not read; its status says what that means
                     _write(process.stdin.fileno(), stdin.reveal().encode(), end)
                 process.stdin.close()
-            said = b""
+            said = _Said()
             while process.poll() is None:
                 if time.monotonic() > end:
                     message = f"it took longer than {self.limit:g} s and was killed"
                     raise TemporaryError(message)
-                said = _more(process.stderr.fileno(), said, _POLL)
-            return _more(process.stderr.fileno(), said, 0)
+                said.hear(process.stderr.fileno(), _POLL)
+            for _ in range(_PIPE // _MOST_SAID):  # whoever it left in the background may go on writing
+                said.hear(process.stderr.fileno(), 0)
+            return said.lines
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -99,24 +102,38 @@ def _write(pipe: int, content: bytes, end: float) -> None:
     """Write all of it, as long as there is time: a program that does not read must not keep us."""
     os.set_blocking(pipe, False)
     while content and time.monotonic() < end:
-        _, writable, _ = select.select([], [pipe], [], _POLL)
-        if writable:
+        if _ready(pipe, select.POLLOUT, _POLL):
             content = content[os.write(pipe, content) :]
 
 
-def _more(pipe: int, said: bytes, seconds: float) -> bytes:
-    """What was said, with what can be read by now; the end of it."""
-    readable, _, _ = select.select([pipe], [], [], seconds)
-    while readable:
+def _ready(pipe: int, event: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(seconds * 1000))
+
+
+@dataclass
+class _Said:
+    """The end of what a program wrote to stderr."""
+
+    content: bytes = b""
+    cut: bool = False
+
+    def hear(self, pipe: int, seconds: float) -> None:
+        """Wait so long for more, and take in a part of it."""
+        if not _ready(pipe, select.POLLIN, seconds):
+            return
         read = os.read(pipe, _MOST_SAID)
         if not read:
             time.sleep(seconds)  # it has closed its stderr and goes on
-            break
-        said = said + read
-        if len(said) > _MOST_SAID:  # a line without its beginning could hold half a secret
-            said = said[-_MOST_SAID:].partition(b"\n")[2]
-        readable, _, _ = select.select([pipe], [], [], 0)
-    return said
+        self.content += read
+        self.cut = self.cut or len(self.content) > _MOST_SAID
+        self.content = self.content[-_MOST_SAID:]
+
+    @property
+    def lines(self) -> bytes:
+        """Whole lines: one without its beginning could begin with half a secret."""
+        return self.content.partition(b"\n")[2] if self.cut else self.content
 
 
 def _ended(status: int) -> str:

@@ -6,7 +6,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.events import Subject
-from rotator.domain.model import LAST_WAVE, Cause, Delivery, Finding, Retirement, RetirementState, Situation
+from rotator.domain.model import (
+    LAST_WAVE,
+    Cause,
+    Delivery,
+    DeliveryState,
+    Finding,
+    Retirement,
+    RetirementState,
+    Situation,
+)
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
@@ -93,9 +102,10 @@ def _rotation_lines(report: Report, name: str, situation: Situation) -> list[str
 def _readers_of(report: Report, name: str, situation: Situation, delivery: Delivery) -> list[str]:
     """What keeps a delivery for a later wave, and how its hooks stand."""
     lines = []
-    if delivery not in at_hand(situation):
+    soaks = situation.rotation is not None and situation.rotation.wave_until is not None
+    if delivery.state is DeliveryState.PLANNED and (soaks or delivery not in at_hand(situation)):
         which = "the last wave" if delivery.wave == LAST_WAVE else f"wave {delivery.wave}"
-        lines.append(f"{delivery.address} belongs to {which}, and is left alone until those before are verified.")
+        lines.append(f"{delivery.address} belongs to {which}, and is left alone until those before fare well.")
     hooks = report.hooks(report.managed.get(name), situation, delivery)
     words = [f"the {hook['kind']} ({hook['name']}) is {hook['state']}" for hook in hooks]
     return [*lines, f"At {delivery.address} {', and '.join(words)}."] if words else lines

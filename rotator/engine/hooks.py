@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rotator.domain.errors import PermanentError, SetupError, StoreUnavailable, TemporaryError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Cause, Delivery, Finding, Rotation, Version
-from rotator.engine.findings import News, clear_all_but, find
+from rotator.domain.model import Cause, Delivery, Rotation, Version
+from rotator.engine.findings import News, find
 from rotator.engine.work import MOVING, Target, Work
 from rotator.ports.hook import Hook
 from rotator.ports.store import NewEvent, Update
@@ -15,7 +15,8 @@ from rotator.ports.store import NewEvent, Update
 RELOAD, PROBE = "reload", "probe"
 """The kinds of hooks, as the configuration and `hooks_done` call them."""
 
-RELOAD_FAILED, PROBE_FAILED = "reload_failed", "probe_failed"
+RELOAD_FAILED = "reload_failed"
+PROBE_FAILED = "probe_failed"
 
 LOOKS = 4
 """How often the readers of a wave are asked while it soaks."""
@@ -160,8 +161,9 @@ def tell_given_up(work: Work, why: str) -> None:
     find(work.store, work.around.new_id, news, found, work.event(Subject.PROBE, Outcome.CLEARED))
 
 
-def clear(work: Work, standing: Sequence[Finding]) -> None:
-    """A rotation that came about since then ends the finding."""
-    completed = work.situation.last_completed_at
-    still = [f.subject for f in standing if f.kind == Subject.PROBE and (completed is None or completed <= f.found_at)]
-    clear_all_but(work.store, standing, Subject.PROBE, still, work.event(Subject.PROBE, Outcome.CLEARED))
+def clear(work: Work) -> None:
+    """A new key that has become current since then ends the finding. May be repeated."""
+    completed, name = work.situation.last_completed_at, work.managed.name
+    standing = [f for f in work.store.findings() if (f.kind, f.subject) == (Subject.PROBE, name)]
+    if any(completed is not None and completed > f.found_at for f in standing):
+        work.store.clear(Subject.PROBE, name, work.event(Subject.PROBE, Outcome.CLEARED))

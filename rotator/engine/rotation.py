@@ -326,6 +326,7 @@ def promote(work: Work) -> None:
     ]
     told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
     work.record(writes, told)
+    hooks.clear(work)
 
 
 # abandon

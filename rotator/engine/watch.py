@@ -44,7 +44,7 @@ def watch(work: Work) -> None:
     standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
-    hooks.clear(work, standing)
+    hooks.clear(work)
     try:
         _watch_keys(work, standing)
     except StoreUnavailable:
