@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from rotator.domain.model import Cause
 from rotator.engine import operator
@@ -14,6 +16,8 @@ from tests.engine.place import Place, dotenv_value
 from tests.engine.test_going_back import held
 
 T = TypeVar("T")
+
+SCHEMA = Path(__file__).parents[2] / "docs/schemas/status.schema.json"
 
 SAYS = """#!/bin/sh
 # Writes down that it was run and for what, and fails while there is a file that says so.
@@ -73,6 +77,11 @@ class Sites:
         rotation = self.place.status("key")["rotation"]
         return next(d for d in rotation["deliveries"] if d["to"] == name)
 
+    def as_the_schema_says(self) -> None:
+        """`status --json` has the published shape."""
+        with self.place.service(unlock=False) as service:
+            Draft202012Validator(json.loads(SCHEMA.read_text())).validate(service.report().status())
+
     def states(self, name: str) -> dict[str, str]:
         """Kind → how the hook stands."""
         return {hook["kind"]: hook["state"] for hook in self.delivery(name)["hooks"]}
@@ -116,6 +125,7 @@ def test_a_reload_that_fails_is_tried_again_on_its_own_and_nothing_is_pushed_aga
     assert (probe["kind"], probe["state"], probe["attempt"], probe["message"]) == ("probe", "waiting", 0, None)
     assert sites.states("two") == {"reload": "done", "probe": "done"}
     assert "is failing, and the probe" in sites.place.explain("key")
+    sites.as_the_schema_says()
     failing.unlink()
     sites.place.rotate()
     assert sites.place.status("key")["status"] == "ok"
