@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -80,7 +81,8 @@ def soaked(work: Work, version: Version) -> bool:
         work.failed(work.rotation(), Subject.WAVE, problem)
         return False
     rotation, now, soak = work.rotation(), work.now(), work.managed.policy.wave_soak
-    assert rotation.wave_until is not None
+    if rotation.wave_until is None:  # we were stopped meanwhile, and another worker has gone on with it
+        return False
     until = min(rotation.wave_until, now + soak)  # no longer than today's policy says, whatever the clock did
     if rotation.reason == hooks.PROBE_FAILED:  # one good answer after a bad one is not enough
         until = max(until, now + soak / LOOKS)
@@ -114,23 +116,25 @@ def _look(work: Work, rotation: Rotation, version: Version) -> None:
     """Ask the readers of what is verified once more. Raises HookFailed for the first that says no."""
     if rotation.attempt and rotation.reason != hooks.PROBE_FAILED:  # whatever it waited for before is over
         work.record([Update(rotation, dict(MOVING))], [])
-    problems = [problem for d in _verified(work.situation) if (problem := _asked(work, d, version)) is not None]
+    problems: list[HookFailed] = []
+    asks = [functools.partial(_ask, work, d, version, problems) for d in _verified(work.situation)]
+    work.around.threads.side_by_side(asks)
     if problems:
-        raise problems[0]
+        raise min(problems, key=lambda problem: problem.message)
 
 
-def _asked(work: Work, delivery: Delivery, version: Version) -> HookFailed | None:
+def _ask(work: Work, delivery: Delivery, version: Version, problems: list[HookFailed]) -> None:
     target = work.managed.entry_of(delivery)
     if target is None or target.probe is None:
-        return None
+        return
     problem = None
     try:
         hooks.ask(work, target, target.probe, version)
     except HookFailed as said:
         problem = HookFailed(f"{delivery.address}: {said.message}", reason=said.reason, remedy=said.remedy)
+        problems.append(problem)
     if hooks.done(delivery, PROBE, version) != (problem is None):
         hooks.note(work, delivery, PROBE, version, done=problem is None)
-    return problem
 
 
 def hurried(rotation: Rotation) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from rotator.domain.model import Cause
 from rotator.engine import operator
 from rotator.wiring import Seam
+from tests.conftest import Canaries
 from tests.engine.place import Place, dotenv_value
 from tests.engine.test_going_back import held
 
@@ -203,6 +204,31 @@ def test_readers_are_told_of_a_key_that_comes_back_too(sites: Sites) -> None:
     assert sites.place.status("key")["current"]["version"] == 1
 
 
+def test_two_entries_of_one_place_have_hooks_of_their_own(sites: Sites) -> None:
+    env = {"type": "env-file", "path": "one.env"}
+    entries = [{"to": "env", "fields": {name.upper(): "{secret}"}, **sites.hooks(name)} for name in ("one", "two")]
+    sites.place.write(
+        providers={"local": {"type": "generated"}},
+        destinations={"env": env},
+        credentials={"key": {"provider": "local", "destinations": entries}},
+    )
+    sites.place.rotate()
+    assert sorted(sites.run()) == ["probe one v1", "probe two v1", "reload one v1", "reload two v1"]
+
+
+def test_a_secret_that_a_hook_is_given_and_shows_is_nowhere(sites: Sites, canary: Canaries) -> None:
+    shows = {"command": ["sh", "-c", 'read -r key; echo "key $key is bad" >&2; exit 1'], "stdin": "{secret}\n"}
+    sites.write({"one": {"reload": shows}})
+    sites.place.rotate(patience=0.3)
+    canary.watch(sites.value("one") or "")
+    delivery = sites.delivery("one")
+    assert delivery["message"].endswith("failed: exit status 1: key … is bad")
+    said = json.dumps(sites.place.events) + json.dumps(sites.place.status("key")) + sites.place.explain("key")
+    assert not canary.found_in(said)
+    for path in sites.place.folder.glob("rotator.db*"):
+        assert not canary.found_in(path.read_bytes()), path
+
+
 # haste
 
 
@@ -331,6 +357,21 @@ def test_where_the_policy_says_so_a_probe_that_goes_on_failing_has_the_first_wav
     sites.place.rotate("key", now=True)
     sites.place.rotate()
     assert sites.place.told("probe.cleared") == ["probe.cleared"]
+
+
+def test_a_wave_that_soaks_keeps_no_other_rotation_of_the_account_waiting(sites: Sites) -> None:
+    sites.place.engine |= {"in_flight": 1, "workers": 1}
+    entries = {name: [{"to": name, "wave": 1}, {"to": f"{name}-rest"}] for name in ("a", "b")}
+    sites.place.write(
+        providers={"local": {"type": "generated"}},
+        destinations={e["to"]: {"type": "env-file", "path": f"{e['to']}.env"} for es in entries.values() for e in es},
+        credentials={
+            name: {"provider": "local", "policy": {"wave_soak": "2m"}, "destinations": listed}
+            for name, listed in entries.items()
+        },
+    )
+    sites.place.rotate(patience=1)
+    assert [s["rotation"]["reason"] for s in sites.place.statuses()] == ["wave_soak"] * 2
 
 
 def test_a_first_key_has_nothing_to_go_back_to_and_waits(sites: Sites) -> None:

@@ -35,8 +35,8 @@ SHARES = [
         ("memory", SELDOM, 8, 1500),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
-        ("sql", READERS, 1, 15),
-        ("memory", READERS, 1, 300),
+        ("sql", READERS, 1, 6),
+        ("memory", READERS, 1, 200),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
