@@ -126,14 +126,14 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
         name, _, rest = part.data.partition(":")
         part = replace(part, data={"to": name, "path": rest or None})
     entry = part.read(TargetEntry) or part.read_rest(TargetEntry)
+    material = source.capabilities.material if source.capabilities is not None else None
+    reload, probe = (read_hook(part.at(kind), kind, material) for kind in ("reload", "probe"))
     if entry is None:
         to = part.at("to").data
         if isinstance(to, str) and to:
             places.server(part.at("to"), to)
         return None
     templates = _templates(part, entry, source)
-    material = source.capabilities.material if source.capabilities is not None else None
-    reload, probe = (read_hook(part.at(kind), kind, material) for kind in ("reload", "probe"))
     server = places.server(part if short else part.at("to"), entry.to)
     if server is None or entry.path != part.at("path").data:  # a wrong path was reported and left out
         return None

@@ -102,6 +102,7 @@ def test_what_is_wrong_is_told_with_its_place(
 def test_several_wrong_hooks_are_told_at_once(tmp_path: Path) -> None:
     wrong = entry("reload: {signal: HUP}, probe: {http: web}, wave: 12")
     assert len(problems_with(tmp_path, wrong)) == 3
+    assert len(problems_with(tmp_path, wrong.replace("to: sm, ", ""))) == 4
 
 
 def test_the_schema_knows_them() -> None:

@@ -148,6 +148,22 @@ def test_a_probe_that_fails_is_asked_again_and_the_reload_is_not_repeated(sites:
     assert "reload one v1" not in sites.run()
 
 
+def test_a_value_that_is_pushed_once_more_is_told_once_more(sites: Sites) -> None:
+    sites.write({"one": {}})
+    sites.place.rotate()
+    file = sites.place.folder / "one.env"
+    before = file.read_text()
+    failing = sites.fails("probe", "one")
+    sites.place.rotate("key", now=True, patience=0.3)
+    sites.run()
+    file.write_text(before)
+    failing.unlink()
+    sites.place.rotate("key", now=True)
+    assert "verify.failed" in sites.place.told()
+    assert sites.run() == ["reload one v2", "probe one v2"]
+    assert file.read_text() != before
+
+
 class Died(BaseException):
     """The process ends here."""
 
@@ -361,13 +377,17 @@ def test_where_the_policy_says_so_a_probe_that_goes_on_failing_has_the_first_wav
 
 def test_a_wave_that_soaks_keeps_no_other_rotation_of_the_account_waiting(sites: Sites) -> None:
     sites.place.engine |= {"in_flight": 1, "workers": 1}
-    entries = {name: [{"to": name, "wave": 1}, {"to": f"{name}-rest"}] for name in ("a", "b")}
+    files = ("a", "a-rest", "b", "b-rest")
     sites.place.write(
         providers={"local": {"type": "generated"}},
-        destinations={e["to"]: {"type": "env-file", "path": f"{e['to']}.env"} for es in entries.values() for e in es},
+        destinations={name: {"type": "env-file", "path": f"{name}.env"} for name in files},
         credentials={
-            name: {"provider": "local", "policy": {"wave_soak": "2m"}, "destinations": listed}
-            for name, listed in entries.items()
+            name: {
+                "provider": "local",
+                "policy": {"wave_soak": "2m"},
+                "destinations": [{"to": name, "wave": 1}, {"to": f"{name}-rest"}],
+            }
+            for name in ("a", "b")
         },
     )
     sites.place.rotate(patience=1)

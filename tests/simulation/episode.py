@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from tests.simulation.stores import MakeStore, WorkerStore
 from tests.simulation.worker import LATEST, CrashedError, Worker
 from tests.simulation.world import Account, By, Place, World
 
+PATIENCE: Sequence[Literal["wait", "abandon"]] = ("wait", "abandon")
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
 
 
@@ -163,8 +164,8 @@ class Episode:
             max_creates_per_day=50,
         )
         if self.profile.hooked:
-            soak, then = random.choice((NONE, 5 * MINUTE, 20 * MINUTE)), random.choice(("wait", "abandon"))
-            policy = replace(policy, wave_soak=soak, on_probe_failure=then)
+            soak = random.choice((NONE, 5 * MINUTE, 20 * MINUTE))
+            policy = replace(policy, wave_soak=soak, on_probe_failure=random.choice(PATIENCE))
         classes: dict[str, type[Provider]] = {"chosen": Choosing, "labelled": Issuing, "supplied": Supplied}
         return Setting(
             name=name,

@@ -243,6 +243,8 @@ class Oracle:
         rotation = self.situation(credential).rotation
         if rotation is None or rotation.id != push.rotation or not rotation.gentle or self.restores:
             return
+        if pinned.identity in self._left_out[push.rotation]:
+            return  # the rotation does not wait for it, so nothing has to wait for the others
         soak = worker.managed[credential].policy.wave_soak.total_seconds()
         for identity, delivery in self._pinned[push.rotation].items():
             if delivery.wave < pinned.wave and identity not in self._left_out[push.rotation]:
