@@ -142,6 +142,7 @@ def _send(
     http = Http(_shown(address), ca_file, limit)
     query = urlsplit(address).query
     try:
+        headers = {"Accept": "*/*", **headers}  # a health address may answer with anything
         return http.send(method, f"?{query}" if query else "", "run the hook", headers=headers, content=body)
     finally:
         http.close()
