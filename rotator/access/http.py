@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +23,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from rotator.domain.errors import LostAnswer, RateLimited, SetupError, TemporaryError, Unavailable
 
@@ -120,6 +123,7 @@ class Http:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._shared: httpx.Client | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def send(
         self,
@@ -154,10 +158,20 @@ class Http:
         if shared is not None:
             shared.close()
 
+    def abort(self) -> None:
+        """End whatever is under way, also where the other side sends a byte now and then."""
+        for connection in list(self._sockets):
+            with suppress(OSError):  # it has ended by itself
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def _note_socket(self, event: str, about: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.add(about["return_value"].get_extra_info("socket"))
+
     def _exchange(self, method: str, path: str, **sent: Any) -> Reply:
         end = time.monotonic() + self._timeout
-        url = self._address + path
-        with self._client().stream(method, url, **sent) as answer:
+        url, noting = self._address + path, {"trace": self._note_socket}
+        with self._client().stream(method, url, extensions=noting, **sent) as answer:
             content = b""
             for chunk in answer.iter_raw():
                 content += chunk

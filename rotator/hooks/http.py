@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -141,10 +142,14 @@ def _send(
     """One request on a connection of its own: hooks are rare, and a connection kept open may be dead by then."""
     http = Http(_shown(address), ca_file, limit)
     query = urlsplit(address).query
+    over = threading.Timer(limit, http.abort)
+    over.daemon = True
+    over.start()
     try:
         headers = {"Accept": "*/*", **headers}  # a health address may answer with anything
         return http.send(method, f"?{query}" if query else "", "run the hook", headers=headers, content=body)
     finally:
+        over.cancel()
         http.close()
 
 

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 SCHEMA = Path(__file__).parents[2] / "docs/schemas/status.schema.json"
 
+ENOUGH = 30.0
+"""Seconds within which everything ends that can, on a busy machine too."""
+
 SAYS = """#!/bin/sh
 # Writes down that it was run and for what, and fails while there is a file that says so.
 echo "$1 $2 $3" >> {folder}/log
@@ -94,7 +97,7 @@ def sites(embedded: Place) -> Sites:
 
 
 def test_readers_are_told_then_asked_and_only_then_is_the_key_verified(sites: Sites) -> None:
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sorted(sites.run()) == ["probe one v1", "probe two v1", "reload one v1", "reload two v1"]
     told = [e["event"] for e in sites.place.events if e["destination"] == "one"]
     assert told == [
@@ -106,7 +109,7 @@ def test_readers_are_told_then_asked_and_only_then_is_the_key_verified(sites: Si
         "verify.succeeded",
     ]
     assert sites.place.status("key")["status"] == "ok"
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.run() == []
     sites.place.verified()
 
@@ -128,7 +131,7 @@ def test_a_reload_that_fails_is_tried_again_on_its_own_and_nothing_is_pushed_aga
     assert "is failing, and the probe" in sites.place.explain("key")
     sites.as_the_schema_says()
     failing.unlink()
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.place.status("key")["status"] == "ok"
     assert sites.run() == ["reload one v1", "probe one v1"]
     assert sites.place.told().count("push.started") == pushed
@@ -136,21 +139,22 @@ def test_a_reload_that_fails_is_tried_again_on_its_own_and_nothing_is_pushed_aga
 
 def test_a_probe_that_fails_is_asked_again_and_the_reload_is_not_repeated(sites: Sites) -> None:
     failing = sites.fails("probe", "one")
-    sites.place.rotate(patience=0.5)
-    ran = sites.run()
+    ran: list[str] = []
+    while ran.count("probe one v1") < 2:
+        sites.place.rotate(patience=0.3)
+        ran += sites.run()
     assert ran.count("reload one v1") == 1
-    assert ran.count("probe one v1") > 1
     assert sites.delivery("one")["reason"] == "probe_failed"
     assert sites.states("one") == {"reload": "done", "probe": "failing"}
     failing.unlink()
-    sites.place.rotate("key", now=True)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     assert sites.place.status("key")["status"] == "ok"
     assert "reload one v1" not in sites.run()
 
 
 def test_a_value_that_is_pushed_once_more_is_told_once_more(sites: Sites) -> None:
     sites.write({"one": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     file = sites.place.folder / "one.env"
     before = file.read_text()
     failing = sites.fails("probe", "one")
@@ -158,7 +162,7 @@ def test_a_value_that_is_pushed_once_more_is_told_once_more(sites: Sites) -> Non
     sites.run()
     file.write_text(before)
     failing.unlink()
-    sites.place.rotate("key", now=True)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     assert "verify.failed" in sites.place.told()
     assert sites.run() == ["reload one v2", "probe one v2"]
     assert file.read_text() != before
@@ -186,7 +190,7 @@ def test_a_crash_between_doing_and_recording_does_it_once_more(sites: Sites) -> 
     with pytest.raises(Died):
         sites.place.rotate(seam=DiesAfterReload())
     assert sites.run() == ["reload one v1"]
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.run() == ["reload one v1", "probe one v1"]
     assert sites.place.status("key")["status"] == "ok"
 
@@ -196,26 +200,26 @@ def test_a_hook_that_was_taken_out_of_the_configuration_is_not_waited_for(sites:
     sites.write({"one": {}})
     sites.place.rotate(patience=0.3)
     sites.write({"one": {"reload": None}})
-    sites.place.rotate("key", now=True)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     assert sites.place.status("key")["status"] == "ok"
 
 
 def test_a_person_may_go_on_without_a_place_whose_reload_fails(sites: Sites) -> None:
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     sites.fails("reload", "one")
     assert not sites.place.rotate("key", now=True, patience=0.3)["key"].completed
-    assert sites.place.rotate("key", now=True, without=["one"])["key"].completed
+    assert sites.place.rotate("key", now=True, without=["one"], patience=ENOUGH)["key"].completed
 
 
 def test_readers_are_told_of_a_key_that_comes_back_too(sites: Sites) -> None:
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     sites.fails("reload", "two")
     sites.place.rotate("key", now=True, patience=0.3)
     (sites.place.folder / "reload-fails-two").unlink()
     sites.run()
     with held(sites.place, "key") as work:
         operator.abandon(work)
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sorted(sites.run()) == ["probe one v1", "probe two v1", "reload one v1", "reload two v1"]
     assert sites.place.status("key")["current"]["version"] == 1
 
@@ -228,7 +232,7 @@ def test_two_entries_of_one_place_have_hooks_of_their_own(sites: Sites) -> None:
         destinations={"env": env},
         credentials={"key": {"provider": "local", "destinations": entries}},
     )
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sorted(sites.run()) == ["probe one v1", "probe two v1", "reload one v1", "reload two v1"]
 
 
@@ -254,20 +258,20 @@ def test_a_leak_waits_neither_for_waves_nor_for_probes_and_says_what_they_said(
 ) -> None:
     sites.waves(wave_soak="1h")
     sites.write({"one": {}, "two": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     sites.waves(wave_soak="1h")
     if open_already:
         sites.place.rotate("key", now=True, patience=0.5)
         assert sites.place.status("key")["rotation"]["reason"] == "wave_soak"
     sites.fails("probe", "two")
-    assert sites.place.rotate("key", now=True, cause=Cause.COMPROMISED)["key"].completed
+    assert sites.place.rotate("key", now=True, cause=Cause.COMPROMISED, patience=ENOUGH)["key"].completed
     assert sites.value("one") == sites.value("two")
     failed = next(e for e in sites.place.events if e["event"] == "probe.failed")
     assert (failed["destination"], failed["reason"]) == ("two", "probe_failed")
 
 
 def test_a_put_back_does_not_wait_for_a_probe_but_for_a_reload(sites: Sites) -> None:
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     sites.fails("probe", "one")
     failing = sites.fails("reload", "two")
     sites.place.rotate("key", now=True, patience=0.3)
@@ -277,7 +281,7 @@ def test_a_put_back_does_not_wait_for_a_probe_but_for_a_reload(sites: Sites) -> 
     assert (sites.delivery("one")["state"], sites.states("one")["probe"]) == ("verified", "failing")
     assert sites.delivery("two")["reason"] == "reload_failed"
     failing.unlink()
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.place.status("key")["status"] == "ok"
 
 
@@ -286,7 +290,7 @@ def test_a_put_back_does_not_wait_for_a_probe_but_for_a_reload(sites: Sites) -> 
 
 def test_the_second_wave_follows_once_the_first_has_soaked(sites: Sites) -> None:
     sites.waves()
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.value("one") == sites.value("two")
     told = [(e["event"], e["destination"]) for e in sites.place.events]
     first, soaked = told.index(("verify.succeeded", "one")), told.index(("wave.succeeded", None))
@@ -300,7 +304,7 @@ def test_the_second_wave_follows_once_the_first_has_soaked(sites: Sites) -> None
 
 def test_now_waits_for_the_soak_and_says_so(sites: Sites) -> None:
     sites.write({"one": {}, "two": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     sites.waves(wave_soak="1h")
     before = sites.value("two")
     for _ in range(2):  # joining it does not shorten it
@@ -318,7 +322,7 @@ def test_now_waits_for_the_soak_and_says_so(sites: Sites) -> None:
 
 def test_a_probe_that_fails_in_the_first_wave_leaves_the_rest_untouched(sites: Sites) -> None:
     sites.write({"one": {}, "two": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     before = sites.value("two")
     changed = (sites.place.folder / "two.env").stat().st_mtime_ns
     sites.waves()
@@ -329,18 +333,18 @@ def test_a_probe_that_fails_in_the_first_wave_leaves_the_rest_untouched(sites: S
     assert (sites.place.folder / "two.env").stat().st_mtime_ns == changed
     assert not [line for line in sites.run() if " two " in line]
     failing.unlink()
-    sites.place.rotate("key", now=True)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     assert sites.value("two") == sites.value("one") != before
 
 
 def test_a_probe_that_fails_while_the_wave_soaks_holds_the_next_one(sites: Sites) -> None:
     sites.write({"one": {}, "two": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     before = sites.value("two")
-    sites.waves(wave_soak="4s")
-    sites.place.rotate("key", now=True, patience=0.5)
+    sites.waves(wave_soak="8s")
+    sites.place.rotate("key", now=True, patience=0.1)
     failing = sites.fails("probe", "one")
-    sites.place.rotate("key", now=True, patience=5)
+    sites.place.rotate("key", now=True, patience=2.5)
     rotation = sites.place.status("key")["rotation"]
     assert (rotation["state"], rotation["reason"]) == ("authenticated", "probe_failed")
     assert rotation["message"].startswith(f"env-file:{sites.place.folder}/one.env: the probe (command ")
@@ -348,30 +352,30 @@ def test_a_probe_that_fails_while_the_wave_soaks_holds_the_next_one(sites: Sites
     assert sites.value("two") == before
     failing.unlink()
     sites.waves()
-    sites.place.rotate("key", now=True)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     assert sites.value("two") == sites.value("one") != before
 
 
 def test_where_the_policy_says_so_a_probe_that_goes_on_failing_has_the_first_wave_put_back(sites: Sites) -> None:
     sites.write({"one": {}, "two": {}})
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     before = sites.value("two")
     sites.waves(on_probe_failure="abandon", max_creates_per_day=2)
     sites.fails("probe", "one")
     sites.run()
-    sites.place.rotate("key", now=True, patience=4)
+    sites.place.rotate("key", now=True, patience=ENOUGH)
     told = sites.place.told("probe.found", "abandon.succeeded")
     assert told == ["probe.found", "abandon.succeeded"]
     failures = [line for line in sites.run() if line == "probe one v2"]
     assert len(failures) == 3, "it is not given up at the first blink"
-    sites.place.rotate()
+    sites.place.rotate(patience=ENOUGH)
     assert sites.value("one") == sites.value("two") == before
     status = sites.place.status("key")
     assert (status["status"], status["current"]["version"]) == ("ok", 1)
     (sites.place.folder / "probe-fails-one").unlink()
     sites.waves(max_creates_per_day=5)
-    sites.place.rotate("key", now=True)
-    sites.place.rotate()
+    sites.place.rotate("key", now=True, patience=ENOUGH)
+    sites.place.rotate(patience=ENOUGH)
     assert sites.place.told("probe.cleared") == ["probe.cleared"]
 
 
@@ -397,7 +401,8 @@ def test_a_wave_that_soaks_keeps_no_other_rotation_of_the_account_waiting(sites:
 def test_a_first_key_has_nothing_to_go_back_to_and_waits(sites: Sites) -> None:
     sites.waves(on_probe_failure="abandon")
     sites.fails("probe", "one")
-    sites.place.rotate(patience=2)
+    sites.place.rotate(patience=0.3)
+    while sites.delivery("one")["attempt"] <= 3:
+        sites.place.rotate(patience=0.3)
     assert sites.delivery("one")["reason"] == "probe_failed"
-    assert sites.delivery("one")["attempt"] > 3
     assert "abandon.succeeded" not in sites.place.told()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -138,6 +140,25 @@ def test_who_does_not_answer_in_time_or_at_all_has_failed(readers: Readers, occa
         Get(Get.Settings(http=readers.url), timedelta(seconds=0.2)).run(occasion)
     with pytest.raises(TemporaryError, match="cannot connect"):
         get("http://127.0.0.1:1").run(occasion)
+
+
+def test_who_sends_a_byte_now_and_then_has_failed_when_the_time_is_over(occasion: Occasion) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 100:
+                    connection.send(bytes([byte]))
+                    time.sleep(0.05)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="no whole answer"):
+            Get(Get.Settings(http=f"http://127.0.0.1:{server.getsockname()[1]}"), timedelta(seconds=0.3)).run(occasion)
+        assert time.monotonic() - began < 2
+        dripping.join()
 
 
 def test_no_proxy_of_the_environment_is_used(

@@ -146,7 +146,7 @@ PROFILES: Mapping[str, Profile] = {
                 outages=0.003, restores=0.001),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
         Profile(name="readers", hooked=0.7, people=0, operators=1, edits=0.05, clocks=0, outages=0.01,
-                call_fault=0.02),
+                call_fault=0.02, shapes=("labelled", "chosen", "disabling")),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip
