@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rotator.config import Config, CredentialConfig, entry_of, with_removed
+from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
+from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
 from rotator.store.anchor import FileAnchor
 from rotator.store.holder import this_process
@@ -36,7 +37,7 @@ class Seam:
     """
 
     def wrap(self, port: T, kind: str) -> T:  # noqa: ARG002 - the default of a seam
-        """`kind` is `store`, `provider` or `destination`."""
+        """`kind` is `store`, `provider`, `destination` or `hook`."""
         return port
 
 
@@ -198,6 +199,9 @@ class Adapters:
                 to=target.to,
                 destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
                 templates={field: Template(text) for field, text in target.templates.items()},
+                wave=target.wave,
+                reload=self._hook(target.reload),
+                probe=self._hook(target.probe),
             )
             for target in credential.destinations
         ]
@@ -211,6 +215,13 @@ class Adapters:
             targets=targets,
             removed=credential.removed,
         )
+
+    def _hook(self, hook: HookConfig | None) -> Hook | None:
+        if hook is None:
+            return None
+        limit = self._config.engine.call_budget * 0.9  # it ends, or is ended, before its call is given up
+        built: Hook = hook.adapter(hook.settings, limit)
+        return self._seam.wrap(built, "hook")
 
     def close(self) -> None:
         """Close the connections to all of them."""

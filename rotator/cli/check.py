@@ -28,7 +28,7 @@ _SIDE_BY_SIDE = 8
 class Finding:
     """What one check came to."""
 
-    check: str  # database, schedule, provider, destination
+    check: str  # database, schedule, provider, destination, hook
     subject: str
     credential: str | None = None
     outcome: str = "ok"  # ok, warning, failed
@@ -121,6 +121,7 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
         yield lambda target=target: _guarded(  # type: ignore[misc]
             lambda: _destination(managed, target), managed.name, "destination", target.destination.address
         )
+        yield lambda target=target: _hooks(managed, target)  # type: ignore[misc]
 
 
 def _guarded(check: Check, name: str, kind: str, subject: str) -> list[Finding]:
@@ -201,6 +202,23 @@ def _destination(managed: Managed, target: Target) -> list[Finding]:
     place.preflight(dict.fromkeys(target.templates))
     held = [field for field in target.templates if field in reading.fields]
     return [Finding(**about, message="can be written; " + ("it holds a value" if held else "it is empty"))]
+
+
+def _hooks(managed: Managed, target: Target) -> list[Finding]:
+    """What is run after a push there. None of it is run here."""
+    found = []
+    for kind, hook in (("reload", target.reload), ("probe", target.probe)):
+        if hook is None:
+            continue
+        about = {"check": "hook", "subject": f"{kind} of {target.destination.address}", "credential": managed.name}
+        trouble = hook.trouble()
+        if trouble is None:
+            found.append(Finding(**about, message=hook.name))
+            continue
+        message = f"{hook.name}: {trouble}"
+        remedy = "correct it, or have it there before the next rotation, which would wait for it"
+        found.append(Finding(**about, outcome="warning", message=message, reason=f"{kind}_failed", remedy=remedy))
+    return found
 
 
 def _unused(config: Config) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from rotator.config.part import Entry
 from rotator.config.urls import database_url
 from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
+from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
 from rotator.settings import Duration, SecretReference
 
@@ -191,6 +192,8 @@ class PolicyEntry(Entry):
     hold_alarm: PositiveSpan = _BUILT_IN.hold_alarm
     allow_downtime: bool = _BUILT_IN.allow_downtime
     first: Literal["issue", "ask", "adopt"] | None = None
+    wave_soak: Span = _BUILT_IN.wave_soak
+    on_probe_failure: Literal["wait", "abandon"] = _BUILT_IN.on_probe_failure
 
 
 class FileEntry(Entry):
@@ -207,15 +210,18 @@ class DefaultsEntry(Entry):
 
 
 class TargetEntry(Entry):
-    """An entry of a credential's `destinations:` in its long form."""
+    """An entry of a credential's `destinations:` in its long form. `reload` and `probe` are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"wave", "mode", "reload", "probe", "readers"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"mode", "readers"})
 
     to: str = Field(min_length=1)
     path: str | None = Field(default=None, min_length=1)
     fields: dict[str, str] | None = None
     prefix: str | None = None
     value: str | None = None
+    wave: int | None = Field(default=None, ge=1, le=LAST_WAVE - 1)
+    reload: dict[str, Any] | None = None
+    probe: dict[str, Any] | None = None
 
 
 class CredentialEntry(Entry):

@@ -15,7 +15,7 @@ from rotator.config.models import Config, CredentialConfig, DestinationConfig, T
 from rotator.config.part import Part
 from rotator.config.problems import Problem
 from rotator.config.targets import Places
-from rotator.domain.model import WHOLE_BODY
+from rotator.domain.model import LAST_WAVE, WHOLE_BODY
 from rotator.settings import format_duration
 
 
@@ -44,10 +44,17 @@ def _plain(value: Any) -> Any:
 
 
 def _destination(target: Target) -> dict[str, Any]:
-    path = {} if target.path is None else {"path": target.path}
+    entry: dict[str, Any] = {"to": target.to}
+    if target.path is not None:
+        entry["path"] = target.path
+    if target.wave != LAST_WAVE:
+        entry["wave"] = target.wave
+    for kind, hook in (("reload", target.reload), ("probe", target.probe)):
+        if hook is not None:
+            entry[kind] = hook.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if WHOLE_BODY in target.templates:
-        return {"to": target.to, **path, "value": target.templates[WHOLE_BODY]}
-    return {"to": target.to, **path, "fields": dict(target.templates)}
+        return {**entry, "value": target.templates[WHOLE_BODY]}
+    return {**entry, "fields": dict(target.templates)}
 
 
 def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Config, dict[str, str]]:

@@ -258,8 +258,9 @@ def read_credential(
     options = part.at("options").read(adapter.Options) if adapter else None
     capabilities = _capabilities(part, account, options, places.timeout) if account else None
     own = Layer.of("credential", part.at("policy"))
-    policy = read_policy(part.at("policy"), [*layers, own], capabilities)
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
+    waves = max(len({target.wave for target in targets}), 1)
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

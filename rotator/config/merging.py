@@ -11,7 +11,7 @@ from rotator.config.part import Part
 from rotator.domain.policy import Policy
 
 _BUILT_IN = Policy()
-_KEYS = tuple(key.name for key in fields(Policy) if key.name not in ("schedule", "hours"))
+_KEYS = tuple(key.name for key in fields(Policy) if key.name not in ("schedule", "hours", "waves"))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
+from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
 from rotator.engine.work import Limits
 from rotator.settings import SecretReference
@@ -63,6 +64,14 @@ class DestinationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookConfig:
+    """A `reload:` or `probe:`. `settings` is an instance of the adapter's `Settings`."""
+
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`."""
 
@@ -70,6 +79,9 @@ class Target:
     path: str | None
     templates: Mapping[str, str]
     position: int  # in the list, from 0
+    wave: int = LAST_WAVE
+    reload: HookConfig | None = None
+    probe: HookConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,12 @@ _ZONED = ("cron", "windows", "blackouts")
 
 
 def read_policy(
-    part: Part, layers: Sequence[Layer], capabilities: Capabilities | None
+    part: Part, layers: Sequence[Layer], capabilities: Capabilities | None, waves: int = 1
 ) -> tuple[Policy, dict[str, Origin]] | None:
     """The policy of the credential whose `policy:` is `part`, or None after every problem was reported.
 
-    `capabilities` are its provider's, None where they are not known because of an earlier problem.
+    `capabilities` are its provider's, None where they are not known because of an earlier problem; `waves` is how many
+    its destinations make.
     """
     before = len(part.problems)
     merged = Merged()
@@ -33,10 +34,10 @@ def read_policy(
     schedule, hours = _schedule(merged, zone), _hours(merged, zone)
     if not all(layer.whole for layer in layers):
         return None  # what a wrong value has to do with others cannot be told
-    Times(merged, schedule, capabilities).check(part)
+    Times(merged, schedule, capabilities, waves).check(part)
     if len(part.problems) > before:
         return None
-    return Policy(**merged.values, schedule=schedule, hours=hours), merged.origins()
+    return Policy(**merged.values, schedule=schedule, hours=hours, waves=waves), merged.origins()
 
 
 def _zone(merged: Merged) -> ZoneInfo | None:

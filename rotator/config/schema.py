@@ -20,6 +20,7 @@ from rotator.config.entries import (
     StoreEntry,
     TargetEntry,
 )
+from rotator.config.hooks import KINDS, hook_class
 from rotator.settings import format_duration
 
 Schema = dict[str, Any]
@@ -39,12 +40,14 @@ class _Generator(GenerateJsonSchema):
 def json_schema() -> Schema:
     """The schema of the whole file, with the settings and options of every type that is installed."""
     providers, destinations = _adapters(PROVIDER_TYPES), _adapters(DESTINATION_TYPES)
+    hooks = {kind: [hook_class(way).Settings for way in ways.values()] for kind, ways in KINDS.items()}
     ours = (FileEntry, StoreEntry, SealEntry, EngineEntry, DefaultsEntry, CredentialEntry, PolicyEntry, TargetEntry)
     shared = ProviderEntry.model_json_schema()["properties"]
     models: list[type[BaseModel]] = [
         *ours,
         *(adapter.Settings for adapter in (*providers.values(), *destinations.values())),
         *(adapter.Options for adapter in providers.values()),
+        *(model for models in hooks.values() for model in models),
     ]
     unique = dict.fromkeys(models)
     references, definitions = models_json_schema([(m, "validation") for m in unique], schema_generator=_Generator)
@@ -57,6 +60,9 @@ def json_schema() -> Schema:
     credential["policy"] = schemas[PolicyEntry]
     credential["options"] = _any_of([*(schemas[adapter.Options] for adapter in providers.values()), {"type": "null"}])
     credential["destinations"]["items"] = _any_of([{"type": "string"}, schemas[TargetEntry]])
+    target = _define(defs, schemas[TargetEntry])["properties"]
+    for kind, ways in hooks.items():
+        target[kind] = _any_of([*(schemas[settings] for settings in ways), {"type": "null"}])
     top = _define(defs, schemas[FileEntry])["properties"]
     properties = {
         **top,

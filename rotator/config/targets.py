@@ -13,11 +13,12 @@ from pydantic import BaseModel, create_model
 
 from rotator.config.adapters import DESTINATION_TYPES, NoAdapter
 from rotator.config.entries import TargetEntry
+from rotator.config.hooks import read_hook
 from rotator.config.models import DestinationConfig, Target
 from rotator.config.part import Part
 from rotator.config.problems import did_you_mean, reason, shown
 from rotator.domain.errors import RotatorError
-from rotator.domain.model import WHOLE_BODY
+from rotator.domain.model import LAST_WAVE, WHOLE_BODY
 from rotator.domain.template import PUBLIC, Template
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Capabilities
@@ -125,6 +126,8 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
         name, _, rest = part.data.partition(":")
         part = replace(part, data={"to": name, "path": rest or None})
     entry = part.read(TargetEntry) or part.read_rest(TargetEntry)
+    material = source.capabilities.material if source.capabilities is not None else None
+    reload, probe = (read_hook(part.at(kind), kind, material) for kind in ("reload", "probe"))
     if entry is None:
         to = part.at("to").data
         if isinstance(to, str) and to:
@@ -143,7 +146,15 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
     if WHOLE_BODY in templates and not destination.capabilities.whole_body:
         part.report("this kind of destination has fields only: use `fields`", at=("value",))
     places.claim(destination, templates, Writer(source.name, part))
-    return Target(to=entry.to, path=path, templates=templates, position=position)
+    return Target(
+        to=entry.to,
+        path=path,
+        templates=templates,
+        position=position,
+        wave=entry.wave or LAST_WAVE,
+        reload=reload,
+        probe=probe,
+    )
 
 
 def _path(part: Part, server: Any, path: str, *, short: bool) -> str:

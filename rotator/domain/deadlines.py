@@ -28,6 +28,7 @@ class Terms:
     grace: timedelta
     soak: timedelta
     settle: timedelta
+    waves: timedelta = timedelta(0)  # how long they soak, all together
     can_disable: bool
 
     @property
@@ -37,7 +38,7 @@ class Terms:
 
     def lead(self, limit: timedelta) -> timedelta:
         """How long before its time is up a key's replacement has to begin."""
-        return self.overlap + self.settle + room(limit)
+        return self.overlap + self.settle + self.waves + room(limit)
 
 
 @dataclass(frozen=True, kw_only=True)

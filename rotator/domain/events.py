@@ -14,6 +14,9 @@ class Subject(StrEnum):
     AUTHENTICATE = "authenticate"
     PUSH = "push"
     VERIFY = "verify"
+    RELOAD = "reload"  # the readers of a place are told to read anew
+    PROBE = "probe"  # and are asked whether they work
+    WAVE = "wave"  # a wave of destinations soaks before the next one is pushed
     PROMOTE = "promote"
     # a retirement and its steps
     RETIREMENT = "retirement"

@@ -90,6 +90,12 @@ class Cause(StrEnum):
 REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK)
 """Rotations whose target is a living version: no key is created."""
 
+NEW_KEYS = (Cause.FIRST, Cause.SCHEDULE, Cause.MANUAL)
+"""Rotations that give out a new key without haste: wave by wave, and only where its readers fare well."""
+
+LAST_WAVE = 10
+"""The wave of deliveries whose place names none: after all that do."""
+
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
 OPEN_RETIREMENT = tuple(s for s in RetirementState if s not in (RetirementState.DELETED, RetirementState.CANCELLED))
 
@@ -181,12 +187,18 @@ class Rotation(Waiting):
     urgent: bool = False  # --compromised: what it replaces dies as soon as the new key is verified everywhere
     successes: int = 0  # of authenticate, in a row
     first_success_at: datetime | None = None
+    wave_until: datetime | None = None  # a wave is verified and soaks until then; None: no wave soaks
     closed_at: datetime | None = None
 
     @property
     def open(self) -> bool:
         """Whether there is anything left to do."""
         return self.state in OPEN_ROTATION
+
+    @property
+    def gentle(self) -> bool:
+        """Whether it gives out a new key without haste: what goes wrong is waited for."""
+        return self.cause in NEW_KEYS and not self.urgent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +243,8 @@ class Delivery(Waiting):
     without: bool = False  # a person said that the rotation does not wait for it
     base_revision: str | None = None  # committed before the write that is conditional on it
     revision: str | None = None  # what the destination said after our write
+    wave: int = LAST_WAVE  # a rotation without haste begins with the lowest
+    hooks_done: Mapping[str, str] = field(default_factory=dict)  # `reload`, `probe` → fingerprint of the key it was for
 
 
 class Observed(StrEnum):

@@ -45,10 +45,25 @@ class Policy:
     hold_alarm: timedelta = timedelta(days=3)
     allow_downtime: bool = False
     first: Literal["issue", "ask", "adopt"] | None = None
+    wave_soak: timedelta = timedelta(minutes=15)
+    on_probe_failure: Literal["wait", "abandon"] = "wait"
+    waves: int = 1  # how many the destinations are given a new key in
+
+    @property
+    def soaks(self) -> timedelta:
+        """How long the waves take to soak, one after the other."""
+        return self.wave_soak * (self.waves - 1)
 
     def terms(self, *, settle: timedelta, can_disable: bool) -> Terms:
         """How long keys may work under it, and what it takes to replace one at such a provider."""
-        return Terms(max_age=self.max_age, grace=self.grace, soak=self.soak, settle=settle, can_disable=can_disable)
+        return Terms(
+            max_age=self.max_age,
+            grace=self.grace,
+            soak=self.soak,
+            settle=settle,
+            waves=self.soaks,
+            can_disable=can_disable,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

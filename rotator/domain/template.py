@@ -31,15 +31,22 @@ class Template:
 
     def problem(self, material: tuple[str, ...]) -> str | None:
         """Say what is wrong with this template for a provider with these material fields, or None."""
+        unknown = self.unknown((*material, *PUBLIC))
+        if unknown is not None:
+            return unknown
+        if not any(name in material for name in self.names):
+            return "holds no field of the key, so it would never change"
+        return None
+
+    def unknown(self, names: tuple[str, ...]) -> str | None:
+        """Say which placeholder is none of these names, or has a format that there is not; None: all is known."""
         for match in _PLACEHOLDER.finditer(self.text):
             name, form = match[1], match[2]
-            if name not in material and name not in PUBLIC:
-                known = ", ".join(f"{{{n}}}" for n in (*material, *PUBLIC))
+            if name not in names:
+                known = ", ".join(f"{{{n}}}" for n in names)
                 return f"unknown placeholder {{{name}}}; known here: {known}"
             if form is not None and form not in _FORMATS:
                 return f"unknown format :{form} in {match[0]}; known: :url, :base64"
-        if not any(name in material for name in self.names):
-            return "holds no field of the key, so it would never change"
         return None
 
     def render(self, material: Material, facts: Mapping[str, str]) -> Secret:

@@ -39,6 +39,7 @@ from rotator.engine import (
     rotation,
     urgency,
     watch,
+    waves,
 )
 from rotator.engine.intake import hasten, question, take_in
 from rotator.engine.pace import Pace
@@ -407,7 +408,7 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
         return None
     own = ready_at(row)
     state = _WAITING_DELIVERIES.get(row.state)
-    times = [ready_at(d) for d in situation.deliveries if d.state is state and not d.without]
+    times = [ready_at(d) for d in waves.at_hand(situation) if d.state is state and not d.without]
     if own is None or not times:
         return own
     known = [t for t in times if t is not None]

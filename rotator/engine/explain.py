@@ -6,11 +6,21 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.events import Subject
-from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
+from rotator.domain.model import (
+    LAST_WAVE,
+    Cause,
+    Delivery,
+    DeliveryState,
+    Finding,
+    Retirement,
+    RetirementState,
+    Situation,
+)
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
+from rotator.engine.waves import at_hand
 from rotator.engine.work import AWAITING
 
 
@@ -21,7 +31,7 @@ def explain(report: Report, name: str) -> list[str]:
         return [f"{name} is in the configuration; no pass has looked at it yet.", f"Next: `rotate {name}`."]
     situation = report.store.load(credential.id)
     lines = [_headline(report, name, situation), *_keys(situation), *_serving(report, name, situation)]
-    lines += _rotation_lines(report, situation)
+    lines += _rotation_lines(report, name, situation)
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
     lines.append(_next(report, name, situation))
@@ -68,7 +78,7 @@ def _serving(report: Report, name: str, situation: Situation) -> list[str]:
     ]
 
 
-def _rotation_lines(report: Report, situation: Situation) -> list[str]:
+def _rotation_lines(report: Report, name: str, situation: Situation) -> list[str]:
     row = situation.rotation
     if row is None:
         return []
@@ -85,7 +95,20 @@ def _rotation_lines(report: Report, situation: Situation) -> list[str]:
         for d in situation.deliveries
         if d.reason
     ]
+    lines += [line for d in situation.deliveries for line in _readers_of(report, name, situation, d)]
     return lines
+
+
+def _readers_of(report: Report, name: str, situation: Situation, delivery: Delivery) -> list[str]:
+    """What keeps a delivery for a later wave, and how its hooks stand."""
+    lines = []
+    soaks = situation.rotation is not None and situation.rotation.wave_until is not None
+    if delivery.state is DeliveryState.PLANNED and (soaks or delivery not in at_hand(situation)):
+        which = "the last wave" if delivery.wave == LAST_WAVE else f"wave {delivery.wave}"
+        lines.append(f"{delivery.address} belongs to {which}, and is left alone until those before fare well.")
+    hooks = report.hooks(report.managed.get(name), situation, delivery)
+    words = [f"the {hook['kind']} ({hook['name']}) is {hook['state']}" for hook in hooks]
+    return [*lines, f"At {delivery.address} {', and '.join(words)}."] if words else lines
 
 
 def _retirement_lines(report: Report, name: str, situation: Situation, row: Retirement) -> list[str]:

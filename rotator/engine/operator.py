@@ -20,6 +20,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
+from rotator.engine import waves
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import deleted
 from rotator.engine.work import AWAITING, MOVING, Work
@@ -130,7 +131,7 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
         writes += _hurried(work, version)
     new_key_needed = key is None or any(v.state is VersionState.CURRENT for v in versions)
     if situation.rotation is not None and new_key_needed:
-        writes.append(Update(situation.rotation, {"urgent": True}))
+        writes.append(Update(situation.rotation, {"urgent": True, **waves.hurried(situation.rotation)}))
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])

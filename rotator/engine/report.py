@@ -10,7 +10,9 @@ from typing import Any
 from rotator.domain.deadlines import passed
 from rotator.domain.events import Subject
 from rotator.domain.model import (
+    LAST_WAVE,
     Delivery,
+    DeliveryState,
     Finding,
     Observed,
     Retirement,
@@ -21,6 +23,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, supply_by, why_due
+from rotator.engine import hooks
 from rotator.engine.work import AWAITING, Managed
 from rotator.ports.store import Store
 
@@ -36,6 +39,7 @@ PLANNED_WAITS = (
     "in_use",
     "settling",
     "slot_in_retirement",
+    "wave_soak",
     "min_interval",
     "lost_answer",
     "put_back_first",
@@ -138,7 +142,7 @@ class Report:
             "next_rotation_at": stamp(slot),
             "current": self._current(current) if current else None,
             "previous": [_previous(v, situation, managed) for v in _previous_versions(situation)],
-            "rotation": self._rotation(situation),
+            "rotation": self._rotation(managed, situation),
             "destinations": self.destinations(managed, situation),
         }
 
@@ -153,7 +157,7 @@ class Report:
             "age_seconds": age,
         }
 
-    def _rotation(self, situation: Situation) -> dict[str, Any] | None:
+    def _rotation(self, managed: Managed | None, situation: Situation) -> dict[str, Any] | None:
         row = situation.rotation
         if row is None:
             return None
@@ -175,10 +179,34 @@ class Report:
                     "not_before": stamp(d.not_before),
                     "reason": d.reason,
                     "message": d.message,
+                    "wave": d.wave if d.wave != LAST_WAVE else None,
+                    "hooks": self.hooks(managed, situation, d),
                 }
                 for d in situation.deliveries
             ],
         }
+
+    def hooks(self, managed: Managed | None, situation: Situation, delivery: Delivery) -> list[dict[str, Any]]:
+        """The shape of `hooks` in a delivery of `status --json`: what is configured today, and how it stands."""
+        target = managed.entry_of(delivery) if managed else None
+        configured = {hooks.RELOAD: target.reload, hooks.PROBE: target.probe} if target else {}
+        found = []
+        for kind, hook in configured.items():
+            if hook is None:
+                continue
+            waits = next((w for w in (delivery, situation.rotation) if w and w.reason == f"{kind}_failed"), None)
+            done = situation.target is not None and hooks.done(delivery, kind, situation.target)
+            failing = not done and (delivery.reason == f"{kind}_failed" or delivery.state is DeliveryState.VERIFIED)
+            found.append(
+                {
+                    "kind": kind,
+                    "name": hook.name,
+                    "state": "done" if done else "failing" if failing else "waiting",
+                    "attempt": waits.attempt if waits and failing else 0,
+                    "message": waits.message if waits and failing else None,
+                }
+            )
+        return found
 
     def destinations(self, managed: Managed | None, situation: Situation) -> list[dict[str, Any]]:
         """The shape of `destinations` in `status --json`: what each place served when it was last seen."""

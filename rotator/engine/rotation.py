@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
@@ -32,7 +32,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.secret import Material, Secret
-from rotator.engine import intake
+from rotator.engine import hooks, intake, waves
 from rotator.engine.creation import create
 from rotator.engine.places import (
     Standing,
@@ -137,13 +137,16 @@ def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -
 
 
 def push(work: Work) -> None:
-    """authenticated → pushed: every destination is given it; each has its own state and its own retries."""
+    """authenticated → pushed: every destination of the wave is given it; each has its own state and its own retries."""
     version = work.target()
     material = work.material(version)
     if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
         return  # it died since: nothing more is given out
+    if not waves.soaked(work, version):
+        _give_up(work, [work.rotation()])
+        return
     each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
-    if all(d.state is not DeliveryState.PLANNED or d.without for d in work.situation.deliveries):
+    if all(d.state is not DeliveryState.PLANNED or d.without for d in waves.at_hand(work.situation)):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
 
@@ -205,7 +208,7 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
     now = work.now()
     ready = [
         d
-        for d in work.situation.deliveries
+        for d in waves.at_hand(work.situation)
         if d.state is state and not d.blocked and (d.not_before is None or d.not_before <= now)
     ]
 
@@ -218,7 +221,8 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
             except RotatorError as error:
                 if work.situation.rotation is None or work.situation.rotation.id != delivery.rotation_id:
                     return  # abandoned by a neighbour
-                work.failed(delivery, verb, error)
+                row = next((d for d in work.situation.deliveries if d.id == delivery.id), delivery)
+                work.failed(row, verb, error)
 
     def place(delivery: Delivery) -> str:
         return delivery.identity
@@ -231,17 +235,27 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
 
 
 def verify(work: Work) -> None:
-    """pushed → verified: the value is read back from each destination, and *that* value authenticates."""
+    """pushed → verified: the value is read back from each destination, *that* value authenticates, its readers work.
+
+    Where there are more waves, the next one follows once this one has soaked.
+    """
     version = work.target()
     material = work.material(version)
     rotation = work.rotation()
+    attempts = {d.id: d.attempt for d in work.situation.deliveries}
     each(work, DeliveryState.PUSHED, Subject.VERIFY, lambda d: verify_one(work, rotation, d, version, material))
     found = work.situation.rotation
     if found is None or found.id != rotation.id:
         return
-    if any(d.state is DeliveryState.PLANNED and not d.without for d in work.situation.deliveries):
+    failed = [d for d in work.situation.deliveries if d.attempt > attempts[d.id] and not d.without]
+    if _give_up(work, failed):
+        return
+    left = waves.left(work.situation)
+    if waves.ended(work.situation):
+        waves.begin_soak(work)
+    elif any(d.state is DeliveryState.PLANNED for d in left):
         work.record([Update(rotation, {"state": RotationState.AUTHENTICATED})], [])
-    elif all(d.state is DeliveryState.VERIFIED or d.without for d in work.situation.deliveries):
+    elif not left:
         told = work.event(Subject.VERIFY, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(rotation, {"state": RotationState.VERIFIED, **MOVING})], [told])
 
@@ -257,7 +271,8 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
         told = work.event(
             Subject.VERIFY, Outcome.FAILED, version=version.id, destination=delivery.to, reason="not_there"
         )
-        work.record([Update(delivery, {"state": DeliveryState.PLANNED, "attempt": delivery.attempt + 1})], [told])
+        again = {"state": DeliveryState.PLANNED, "attempt": delivery.attempt + 1, "hooks_done": {}}
+        work.record([Update(delivery, again)], [told])
         return
     found: dict[str, Secret] = dict(material)
     for field, template in templates.items():
@@ -265,6 +280,7 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
     answer = work.authenticate(version, Material(found))
     if not _accepted(work, rotation, version, answer):
         return
+    hooks.run(work, rotation, delivery, version)
     told = work.event(
         Subject.VERIFY,
         Outcome.SUCCEEDED,
@@ -310,6 +326,7 @@ def promote(work: Work) -> None:
     ]
     told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
     work.record(writes, told)
+    hooks.clear(work)
 
 
 # abandon
@@ -349,6 +366,16 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         writes += intake.put_back(work, rotation, current)
         told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
     work.record(writes, told)
+
+
+def _give_up(work: Work, failed: Sequence[Rotation | Delivery]) -> bool:
+    """Abandon the new key where a probe goes on failing and the policy says so; say whether that was done."""
+    why = hooks.hopeless(work, failed)
+    if why is None:
+        return False
+    hooks.tell_given_up(work, why)
+    abandon(work, work.rotation(), reason=hooks.PROBE_FAILED, why=why)
+    return True
 
 
 def _cannot_be_put_back(work: Work, rotation: Rotation) -> bool:

@@ -24,6 +24,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
+    LAST_WAVE,
     Account,
     Credential,
     Delivery,
@@ -72,6 +73,7 @@ class Target:
     to: str
     destination: Destination
     templates: Mapping[str, Template]
+    wave: int = LAST_WAVE
     reload: Hook | None = None  # tells its readers to read anew
     probe: Hook | None = None  # asks whether they work
 
@@ -101,6 +103,11 @@ class Managed:
     def target_at(self, identity: str) -> Target | None:
         """The place with this identity, if it is still configured."""
         return next((t for t in self.targets if t.destination.identity == identity), None)
+
+    def entry_of(self, delivery: Delivery) -> Target | None:
+        """The entry that a delivery is for. Where two write to one place, the one that writes the same fields."""
+        at = [t for t in self.targets if t.destination.identity == delivery.identity]
+        return next((t for t in at if t.templates.keys() == delivery.templates.keys()), at[0] if at else None)
 
 
 @dataclass(frozen=True, kw_only=True)

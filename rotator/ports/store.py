@@ -82,7 +82,8 @@ class Watched:
 class Room:
     """A guard: fewer than `most` rotations of this provider are moving. Else Crowded, and nothing is written.
 
-    Blocked ones do not move, nor those that fail again and again or wait for long: they keep nobody else waiting.
+    Blocked ones do not move, nor those that fail again and again, wait for long or let a wave soak: they keep nobody
+    else waiting.
     """
 
     provider: str

@@ -235,6 +235,23 @@ def test_check_warns_of_a_credential_that_nothing_rotates(house: House) -> None:
     assert "warning  web: policy: it is rotated only by hand (by_hand)" in ran.err
 
 
+def test_check_says_what_hooks_there_are_and_runs_none(house: House) -> None:
+    told = house.folder / "told"
+    reload, probe = f'{{command: [sh, -c, "touch {told}"]}}', "{command: [./not-there, x]}"
+    house.change('{WEB: "{secret}"}', f'{{WEB: "{{secret}}"}}, reload: {reload}, probe: {probe}')
+    ran = house.run("check", "web", "--json")
+    assert ran.status == 0
+    found = [c for c in ran.json["checks"] if c["check"] == "hook"]
+    address = f"env-file:{house.folder}/app.env"
+    assert [(c["subject"], c["outcome"]) for c in found] == [
+        (f"reload of {address}", "ok"),
+        (f"probe of {address}", "warning"),
+    ]
+    assert found[1]["message"] == f"command not-there x: there is no program {house.folder}/not-there"
+    assert found[1]["reason"] == "probe_failed"
+    assert not told.exists()
+
+
 def test_check_names_a_missing_variable(house: House) -> None:
     house.change("providers: {", "providers: {openai: {admin_key: env:NOT_SET_ANYWHERE}, ")
     house.change(

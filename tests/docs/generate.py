@@ -24,8 +24,10 @@ from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
 from rotator.domain.plans import GATES, RETIREMENT, ROTATION, Step, Use, pace
+from rotator.hooks import RELOADS
 from rotator.settings import SecretReference, format_duration
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -193,6 +195,10 @@ def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"options:{name}", adapter.Options
     for name in DESTINATION_TYPES.built_in:
         yield f"destination:{name}", DESTINATION_TYPES.find(name).Settings
+    for kind, ways in KINDS.items():
+        for way, target in ways.items():
+            if ways is RELOADS or target not in RELOADS.values():  # a command is the same for both
+                yield f"{kind}:{way}", hook_class(target).Settings
 
 
 MODELS: dict[str, type[BaseModel]] = {

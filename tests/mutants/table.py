@@ -13,7 +13,7 @@ from typing import Any
 
 from rotator import logs
 from rotator.domain import policy
-from rotator.engine import creation, intake, retirement, rotation
+from rotator.engine import creation, hooks, intake, retirement, rotation, waves
 from rotator.engine.work import Work
 from rotator.store import audit, leases
 from rotator.store.sealing import AesGcmSealer
@@ -143,6 +143,9 @@ MUTANTS: Mapping[str, Mutant] = {
         without(intake, "_unplaced", patches.leave_owed_places),
         "assert [] == ['second']",
     ),
+    "waves": seen("readers", without(waves, "at_hand", lambda situation: situation.deliveries), "waves"),
+    "wave soak": seen("readers", without(waves, "soaked", lambda _work, _version: True), "waves"),
+    "readers are told": seen("readers", without(hooks, "run"), "hooks"),
     # what was begun is given up
     "put-back": seen("late writes", without(intake, "put_back", patches.not_put_back), "I1", "I10", slow=True),
     "put-back first": tested(

@@ -45,6 +45,8 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "delete": _TAKING,
     "read": (*_ASKING, Fault.MEDDLED),
     "preflight": (),
+    "reload": (*_ASKING, Fault.LOST),
+    "probe": _ASKING,
     "write": _TAKING,
     "claim": _STORING,
     "renew": _STORING,
@@ -122,6 +124,7 @@ class Profile:
     clocks: float = 0.03  # jumps of a clock, for each hour
     outages: float = 0.0  # of a provider account, for each hour
     restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
+    hooked: float = 0.0  # share of destinations that have hooks, and a wave
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
 
@@ -142,6 +145,8 @@ PROFILES: Mapping[str, Profile] = {
         Profile(name="seldom", call_fault=0.003, workers=(1, 2), people=0.03, operators=0.05, edits=0.01, clocks=0.005,
                 outages=0.003, restores=0.001),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
+        Profile(name="readers", hooked=0.7, people=0, operators=1, edits=0.05, clocks=0, outages=0.01,
+                call_fault=0.02, shapes=("labelled", "chosen", "disabling")),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip

@@ -460,7 +460,7 @@ class MemoryStore:
             raise Crowded(message)
 
     def _moves(self, rotation: Rotation) -> bool:
-        if rotation.blocked or rotation.attempt >= STUCK_AFTER:
+        if rotation.blocked or rotation.attempt >= STUCK_AFTER or rotation.wave_until is not None:
             return False
         if rotation.not_before is not None and rotation.not_before > self.now() + LONG_WAIT:
             return False

@@ -89,6 +89,8 @@ class Oracle:
         self._open: dict[CredentialId, str] = {}
         self._pinned: dict[str, dict[str, Delivery]] = defaultdict(dict)  # rotation → place → delivery
         self._verified: dict[str, set[str]] = defaultdict(set)
+        self._verified_at: dict[tuple[str, str], float] = {}  # rotation, place
+        self._given_at: dict[tuple[str, str], float] = {}  # place, value: since when we have it there
         self._opened_at: dict[str, float] = {}
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
         self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
@@ -137,6 +139,8 @@ class Oracle:
                 self.require(public, "I1", f"{place.name} was given {name}, which is no key at all")
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
+            if before.get(name) != value:
+                self._given_at[place.identity, key.secret] = self.world.baton.now
             ours = key.alive or key.dead_by is not By.US
             ours = ours or (self.restores > 0 and key.credential in self.chosen)  # nobody can tell that it was replaced
             self.require(ours, "I1", f"{place.name} was given {key.id}, which we had taken away")
@@ -231,7 +235,24 @@ class Oracle:
         fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK
         needless = same and place.revision == base and not fencing
         self.require(not needless, "I11", f"{place.name} is given once more what it has")
+        self._in_its_wave(worker, credential, push, pinned)
         self._trusted(worker, credential)
+
+    def _in_its_wave(self, worker: Worker, credential: str, push: Push, pinned: Delivery) -> None:
+        """Without haste a place is given a new key only once the waves before are verified, and have soaked."""
+        rotation = self.situation(credential).rotation
+        if rotation is None or rotation.id != push.rotation or not rotation.gentle or self.restores:
+            return
+        if pinned.identity in self._left_out[push.rotation]:
+            return  # the rotation does not wait for it, so nothing has to wait for the others
+        soak = worker.managed[credential].policy.wave_soak.total_seconds()
+        for identity, delivery in self._pinned[push.rotation].items():
+            if delivery.wave < pinned.wave and identity not in self._left_out[push.rotation]:
+                at = self._verified_at.get((push.rotation, identity), self.world.baton.now)
+                done = identity in self._verified[push.rotation] and self.world.baton.now - at >= soak
+                self.require(
+                    done, "waves", f"{pinned.to} is given a key before {delivery.to} is verified and has soaked"
+                )
 
     def taking(self, call: str, worker: Worker, provider: Provider, key_id: str) -> None:
         """A key is about to be disabled or deleted."""
@@ -495,6 +516,17 @@ class Oracle:
         right = version is not None and version.number == event.version and at >= worker.began
         self.require(right, "I9", f"{identity} counts as verified and was not read back as version {event.version}")
         self._verified[event.rotation or ""].add(identity)
+        self._verified_at[event.rotation or "", identity] = self.world.baton.now
+        if mine:
+            self._heard(event, identity, mine[0])
+
+    def _heard(self, event: NewEvent, identity: str, key: WorldKey) -> None:
+        """The readers have read the key since we put it there, unless somebody else has a hand in it."""
+        place = self.world.places[identity]
+        ours = place.hooked and place.conditional and key.secret in place.fields.values() and not self.restores
+        given, heard = self._given_at.get((identity, key.secret)), place.heard.get(key.secret, -1.0)
+        holds = not ours or given is None or heard >= given
+        self.require(holds, "hooks", f"{identity} counts as verified, and its readers were not told of {key.id}")
 
     def _promoted(self, event: NewEvent) -> None:
         rotation = event.rotation or ""
