@@ -198,6 +198,7 @@ class Adapters:
                 to=target.to,
                 destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
                 templates={field: Template(text) for field, text in target.templates.items()},
+                lag=target.lag,
             )
             for target in credential.destinations
         ]

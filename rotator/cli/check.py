@@ -14,7 +14,7 @@ from rotator import logs, wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, harden
-from rotator.config import Config, select
+from rotator.config import Config, CredentialConfig, select
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
 from rotator.ports.provider import Key
@@ -121,6 +121,7 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
         yield lambda target=target: _guarded(  # type: ignore[misc]
             lambda: _destination(managed, target), managed.name, "destination", target.destination.address
         )
+    yield lambda: _readers(config.credentials[managed.name], managed)
 
 
 def _guarded(check: Check, name: str, kind: str, subject: str) -> list[Finding]:
@@ -201,6 +202,38 @@ def _destination(managed: Managed, target: Target) -> list[Finding]:
     place.preflight(dict.fromkeys(target.templates))
     held = [field for field in target.templates if field in reading.fields]
     return [Finding(**about, message="can be written; " + ("it holds a value" if held else "it is empty"))]
+
+
+def _readers(credential: CredentialConfig, managed: Managed) -> list[Finding]:
+    """Readers that hold the old key until somebody tells them, and nobody does."""
+    return [
+        Finding(
+            check="destination",
+            subject=target.destination.address,
+            credential=managed.name,
+            outcome="warning",
+            message=_UNTOLD[entry.readers.how],
+            reason="readers_untold",
+            remedy=_TELL[entry.readers.how],
+        )
+        for entry, target in zip(credential.destinations, managed.targets, strict=True)
+        if entry.readers is not None and entry.readers.how in _UNTOLD and not _told(entry.readers.how, target)
+    ]
+
+
+_UNTOLD = {
+    "reload": "its readers read anew when they are told, and nothing tells them",
+    "restart": "its readers read it when they start, and nothing restarts them or knows when they did",
+}
+_TELL = {
+    "reload": "give the entry a `reload` hook, or say how often they look: `readers: poll 60s`",
+    "restart": "give the entry a `reload` hook, or the credential `consumers`",
+}
+
+
+def _told(how: str, target: Target) -> bool:  # noqa: ARG001 - `consumers` of the credential tell of `restart` only
+    """Whether something makes these readers read anew, or knows when they have."""
+    return target.reload is not None
 
 
 def _unused(config: Config) -> Iterator[Finding]:

@@ -44,10 +44,18 @@ def _plain(value: Any) -> Any:
 
 
 def _destination(target: Target) -> dict[str, Any]:
-    path = {} if target.path is None else {"path": target.path}
+    entry: dict[str, Any] = {"to": target.to}
+    if target.path is not None:
+        entry["path"] = target.path
     if WHOLE_BODY in target.templates:
-        return {"to": target.to, **path, "value": target.templates[WHOLE_BODY]}
-    return {"to": target.to, **path, "fields": dict(target.templates)}
+        entry["value"] = target.templates[WHOLE_BODY]
+    else:
+        entry["fields"] = dict(target.templates)
+    if target.readers is not None:
+        entry["readers"] = str(target.readers)
+    if target.propagation is not None:
+        entry["propagation"] = format_duration(target.propagation)
+    return entry
 
 
 def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Config, dict[str, str]]:

@@ -32,7 +32,7 @@ from rotator.config.models import (
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
-from rotator.config.targets import Places, Source, read_targets
+from rotator.config.targets import Places, Source, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.engine.work import Limits
 from rotator.ports.provider import Capabilities, Provider
@@ -258,8 +258,9 @@ def read_credential(
     options = part.at("options").read(adapter.Options) if adapter else None
     capabilities = _capabilities(part, account, options, places.timeout) if account else None
     own = Layer.of("credential", part.at("policy"))
-    policy = read_policy(part.at("policy"), [*layers, own], capabilities)
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
+    lag = slowest(part.at("destinations"), targets)
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities, lag)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

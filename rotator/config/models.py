@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from rotator.config.readers import Readers
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
 from rotator.domain.policy import Policy
@@ -70,15 +72,19 @@ class Target:
     path: str | None
     templates: Mapping[str, str]
     position: int  # in the list, from 0
+    readers: Readers | None = None  # None: nobody has said
+    propagation: timedelta | None = None  # None: the destination's own
+    lag: timedelta = timedelta(0)  # how long after a write a reader may still hold the old value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where a policy value comes from; built-in defaults have no file."""
 
-    source: Literal["credential", "defaults", "built-in"]
+    source: Literal["credential", "defaults", "built-in", "destinations"]
     file: str | None = None
     line: int | None = None
+    why: str | None = None  # where it is another one than somebody has written
 
 
 @dataclass(frozen=True, kw_only=True)

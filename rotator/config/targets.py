@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
@@ -16,6 +16,7 @@ from rotator.config.entries import TargetEntry
 from rotator.config.models import DestinationConfig, Target
 from rotator.config.part import Part
 from rotator.config.problems import did_you_mean, reason, shown
+from rotator.config.readers import Lag
 from rotator.domain.errors import RotatorError
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.template import PUBLIC, Template
@@ -143,7 +144,29 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
     if WHOLE_BODY in templates and not destination.capabilities.whole_body:
         part.report("this kind of destination has fields only: use `fields`", at=("value",))
     places.claim(destination, templates, Writer(source.name, part))
-    return Target(to=entry.to, path=path, templates=templates, position=position)
+    return Target(
+        to=entry.to,
+        path=path,
+        templates=templates,
+        position=position,
+        readers=entry.readers,
+        propagation=entry.propagation,
+        lag=_lag(entry, destination),
+    )
+
+
+def _lag(entry: TargetEntry, destination: Destination) -> timedelta:
+    propagation = destination.capabilities.propagation if entry.propagation is None else entry.propagation
+    return propagation + (entry.readers.every if entry.readers is not None else timedelta(0))
+
+
+def slowest(part: Part, targets: Sequence[Target]) -> Lag | None:
+    """What the slowest readers of a credential need; `part` is its `destinations:`."""
+    target = max(targets, key=lambda target: target.lag, default=None)
+    if target is None or not target.lag:
+        return None
+    entry = part.at(target.position)
+    return Lag(span=target.lag, place=entry.place, file=entry.document.name, line=entry.line)
 
 
 def _path(part: Part, server: Any, path: str, *, short: bool) -> str:

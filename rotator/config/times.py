@@ -88,7 +88,11 @@ class Times:
         terms = self._terms()
         spans = {"grace": terms.grace, "soak": terms.overlap - terms.grace, "settle": terms.settle}
         spans |= {"jitter": self.merged.values["jitter"], "time for retries": room(limit)}
-        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span)
+        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span) + self._because()
+
+    def _because(self) -> str:
+        """A grace that nobody has written is explained."""
+        return f" (grace as the readers of {self.merged.lag.place} need it)" if self.merged.lag is not None else ""
 
     def _period_within(self, limit: timedelta) -> None:
         """The longest time between two slots, and all that follows, must fit into `max_age`."""
@@ -144,6 +148,7 @@ class Times:
         if needed >= period:
             spans = (
                 f"grace {format_duration(grace)} + soak {format_duration(soak)} + settle {format_duration(settle)} + 1h"
+                f"{self._because()}"
             )
             message = (
                 f"{spans} = {format_duration(needed)} must be shorter than the time between two rotations, "

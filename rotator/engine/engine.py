@@ -30,6 +30,7 @@ from rotator.engine import (
     brakes,
     creation,
     deadlines,
+    grace,
     operator,
     pausing,
     reactivation,
@@ -186,6 +187,7 @@ class Engine:
         for _ in range(STEPS_AT_MOST):
             if self.around.stopping():
                 break
+            grace.grow(work)
             item = next_item(work)
             if item is not None and self._do(work, item):
                 continue

@@ -39,6 +39,7 @@ PLANNED_WAITS = (
     "min_interval",
     "lost_answer",
     "put_back_first",
+    "readers_lag",
     "reactivating",
 )
 """Reasons to wait that are part of the plan, not trouble."""

@@ -22,6 +22,7 @@ from rotator.domain.model import (
 from rotator.domain.plans import GATES, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
 from rotator.engine import regress
+from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
@@ -178,6 +179,7 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
     seen.require_all(but=without)
+    outwait_readers(work, retirement)
     for address, look in seen.looks.items():
         if address in without:
             continue  # a person said that what is read there does not matter

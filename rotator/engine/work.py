@@ -74,6 +74,7 @@ class Target:
     templates: Mapping[str, Template]
     reload: Hook | None = None  # tells its readers to read anew
     probe: Hook | None = None  # asks whether they work
+    lag: timedelta = timedelta(0)  # how long after our write a reader may still hold what stood there before
 
 
 @dataclass(frozen=True, kw_only=True)
