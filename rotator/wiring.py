@@ -197,7 +197,7 @@ class Adapters:
             Target(
                 to=target.to,
                 destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
-                templates={field: Template(text) for field, text in target.templates.items()},
+                templates={f: Template(text) for f, text in {**target.templates, **target.companions}.items()},
                 lag=target.lag,
             )
             for target in credential.destinations

@@ -228,13 +228,14 @@ ReadersText = Annotated[
 class TargetEntry(Entry):
     """An entry of a credential's `destinations:` in its long form."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"wave", "mode", "reload", "probe"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"wave", "reload", "probe"})
 
     to: str = Field(min_length=1)
     path: str | None = Field(default=None, min_length=1)
     fields: dict[str, str] | None = None
     prefix: str | None = None
     value: str | None = None
+    mode: Literal["single", "pair"] = "single"
     readers: ReadersText | None = None
     propagation: Span | None = None
 

@@ -51,6 +51,8 @@ def _destination(target: Target) -> dict[str, Any]:
         entry["value"] = target.templates[WHOLE_BODY]
     else:
         entry["fields"] = dict(target.templates)
+    if target.companions:
+        entry["mode"] = "pair"
     if target.readers is not None:
         entry["readers"] = str(target.readers)
     if target.propagation is not None:

@@ -66,12 +66,16 @@ class DestinationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`."""
+    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`.
+
+    `companions` does so for the fields beside them that hold the key before the current one (`mode: pair`).
+    """
 
     to: str
     path: str | None
     templates: Mapping[str, str]
     position: int  # in the list, from 0
+    companions: Mapping[str, str] = field(default_factory=dict)
     readers: Readers | None = None  # None: nobody has said
     propagation: timedelta | None = None  # None: the destination's own
     lag: timedelta = timedelta(0)  # how long after a write a reader may still hold the old value

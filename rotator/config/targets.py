@@ -23,6 +23,9 @@ from rotator.domain.template import PUBLIC, Template
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Capabilities
 
+BESIDE = "_PREVIOUS"
+"""What the field of a companion is called, after the name of its own."""
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -143,16 +146,29 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
         return None
     if WHOLE_BODY in templates and not destination.capabilities.whole_body:
         part.report("this kind of destination has fields only: use `fields`", at=("value",))
-    places.claim(destination, templates, Writer(source.name, part))
+    companions = _companions(part, templates) if entry.mode == "pair" else {}
+    places.claim(destination, {**templates, **companions}, Writer(source.name, part))
     return Target(
         to=entry.to,
         path=path,
         templates=templates,
         position=position,
+        companions=companions,
         readers=entry.readers,
         propagation=entry.propagation,
         lag=_lag(entry, destination),
     )
+
+
+def _companions(part: Part, templates: Mapping[str, str]) -> dict[str, str]:
+    """The fields that hold the key before the current one."""
+    if WHOLE_BODY in templates:
+        part.report("needs `fields`: a whole body has no room for the key before", at=("mode",))
+        return {}
+    for name in templates:
+        if f"{name}{BESIDE}" in templates:
+            part.report(f"writes the key before to {shown(name + BESIDE)}, which is a field already", at=("mode",))
+    return {f"{name}{BESIDE}": Template(text).before().text for name, text in templates.items()}
 
 
 def _lag(entry: TargetEntry, destination: Destination) -> timedelta:

@@ -38,6 +38,7 @@ from rotator.engine import (
     removed,
     retirement,
     rotation,
+    unpairing,
     urgency,
     watch,
 )
@@ -442,5 +443,5 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
     step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
     if step is None:
         return None
-    do = {**retirement.STEPS, Subject.ENABLE: reactivation.enable}[step.verb]
+    do = {**retirement.STEPS, Subject.DRAIN: unpairing.drain, Subject.ENABLE: reactivation.enable}[step.verb]
     return Item(step.verb, row.id, lambda: do(work, row))

@@ -40,6 +40,7 @@ PLANNED_WAITS = (
     "lost_answer",
     "put_back_first",
     "readers_lag",
+    "unpairing",
     "reactivating",
 )
 """Reasons to wait that are part of the plan, not trouble."""

@@ -169,7 +169,7 @@ def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> Non
     assert problem.message == "is reserved for a later version and does nothing yet: take it out"
 
 
-@pytest.mark.parametrize("key", ["wave", "mode", "reload", "probe"])
+@pytest.mark.parametrize("key", ["wave", "reload", "probe"])
 def test_reserved_keys_of_a_destination_entry_are_told(tmp_path: Path, key: str) -> None:
     text = f"{BASE}credentials: {{key: {{provider: local, destinations: [{{to: sm, path: a, {key}: 1}}]}}}}\n"
     (problem,) = problems_with(tmp_path, text)

@@ -109,8 +109,9 @@ def test_slots_and_max_age_count_the_raised_grace_and_say_whose_it_is(tmp_path: 
     assert "grace 2d + time for retries 2h24m (grace as the readers of" in problem.message
 
 
-def test_the_kept_entry_of_a_removed_credential_has_its_readers(tmp_path: Path) -> None:
-    config = load_text(tmp_path, text("{to: sm, path: a, readers: poll 1m30s, propagation: 2h}", "grace: 1h"))
+def test_the_kept_entry_of_a_removed_credential_has_its_readers_and_its_pair(tmp_path: Path) -> None:
+    entry = "{to: sm, path: a, mode: pair, readers: poll 1m30s, propagation: 2h}"
+    config = load_text(tmp_path, text(entry, "grace: 1h"))
     before = config.credentials["key"]
     again = with_removed(config, {"key": entry_of(before)})[0].credentials["key"]
     assert (again.destinations, again.policy) == (before.destinations, before.policy)
