@@ -369,3 +369,17 @@ def test_a_living_key_that_a_person_put_in_becomes_current_and_the_one_before_st
     paired.place.rotate(patience=2)
     assert paired.pair() == (2, 1)
     assert paired.place.status("web")["current"]["key_id"] == theirs.id
+
+
+def test_a_key_that_stands_beside_the_current_one_again_is_not_deleted(paired: Paired) -> None:
+    paired.write(grace="300ms")
+    paired.place.rotate()
+    paired.rotate_now()
+    old = paired.values()[BESIDE]
+    paired.place.events = On("drain.succeeded", lambda: paired.put(**{BESIDE: old}))
+    paired.place.rotate(patience=2)
+    assert paired.all_work()
+    (row,) = paired.place.status("web")["previous"]
+    assert (row["step"], row["reason"]) == ("delete", "destination_serves_it")
+    (found,) = findings(paired.place)
+    assert "holds something else beside the current key now" in found["message"]
