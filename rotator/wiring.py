@@ -198,10 +198,11 @@ class Adapters:
             Target(
                 to=target.to,
                 destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
-                templates={field: Template(text) for field, text in target.templates.items()},
                 wave=target.wave,
                 reload=self._hook(target.reload),
                 probe=self._hook(target.probe),
+                templates={f: Template(text) for f, text in {**target.templates, **target.companions}.items()},
+                lag=target.lag,
             )
             for target in credential.destinations
         ]

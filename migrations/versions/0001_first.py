@@ -180,7 +180,9 @@ def rotations() -> None:
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
         among(
-            "rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback"
+            "rotation",
+            "cause",
+            *("first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback", "unpair"),
         ),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)

@@ -14,7 +14,7 @@ from rotator import logs, wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, harden
-from rotator.config import Config, select
+from rotator.config import Config, CredentialConfig, select
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
 from rotator.ports.provider import Key
@@ -122,6 +122,7 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
             lambda: _destination(managed, target), managed.name, "destination", target.destination.address
         )
         yield lambda target=target: _hooks(managed, target)  # type: ignore[misc]
+    yield lambda: _readers(config.credentials[managed.name], managed)
 
 
 def _guarded(check: Check, name: str, kind: str, subject: str) -> list[Finding]:
@@ -219,6 +220,38 @@ def _hooks(managed: Managed, target: Target) -> list[Finding]:
         remedy = "correct it, or have it there before the next rotation, which would wait for it"
         found.append(Finding(**about, outcome="warning", message=message, reason=f"{kind}_failed", remedy=remedy))
     return found
+
+
+def _readers(credential: CredentialConfig, managed: Managed) -> list[Finding]:
+    """Readers that hold the old key until somebody tells them, and nobody does."""
+    return [
+        Finding(
+            check="destination",
+            subject=target.destination.address,
+            credential=managed.name,
+            outcome="warning",
+            message=_UNTOLD[entry.readers.how],
+            reason="readers_untold",
+            remedy=_TELL[entry.readers.how],
+        )
+        for entry, target in zip(credential.destinations, managed.targets, strict=True)
+        if entry.readers is not None and entry.readers.how in _UNTOLD and not _told(entry.readers.how, target)
+    ]
+
+
+_UNTOLD = {
+    "reload": "its readers read anew when they are told, and nothing tells them",
+    "restart": "its readers read it when they start, and nothing restarts them or knows when they did",
+}
+_TELL = {
+    "reload": "give the entry a `reload` hook, or say how often they look: `readers: poll 60s`",
+    "restart": "give the entry a `reload` hook, or the credential `consumers`",
+}
+
+
+def _told(how: str, target: Target) -> bool:  # noqa: ARG001 - `consumers` of the credential tell of `restart` only
+    """Whether something makes these readers read anew, or knows when they have."""
+    return target.reload is not None
 
 
 def _unused(config: Config) -> Iterator[Finding]:

@@ -123,7 +123,7 @@ def _values(credential: CredentialConfig) -> list[tuple[str, str, str]]:
             continue
         value = getattr(credential.policy, field.name)
         where = f"{origin.source}, {origin.file}:{origin.line}" if origin.file else origin.source
-        rows.append((field.name, _value(field.name, value), where))
+        rows.append((field.name, _value(field.name, value), f"{where}: {origin.why}" if origin.why else where))
     return rows
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
 from rotator.config.part import Entry
+from rotator.config.readers import Readers, read_readers
 from rotator.config.urls import database_url
 from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
@@ -209,10 +210,26 @@ class DefaultsEntry(Entry):
     policy: dict[str, Any] | None = None
 
 
+def _readers(value: object) -> Readers:
+    if not isinstance(value, str):
+        message = "must be text"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    _not_huge(value)
+    readers = read_readers(value)
+    _bounded(readers.every)
+    return readers
+
+
+ReadersText = Annotated[
+    InstanceOf[Readers],
+    BeforeValidator(_readers),
+    WithJsonSchema({"type": "string", "pattern": r"^(reload|restart|poll +(\d+d)?(\d+h)?(\d+m)?(\d+s)?)$"}),
+]
+"""How the readers of a place read it."""
+
+
 class TargetEntry(Entry):
     """An entry of a credential's `destinations:` in its long form. `reload` and `probe` are read on their own."""
-
-    reserved: ClassVar[frozenset[str]] = frozenset({"mode", "readers"})
 
     to: str = Field(min_length=1)
     path: str | None = Field(default=None, min_length=1)
@@ -222,6 +239,9 @@ class TargetEntry(Entry):
     wave: int | None = Field(default=None, ge=1, le=LAST_WAVE - 1)
     reload: dict[str, Any] | None = None
     probe: dict[str, Any] | None = None
+    mode: Literal["single", "pair"] = "single"
+    readers: ReadersText | None = None
+    propagation: Span | None = None
 
 
 class CredentialEntry(Entry):

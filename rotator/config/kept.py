@@ -53,8 +53,16 @@ def _destination(target: Target) -> dict[str, Any]:
         if hook is not None:
             entry[kind] = hook.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if WHOLE_BODY in target.templates:
-        return {**entry, "value": target.templates[WHOLE_BODY]}
-    return {**entry, "fields": dict(target.templates)}
+        entry["value"] = target.templates[WHOLE_BODY]
+    else:
+        entry["fields"] = dict(target.templates)
+    if target.companions:
+        entry["mode"] = "pair"
+    if target.readers is not None:
+        entry["readers"] = str(target.readers)
+    if target.propagation is not None:
+        entry["propagation"] = format_duration(target.propagation)
+    return entry
 
 
 def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Config, dict[str, str]]:

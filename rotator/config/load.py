@@ -32,7 +32,7 @@ from rotator.config.models import (
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
-from rotator.config.targets import Places, Source, read_targets
+from rotator.config.targets import Places, Source, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.engine.work import Limits
 from rotator.ports.provider import Capabilities, Provider
@@ -260,7 +260,8 @@ def read_credential(
     own = Layer.of("credential", part.at("policy"))
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
     waves = max(len({target.wave for target in targets}), 1)
-    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves)
+    lag = slowest(part.at("destinations"), targets)
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from rotator.config.readers import Readers
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
 from rotator.domain.model import LAST_WAVE
@@ -73,7 +75,10 @@ class HookConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`."""
+    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`.
+
+    `companions` does so for the fields beside them that hold the key before the current one (`mode: pair`).
+    """
 
     to: str
     path: str | None
@@ -82,15 +87,20 @@ class Target:
     wave: int = LAST_WAVE
     reload: HookConfig | None = None
     probe: HookConfig | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
+    readers: Readers | None = None  # None: nobody has said
+    propagation: timedelta | None = None  # None: the destination's own
+    lag: timedelta = timedelta(0)  # how long after a write a reader may still hold the old value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where a policy value comes from; built-in defaults have no file."""
 
-    source: Literal["credential", "defaults", "built-in"]
+    source: Literal["credential", "defaults", "built-in", "destinations"]
     file: str | None = None
     line: int | None = None
+    why: str | None = None  # where it is another one than somebody has written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from rotator.config.merging import Layer, Merged
 from rotator.config.models import Origin
 from rotator.config.part import Part
 from rotator.config.problems import did_you_mean, shown
+from rotator.config.readers import Lag
 from rotator.config.times import Times
 from rotator.domain.hours import Hours, Weekly
 from rotator.domain.policy import Policy
@@ -19,17 +20,24 @@ _ZONED = ("cron", "windows", "blackouts")
 
 
 def read_policy(
-    part: Part, layers: Sequence[Layer], capabilities: Capabilities | None, waves: int = 1
+    part: Part,
+    layers: Sequence[Layer],
+    capabilities: Capabilities | None,
+    *,
+    waves: int = 1,
+    lag: Lag | None = None,
 ) -> tuple[Policy, dict[str, Origin]] | None:
     """The policy of the credential whose `policy:` is `part`, or None after every problem was reported.
 
     `capabilities` are its provider's, None where they are not known because of an earlier problem; `waves` is how many
-    its destinations make.
+    its destinations make. Its grace is no shorter than the `lag` of its readers.
     """
     before = len(part.problems)
     merged = Merged()
     for layer in layers:
         merged.add(layer)
+    if lag is not None:
+        merged.lengthen_grace(lag)
     zone = _zone(merged)
     schedule, hours = _schedule(merged, zone), _hours(merged, zone)
     if not all(layer.whole for layer in layers):

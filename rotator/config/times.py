@@ -96,7 +96,11 @@ class Times:
         spans = {"grace": terms.grace, "soak": terms.overlap - terms.grace, "settle": terms.settle}
         spans |= {"soaks of waves": terms.waves}
         spans |= {"jitter": self.merged.values["jitter"], "time for retries": room(limit)}
-        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span)
+        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span) + self._because()
+
+    def _because(self) -> str:
+        """A grace that nobody has written is explained."""
+        return f" (grace as the readers of {self.merged.lag.place} need it)" if self.merged.lag is not None else ""
 
     def _period_within(self, limit: timedelta) -> None:
         """The longest time between two slots, and all that follows, must fit into `max_age`."""
@@ -154,6 +158,7 @@ class Times:
             if terms.waves:
                 named["soaks of waves"] = terms.waves
             spans = " + ".join(f"{name} {format_duration(span)}" for name, span in named.items()) + " + 1h"
+            spans += self._because()
             message = (
                 f"{spans} = {format_duration(needed)} must be shorter than the time between two rotations, "
                 f"{format_duration(period)}: the provider holds two keys"

@@ -85,9 +85,10 @@ class Cause(StrEnum):
     ADDED = "added"  # a destination was added, or left out: the current key is pushed there
     DRIFT = "drift"  # a person decided about a destination that was changed by hand: a living key is written there
     ROLLBACK = "rollback"  # a person wants the previous key back
+    UNPAIR = "unpair"  # an old key is taken away: the current one is written beside itself, where the old one stands
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK, Cause.UNPAIR)
 """Rotations whose target is a living version: no key is created."""
 
 NEW_KEYS = (Cause.FIRST, Cause.SCHEDULE, Cause.MANUAL)

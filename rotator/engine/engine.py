@@ -30,6 +30,7 @@ from rotator.engine import (
     brakes,
     creation,
     deadlines,
+    grace,
     operator,
     pausing,
     reactivation,
@@ -37,6 +38,7 @@ from rotator.engine import (
     removed,
     retirement,
     rotation,
+    unpairing,
     urgency,
     watch,
     waves,
@@ -187,6 +189,7 @@ class Engine:
         for _ in range(STEPS_AT_MOST):
             if self.around.stopping():
                 break
+            grace.grow(work)
             item = next_item(work)
             if item is not None and self._do(work, item):
                 continue
@@ -441,5 +444,5 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
     step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
     if step is None:
         return None
-    do = {**retirement.STEPS, Subject.ENABLE: reactivation.enable}[step.verb]
+    do = {**retirement.STEPS, Subject.DRAIN: unpairing.drain, Subject.ENABLE: reactivation.enable}[step.verb]
     return Item(step.verb, row.id, lambda: do(work, row))

@@ -21,7 +21,7 @@ from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, dea
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
 from rotator.engine.waves import at_hand
-from rotator.engine.work import AWAITING
+from rotator.engine.work import AWAITING, Managed
 
 
 def explain(report: Report, name: str) -> list[str]:
@@ -69,13 +69,26 @@ def _keys(situation: Situation) -> list[str]:
 
 
 def _serving(report: Report, name: str, situation: Situation) -> list[str]:
-    rows = report.destinations(report.managed.get(name), situation)
+    managed = report.managed.get(name)
+    rows = report.destinations(managed, situation)
     return [
         f"{row['address']} serves version {row['version']} ({row['state']}), seen {row['checked_at']}."
         if row["version"]
         else f"{row['address']}: {row['state']}; nothing of ours is on record there."
         for row in rows
-    ]
+    ] + _beside(managed, situation)
+
+
+def _beside(managed: Managed | None, situation: Situation) -> list[str]:
+    """Of places in `mode: pair`: the version that we put beside the one they serve, where that is another."""
+    lines = []
+    for target in managed.targets if managed else ():
+        placed = situation.placements_at(target.destination.identity)
+        served = {placed[f].version_id for f in target.main if f in placed}
+        beside = {p.version_id for f, p in placed.items() if f in target.templates.keys() - target.main.keys()}
+        found = [v for v in (situation.version(i) for i in beside - served if i is not None) if v is not None]
+        lines += [f"{target.destination.address} holds version {v.number} beside it." for v in found]
+    return lines
 
 
 def _rotation_lines(report: Report, name: str, situation: Situation) -> list[str]:

@@ -180,14 +180,16 @@ def _living_keys(work: Work) -> int:
 
 
 def forget_destination(work: Work, to: str, because: str | None = None) -> list[str]:
-    """Stop waiting for a place that the configuration names no more; say which addresses were forgotten.
+    """Stop waiting for a place, or a field of one, that the configuration names no more; say which were forgotten.
 
     Whoever still reads there may hold an old key: that is what the person says is not so.
     """
     configured = {t.destination.identity for t in work.managed.targets}
     given: list[Placement | Delivery] = [*work.situation.placements]
     given += [delivery for rows in work.situation.unacknowledged.values() for delivery in rows]
-    removed = [g for g in given if g.identity not in configured]
+    removed = [
+        g for g in given if g.identity not in configured or (isinstance(g, Placement) and work.managed.left_out(g))
+    ]
     gone = [g for g in removed if to in (g.address, g.to)]
     if not gone:
         known = ", ".join(sorted({g.address for g in removed}))

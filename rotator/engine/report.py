@@ -43,6 +43,8 @@ PLANNED_WAITS = (
     "min_interval",
     "lost_answer",
     "put_back_first",
+    "readers_lag",
+    "unpairing",
     "reactivating",
 )
 """Reasons to wait that are part of the plan, not trouble."""

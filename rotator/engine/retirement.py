@@ -22,6 +22,7 @@ from rotator.domain.model import (
 from rotator.domain.plans import GATES, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
 from rotator.engine import regress
+from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
@@ -30,6 +31,9 @@ from rotator.ports.store import DropSealed, Insert, Update
 
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
+
+UNPAIRING = "unpairing"
+"""Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
 
 CLOCK_APART = timedelta(minutes=5)
 """Beyond this difference between the database's clock and the host's, nothing is taken away."""
@@ -100,11 +104,23 @@ def drain(work: Work, retirement: Retirement) -> None:
     if version.key_id is None:
         locate(work, retirement, version)
         return
-    guarded = guard(work, retirement, version)
+    guarded = guard(work, retirement, version, beside=True)
     evidence = _use(work, retirement, version, guarded.keys)
+    if guarded.beside:
+        raise StandsBeside(version, guarded.beside)
     evidence |= guarded.evidence
     told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value, **evidence)
     work.record([Update(retirement, {"state": RetirementState.DRAINED, **MOVING})], [told])
+
+
+class StandsBeside(TemporaryError):
+    """All else would let a version go, but these places hold it beside the current one (`mode: pair`)."""
+
+    def __init__(self, version: Version, addresses: Sequence[str]) -> None:
+        places = ", ".join(addresses)
+        message = f"version {version.number} stands beside the current one at {places}, which is rewritten first"
+        super().__init__(message, reason=UNPAIRING)
+        self.addresses = addresses
 
 
 @dataclass(frozen=True)
@@ -113,21 +129,25 @@ class Guarded:
 
     keys: Sequence[Key]
     evidence: dict[str, Any]
+    beside: Sequence[str]  # addresses of places that hold the version beside another one
 
 
-def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
-    """What must be true at the very moment a key is taken away; read anew before each step that does."""
+def guard(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
+    """What must be true at the very moment a key is taken away; read anew before each step that does.
+
+    `beside`: places may hold it beside another one; the caller sees to that.
+    """
     _clock_is_sane(work)
     right_account(work, version)
     seen = survey(work)
-    _served_elsewhere(work, retirement, version, seen)
+    paired = _served_elsewhere(work, retirement, version, seen, beside=beside)
     _another_key_works(work, retirement, version, seen)
     numbers = {v.id: v.number for v in work.situation.versions}
     serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
     keys = work.ask(work.provider.keys)
     regress.look_at_labels(work, version.account, keys)
     regress.refuse(work)
-    return Guarded(keys, {"destinations": serving})
+    return Guarded(keys, {"destinations": serving}, paired)
 
 
 def right_account(work: Work, version: Version) -> None:
@@ -166,8 +186,13 @@ def _clock_is_sane(work: Work) -> None:
     raise TemporaryError(message, reason="clock", remedy=remedy)
 
 
-def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
-    """Every destination positively serves another version; anything else holds the retirement, with the reason."""
+def _served_elsewhere(
+    work: Work, retirement: Retirement, version: Version, seen: Survey, *, beside: bool = False
+) -> list[str]:
+    """Every destination positively serves another version; anything else holds the retirement, with the reason.
+
+    Where it may stand `beside` another one, gives the addresses of the places where it does.
+    """
     if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
         message = "until the current key is put back everywhere, a late write of another may still arrive"
         raise TemporaryError(message, reason="put_back_first")
@@ -178,6 +203,7 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
     seen.require_all(but=without)
+    outwait_readers(work, retirement)
     for address, look in seen.looks.items():
         if address in without:
             continue  # a person said that what is read there does not matter
@@ -189,18 +215,20 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
         if look.standing is Standing.FOREIGN:
             message = f"{address} holds a value that is not ours, so it is not known what its readers hold"
             raise TemporaryError(message, reason="destination_foreign", remedy="see `rotator explain`")
-        if version.id in look.holders:
+        if version.id in look.serving or (version.id in look.beside and not beside):
             message = f"{address} still serves version {version.number}"
             raise TemporaryError(message, reason="destination_serves_it", remedy="see `rotator explain`")
-        if not look.holders or look.holders & condemned:
+        if not look.serving or look.holders & condemned:
             message = f"{address} does not serve a key that stays"
             raise TemporaryError(message, reason="destination_serves_condemned")
+    return [at for at, look in seen.looks.items() if version.id in look.beside and at not in without]
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
     configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
     placements = work.situation.placements
+    _no_field_was_removed(work, retirement, version)
     given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
     written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
     unacknowledged = work.situation.unacknowledged.get(version.id, ())
@@ -211,6 +239,20 @@ def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) 
             message = f"{address} is not in the configuration any more and was last given version {version.number}"
             remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
+
+
+def _no_field_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
+    """The same for a field of a place that is still configured; one beside it, where `mode: pair` was taken out."""
+    configured = {t.destination.identity: t.to for t in work.managed.targets}
+    for p in work.situation.placements:
+        waited_for = p.version_id == version.id and p.identity in configured and p.identity not in retirement.without
+        if waited_for and work.managed.left_out(p):
+            name = work.managed.name
+            what = f"the field {p.field} of {p.address}"
+            message = f"{what} is not in the configuration any more and was last given version {version.number}"
+            to = configured[p.identity]
+            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
+            raise PermanentError(message, reason="field_removed", remedy=remedy)
 
 
 def _another_key_works(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
@@ -238,9 +280,9 @@ def _material_at_places(work: Work, version: Version, seen: Survey) -> Material 
     found: dict[str, Secret] = {}
     for target in work.managed.targets:
         look = seen.looks.get(target.destination.address)
-        if look is None or version.id not in look.holders:
+        if look is None or version.id not in look.serving:
             continue
-        for field, template in target.templates.items():
+        for field, template in target.main.items():
             if field in look.reading.fields:
                 found |= template.extract(look.reading.fields[field])
     return Material({n: found[n] for n in wanted}) if wanted <= found.keys() else None

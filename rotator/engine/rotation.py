@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
@@ -34,6 +34,7 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material, Secret
 from rotator.engine import hooks, intake, waves
 from rotator.engine.creation import create
+from rotator.engine.pairs import holders
 from rotator.engine.places import (
     Standing,
     look,
@@ -45,7 +46,7 @@ from rotator.engine.places import (
     templates_of,
 )
 from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
-from rotator.engine.retirement import open_retirement
+from rotator.engine.retirement import UNPAIRING, open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
 from rotator.ports.store import Place, Update, Write
@@ -65,7 +66,11 @@ def authenticate(work: Work) -> None:
         return
     rotation, now = work.rotation(), work.now()
     spread = min(work.managed.settle, SPREAD)
-    believed = rotation.cause in (Cause.PUT_BACK, Cause.ADDED)  # in use already; a roll-back's may just be enabled
+    believed = rotation.cause in (
+        Cause.PUT_BACK,
+        Cause.ADDED,
+        Cause.UNPAIR,
+    )  # in use already; a roll-back's may just be enabled
     asks = work.provider.capabilities.can_tell and not believed and spread > timedelta(0)
     needed = SUCCESSES if asks else 1
     first = rotation.first_success_at or now
@@ -145,21 +150,22 @@ def push(work: Work) -> None:
     if not waves.soaked(work, version):
         _give_up(work, [work.rotation()])
         return
-    each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
+    each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version))
     if all(d.state is not DeliveryState.PLANNED or d.without for d in waves.at_hand(work.situation)):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
 
 
-def push_one(work: Work, delivery: Delivery, version: Version, material: Material) -> None:
+def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     """Read, commit the revision seen, write on condition of *that* revision, record what we put."""
     destination, templates = reach(work, delivery), templates_of(delivery)
-    fields = render(work, templates, version, material)
-    seen = look(work, destination, templates, wanted=version)
+    held = holders(work, templates, version)
+    fields = render(work, templates, held)
+    seen = look(work, destination, templates, wanted=held)
     fences = work.rotation().cause is Cause.PUT_BACK  # writes also where the value is right: it fences late writes
     base = seen.reading.revision
     if seen.standing is Standing.WANTED and not fences:
-        _pushed(work, delivery, version, fields, base, reason="already_there")
+        _pushed(work, delivery, version, held, fields, base, reason="already_there")
         return
     refuse_foreign(work, delivery.to, destination, seen)
     if not destination.capabilities.conditional:
@@ -173,16 +179,22 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
         base_revision=base,
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
-    token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{version.id} {delivery.identity} {base}"))
+    token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{_named(version, held)} {delivery.identity} {base}"))
     with work.noting_late_calls():
         revision = work.call(destination.write, fields, base, token)
-    _pushed(work, delivery, version, fields, revision)
+    _pushed(work, delivery, version, held, fields, revision)
+
+
+def _named(version: Version, held: Mapping[str, Version]) -> str:
+    """All versions that a write is about: with another one beside the same, it is another write."""
+    return " ".join([version.id, *sorted({v.id for v in held.values()} - {version.id})])
 
 
 def _pushed(
     work: Work,
     delivery: Delivery,
     version: Version,
+    held: Mapping[str, Version],
     fields: dict[str, Secret],
     revision: str,
     reason: str | None = None,
@@ -197,7 +209,7 @@ def _pushed(
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
-    work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, version, revision)], [told])
+    work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, held, revision)], [told])
 
 
 def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery], None]) -> None:
@@ -263,7 +275,7 @@ def verify(work: Work) -> None:
 def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Version, material: Material) -> None:
     """Acks are not believed: what stands at the place must be ours, and must be a key that works."""
     destination, templates = reach(work, delivery), templates_of(delivery)
-    seen = look(work, destination, templates, wanted=version)
+    seen = look(work, destination, templates, wanted=holders(work, templates, version))
     fences = rotation.cause is Cause.PUT_BACK and destination.capabilities.conditional
     unmoved = fences and seen.reading.revision == delivery.base_revision  # the right value, but no write of ours
     if seen.standing is not Standing.WANTED or unmoved:
@@ -319,6 +331,8 @@ def promote(work: Work) -> None:
     retirement = work.situation.retirement_of(target.id)
     if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
+    paired = (r for r in work.situation.retirements if r.reason == UNPAIRING and r.version_id != target.id)
+    writes += [Update(row, dict(MOVING)) for row in paired]  # what it waited for is written
     writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
     told = [
         work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),

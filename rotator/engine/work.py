@@ -25,10 +25,12 @@ from rotator.domain.errors import (
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     LAST_WAVE,
+    WHOLE_BODY,
     Account,
     Credential,
     Delivery,
     Lease,
+    Placement,
     Retirement,
     Rotation,
     Situation,
@@ -76,6 +78,12 @@ class Target:
     wave: int = LAST_WAVE
     reload: Hook | None = None  # tells its readers to read anew
     probe: Hook | None = None  # asks whether they work
+    lag: timedelta = timedelta(0)  # how long after our write a reader may still hold what stood there before
+
+    @property
+    def main(self) -> Mapping[str, Template]:
+        """The fields that hold the key which the place serves, without their companions."""
+        return {field: template for field, template in self.templates.items() if not template.companion}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,11 @@ class Managed:
     def terms(self) -> Terms:
         """How long its keys may work, and what it takes to replace one."""
         return self.policy.terms(settle=self.settle, can_disable=self.provider.capabilities.can_disable)
+
+    def left_out(self, placed: Placement) -> bool:
+        """Whether the field is not written any more, though its place still is. A whole body leaves no field over."""
+        fields = {f for t in self.targets if t.destination.identity == placed.identity for f in t.templates}
+        return bool(fields) and not {placed.field, WHOLE_BODY} & fields and placed.field != WHOLE_BODY
 
     def target_at(self, identity: str) -> Target | None:
         """The place with this identity, if it is still configured."""

@@ -8,7 +8,7 @@ import pytest
 
 from rotator.config import Problem
 from rotator.config.problems import nearest, shown
-from tests.config.sample import BASE, credential, problems_with, told
+from tests.config.sample import credential, problems_with, told
 
 THIRTY = """\
 enviroment: prod
@@ -166,14 +166,6 @@ def test_an_unknown_section_names_the_nearest_known_key(tmp_path: Path, text: st
 @pytest.mark.parametrize("key", ["runbook", "allowed_ips", "expect_policies", "on", "consumers"])
 def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> None:
     (problem,) = problems_with(tmp_path, credential(f"{key}: x"))
-    assert problem.message == "is reserved for a later version and does nothing yet: take it out"
-
-
-@pytest.mark.parametrize("key", ["mode", "readers"])
-def test_reserved_keys_of_a_destination_entry_are_told(tmp_path: Path, key: str) -> None:
-    text = f"{BASE}credentials: {{key: {{provider: local, destinations: [{{to: sm, path: a, {key}: 1}}]}}}}\n"
-    (problem,) = problems_with(tmp_path, text)
-    assert problem.place == f"credentials.key.destinations[0].{key}"
     assert problem.message == "is reserved for a later version and does nothing yet: take it out"
 
 
