@@ -210,6 +210,7 @@ class Adapters:
             policy=credential.policy,
             targets=targets,
             removed=credential.removed,
+            owner=credential.owner,
         )
 
     def close(self) -> None:

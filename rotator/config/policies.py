@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo, available_timezones
 
+from rotator.config import brownouts
 from rotator.config.cron import REFERENCE, CronSchedule
 from rotator.config.merging import Layer, Merged
 from rotator.config.models import Origin
@@ -15,7 +16,7 @@ from rotator.domain.hours import Hours, Weekly
 from rotator.domain.policy import Policy
 from rotator.ports.provider import Capabilities
 
-_ZONED = ("cron", "windows", "blackouts")
+_ZONED = ("cron", "windows", "blackouts", "brownout")
 
 
 def read_policy(
@@ -31,20 +32,22 @@ def read_policy(
         merged.add(layer)
     zone = _zone(merged)
     schedule, hours = _schedule(merged, zone), _hours(merged, zone)
+    brownouts.read(merged, zone)
     if not all(layer.whole for layer in layers):
         return None  # what a wrong value has to do with others cannot be told
     Times(merged, schedule, capabilities).check(part)
+    brownouts.check(merged, capabilities)
     if len(part.problems) > before:
         return None
     return Policy(**merged.values, schedule=schedule, hours=hours), merged.origins()
 
 
 def _zone(merged: Merged) -> ZoneInfo | None:
-    """The zone of cron line, windows and blackouts; None where it is wrong."""
+    """The zone of cron line, windows, blackouts and brownout; None where it is wrong."""
     timezone = merged.values["timezone"]
     if not any(merged.values[key] for key in _ZONED):
         if merged.source("timezone") == "credential":
-            merged.report("timezone", "is for `cron`, `windows` and `blackouts`, and there is none")
+            merged.report("timezone", "is for `cron`, `windows`, `blackouts` and `brownout`, and there is none")
         merged.take_back("timezone")
         return ZoneInfo("UTC")
     try:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import creation, deadlines, drift, regress
+from rotator.engine import brownout, creation, deadlines, drift, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -44,6 +44,7 @@ def watch(work: Work) -> None:
     standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
+    brownout.clear(work, standing)
     try:
         _watch_keys(work, standing)
     except StoreUnavailable:
