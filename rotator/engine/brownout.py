@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.domain.brownout import begins
-from rotator.domain.errors import PermanentError, Refused, RotatorError, StaleLease, StoreUnavailable, TemporaryError
+from rotator.domain.errors import (
+    AccessDenied,
+    PermanentError,
+    RotatorError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+    WrongAccount,
+)
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Retirement, RetirementState, Version, VersionState
 from rotator.engine.findings import News, clear_all_but, find
@@ -20,7 +28,7 @@ from rotator.engine.places import survey
 from rotator.engine.reactivation import enabled
 from rotator.engine.retirement import gates, version_of
 from rotator.engine.work import MOVING, Work
-from rotator.ports.provider import Disables
+from rotator.ports.provider import Disables, Key
 from rotator.ports.store import Update
 
 LOOKS = 5
@@ -204,23 +212,31 @@ def _look_again(work: Work, retirement: Retirement, version: Version, now: datet
 
 
 def _give_back(work: Work, retirement: Retirement, version: Version) -> bool:
-    """Enable it and believe it; True: there is no such key any more, so there is nothing to give back."""
+    """Enable it and believe it; True: there is no such key any more. Never raises what would leave it to a person."""
     try:
         enabled(work, retirement, version)
-    except Refused:
-        if any(key.id == version.key_id for key in work.ask(work.provider.keys)):
-            raise
-        return True
+        listed = _listed(work, version)
+    except PermanentError as problem:
+        if not isinstance(problem, AccessDenied | WrongAccount) and _listed(work, version) is None:
+            return True
+        raise TemporaryError(problem.message, reason=problem.reason, remedy=problem.remedy) from problem
+    if listed is not None and not listed.enabled:
+        message = f"the provider does not list {version.key_id} as enabled yet"
+        raise TemporaryError(message, reason="not_confirmed")
     return False
+
+
+def _listed(work: Work, version: Version) -> Key | None:
+    return next((key for key in work.ask(work.provider.keys) if key.id == version.key_id), None)
 
 
 def _over(work: Work, retirement: Retirement, version: Version, *, gone: bool) -> None:
     """Back among the planned ones. Done, where it has lasted for its time; blocked, where somebody missed the key."""
     now, name, missed = work.now(), work.managed.name, retirement.brownout_failure
-    why = "key_gone" if gone else None
-    if version.state is not VersionState.DISABLED:
-        why = why or "interrupted"
-    told = [work.event(Subject.RESTORE, Outcome.SUCCEEDED, version=version.id, reason=why)]
+    reason = "interrupted" if version.state is not VersionState.DISABLED else None
+    if gone:
+        reason = "key_gone"
+    told = [work.event(Subject.RESTORE, Outcome.SUCCEEDED, version=version.id, reason=reason)]
     done = missed is None and not work.credential.paused(now)
     changes: dict[str, Any] = {
         "state": RetirementState.PLANNED,

@@ -211,7 +211,7 @@ def _still_refused(work: Work, retirement: Retirement, version: Version, why: st
     name = work.managed.name
     remedy = f"look at the key in the provider's console; `rotator retire {name} --key {version.key_id}` gives it up"
     if not retirement.wanted_back:
-        remedy = f"look at the key in the provider's console; then `rotator resume {name}`"
+        remedy = "look at the key in the provider's console"
     raise PermanentError(message, reason="key_refused", remedy=remedy)
 
 
