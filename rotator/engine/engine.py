@@ -162,13 +162,19 @@ class Engine:
         except HeldByOther as held:
             return Progress(name=name, held=held.lease)
         except StaleLease as stale:
-            return Progress(name=name, ready_at=self.store.now(), trouble=stale)
+            return self._overtaken(name, stale)
         except RotatorError as trouble:
             return Progress(name=name, trouble=trouble)
         except Exception as problem:  # noqa: BLE001 - a bug in one credential never stops the others
             self.around.bug(name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
+
+    def _overtaken(self, name: str, stale: StaleLease) -> Progress:
+        try:
+            return Progress(name=name, ready_at=self.store.now(), trouble=stale)
+        except StoreUnavailable as down:
+            return Progress(name=name, trouble=down)
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         held, dimmed = self._held(work, began if wish else None), brownout.lasting(work)
