@@ -5,6 +5,7 @@ One installation is built once, with a brownout that is due and with one that la
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from rotator import wiring
 from rotator.config import CredentialConfig
@@ -30,7 +32,7 @@ from rotator.testbed.aws import Aws
 from rotator.testbed.gate import Gate
 from tests.engine.place import Consumer, Place
 from tests.engine.test_going_back import held
-from tests.engine.test_guards import Crash, On, Patched
+from tests.engine.test_guards import NO_WRITES, Crash, On, Patched
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_pausing import pause, unpause
 from tests.engine.test_removed import take_out
@@ -50,6 +52,7 @@ class House:
 
     iam: Deployer
     old: str = ""
+    before: str = ""  # what stood at the place when the old key was current
 
     @property
     def place(self) -> Place:
@@ -60,7 +63,6 @@ class House:
         """Of the old key, at IAM."""
         return self.iam.listed()[self.old]
 
-    @property
     def previous(self) -> tuple[str, str | None, str | None]:
         """The old version's state, next step and reason."""
         (found,) = self.place.status("deployer")["previous"]
@@ -88,8 +90,14 @@ class House:
             database.execute(f"UPDATE retirement SET {change} WHERE state = 'browned_out'")
 
     def time_passes(self) -> None:
-        """The brownout is over."""
+        """The brownout is over, and whatever waits for a time may go on."""
         self.set_dates("restore_at = opened_at, not_before = opened_at")
+        with closing(sqlite3.connect(self.place.folder / "rotator.db")) as database, database:
+            database.execute("UPDATE delivery SET not_before = NULL")
+
+    def stands(self, body: str) -> None:
+        """Somebody puts this at the place."""
+        self.iam.manager.put_secret_value(SecretId=self.iam.secret, SecretString=body)
 
     def run(self, patience: float = 3, seam: wiring.Seam | None = None) -> None:
         self.place.rotate(patience=patience, seam=seam)
@@ -101,7 +109,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, aws: Aws) -> Iterator[House]
     found = House(Deployer(place, aws, cast("Gate", SimpleNamespace(url=aws.url))))
     found.iam.write(**POLICY)
     place.rotate(patience=10)
-    found.old = next(iter(found.iam.listed()))
+    found.old, found.before = next(iter(found.iam.listed())), json.dumps(found.iam.body())
     assert place.rotate("deployer", now=True, patience=10)["deployer"].completed
     found.keep("due")
     with Consumer([found.iam.works]) as consumer:
@@ -119,7 +127,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, aws: Aws) -> Iterator[House]
 def due(house: House) -> House:
     """The old key is in its grace, and its brownout may begin."""
     house.back_to("due", "Active")
-    assert house.previous == ("previous", "brownout", "grace")
+    assert house.previous() == ("previous", "brownout", "grace")
     return house
 
 
@@ -127,7 +135,7 @@ def due(house: House) -> House:
 def lasting(house: House) -> House:
     """The old key is disabled for half an hour."""
     house.back_to("lasting", "Inactive")
-    assert house.previous == ("disabled", "restore", "brownout")
+    assert house.previous() == ("disabled", "restore", "brownout")
     return house
 
 
@@ -139,7 +147,7 @@ def test_the_old_key_is_enabled_again_when_its_time_is_over_and_that_was_it(last
     lasting.time_passes()
     lasting.run(1)
     assert lasting.status == "Active"
-    assert lasting.previous == ("previous", "drain", "grace")
+    assert lasting.previous() == ("previous", "drain", "grace")
     assert lasting.findings == []
     told = ("enable.started", "restore.succeeded", "brownout.started", "brownout.cleared")
     assert lasting.place.told(*told) == ["enable.started", "restore.succeeded", "brownout.cleared"]
@@ -178,11 +186,11 @@ def test_a_worker_that_dies_at_its_beginning_leaves_a_row_that_ends_it(due: Hous
     with pytest.raises(Crash):
         due.run()
     due.place.events = []
-    assert due.previous[1] == "restore"
+    assert due.previous()[1] == "restore"
     due.time_passes()
     due.run(5)
     assert due.status == "Active"
-    assert due.previous == ("previous", "drain", "grace")
+    assert due.previous() == ("previous", "drain", "grace")
     assert due.place.told("brownout.started") == [], "it is not repeated"
 
 
@@ -211,7 +219,7 @@ def test_a_worker_that_dies_at_its_end_is_gone_on_with(lasting: House, point: st
     lasting.place.events = []
     lasting.run(5)
     assert lasting.status == "Active"
-    assert lasting.previous == ("previous", "drain", "grace")
+    assert lasting.previous() == ("previous", "drain", "grace")
     assert lasting.findings == []
 
 
@@ -229,7 +237,7 @@ def test_a_disable_that_comes_late_is_outwaited(due: House) -> None:
 
     due.run(6, seam=Patched("provider", disable=lost))
     late[0].join()
-    assert due.previous == ("previous", "drain", "grace")
+    assert due.previous() == ("previous", "drain", "grace")
     assert due.status == "Active"
 
 
@@ -240,7 +248,7 @@ def test_a_disable_that_is_refused_blocks_and_the_key_stays_enabled(due: House) 
 
     due.run(0.5, seam=Patched("provider", disable=lambda _: refuse))
     assert due.status == "Active"
-    assert due.previous == ("previous", "brownout", "access_denied")
+    assert due.previous() == ("previous", "brownout", "access_denied")
     assert due.findings == []
 
 
@@ -255,7 +263,7 @@ def test_a_key_that_somebody_has_deleted_meanwhile_is_not_waited_for(lasting: Ho
         "provider", enable=lambda _: gone, keys=lambda keys: lambda: [k for k in keys() if k.id != lasting.old]
     )
     lasting.run(0.5, seam=seam)
-    assert lasting.previous == ("previous", "drain", "grace")
+    assert lasting.previous() == ("previous", "drain", "grace")
 
 
 # gates, hours, brakes
@@ -264,7 +272,7 @@ def test_a_key_that_somebody_has_deleted_meanwhile_is_not_waited_for(lasting: Ho
 def test_it_does_not_begin_while_the_current_key_is_refused(due: House) -> None:
     refused = Answer(verdict=Verdict.REFUSED, why="no such key")
     due.run(0.3, seam=Patched("provider", authenticate=lambda _: lambda _material: refused))
-    assert due.previous == ("previous", "brownout", "current_refused")
+    assert due.previous() == ("previous", "brownout", "current_refused")
     assert due.status == "Active"
 
 
@@ -272,7 +280,7 @@ def test_it_waits_for_its_hours(due: House) -> None:
     day = (datetime.now(UTC) + timedelta(days=2)).strftime("%a")
     due.iam.write(**{**POLICY, "brownout": {**POLICY["brownout"], "hours": [f"{day} 10:00-12:00"]}})
     due.run(0.3)
-    assert due.previous == ("previous", "brownout", "brownout_hours")
+    assert due.previous() == ("previous", "brownout", "brownout_hours")
     opens = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT10:00:00Z")
     assert due.place.status("deployer")["previous"][0]["not_before"] == opens
     assert "the next step is brownout" in due.place.explain("deployer")
@@ -283,7 +291,7 @@ def test_it_waits_for_its_hours(due: House) -> None:
 def test_where_it_never_can_be_it_is_left_out_and_told(due: House, policy: dict[str, Any]) -> None:
     due.iam.write(**{**POLICY, **policy})
     due.run(0.3)
-    assert due.previous == ("previous", "drain", "grace")
+    assert due.previous() == ("previous", "drain", "grace")
     assert due.place.told("brownout.failed", "brownout.started") == ["brownout.failed"]
     assert due.status == "Active"
 
@@ -291,7 +299,7 @@ def test_where_it_never_can_be_it_is_left_out_and_told(due: House, policy: dict[
 def test_a_person_in_a_hurry_does_not_begin_it(due: House) -> None:
     due.place.rotate("deployer", now=True, patience=0.3)
     assert due.status == "Active"
-    assert due.previous[1] == "brownout"
+    assert due.previous()[1] == "brownout"
 
 
 def test_the_brake_on_the_account_does_not_keep_it(lasting: House) -> None:
@@ -335,6 +343,21 @@ def test_a_pass_that_began_it_stays_to_end_it(lasting: House) -> None:
     assert lasting.status == "Active"
 
 
+def test_it_ends_before_anything_else_is_done(lasting: House) -> None:
+    other = {"to": "sm", "path": f"{lasting.iam.secret}-too"}
+    lasting.iam.manager.create_secret(Name=other["path"], SecretString="{}")
+    content = yaml.safe_load(lasting.place.file.read_text())
+    content["credentials"]["deployer"]["destinations"].append(other)
+    lasting.place.file.write_text(yaml.safe_dump(content))
+    lasting.run(0.2, seam=NO_WRITES)
+    assert lasting.place.status("deployer")["rotation"]["step"] == "push"
+    lasting.time_passes()
+    lasting.place.events = []
+    lasting.run(3)
+    order = ["enable.started", "restore.succeeded", "push.started"]
+    assert lasting.place.told(*order) == order
+
+
 # what a person does meanwhile
 
 
@@ -343,11 +366,11 @@ def test_a_person_who_needs_the_key_has_it_at_once_and_for_good(lasting: House) 
         reactivation.reactivate(work)
     lasting.run(1)
     assert lasting.status == "Active"
-    assert lasting.previous == ("previous", None, None)
+    assert lasting.previous() == ("previous", None, None)
     assert lasting.findings == []
     with held(lasting.place, "deployer") as work:
         reactivation.retire(work, key=lasting.old)
-    assert lasting.previous == ("previous", "brownout", "grace")
+    assert lasting.previous() == ("previous", "brownout", "grace")
 
 
 def test_what_is_called_off_and_on_again_is_enabled_first(lasting: House) -> None:
@@ -356,11 +379,11 @@ def test_what_is_called_off_and_on_again_is_enabled_first(lasting: House) -> Non
             reactivation.reactivate(work)
         with held(lasting.place, "deployer") as work:
             reactivation.retire(work, key=lasting.old)
-    assert lasting.previous[:2] == ("disabled", "restore")
+    assert lasting.previous()[:2] == ("disabled", "restore")
     lasting.time_passes()
     lasting.run(1)
     assert lasting.status == "Active"
-    assert lasting.previous == ("previous", "drain", "grace")
+    assert lasting.previous() == ("previous", "drain", "grace")
 
 
 def test_a_pause_ends_it_and_after_the_pause_it_is_tried_again(lasting: House) -> None:
@@ -368,7 +391,7 @@ def test_a_pause_ends_it_and_after_the_pause_it_is_tried_again(lasting: House) -
     lasting.set_dates("not_before = opened_at")  # the next look
     lasting.run(0.5)
     assert lasting.status == "Active"
-    assert lasting.previous == ("previous", "brownout", None)
+    assert lasting.previous() == ("previous", "brownout", None)
     unpause(lasting.place)
     lasting.run(0.1)
     assert lasting.status == "Inactive"
@@ -460,8 +483,20 @@ def test_a_probe_that_fails_twice_ends_it_and_a_person_is_asked(probed: Callable
     assert house.status == "Inactive", "it is tried again"
 
 
+def test_a_place_that_serves_the_key_again_ends_it(lasting: House) -> None:
+    now = json.dumps(lasting.iam.body())
+    lasting.stands(lasting.before)
+    lasting.set_dates("not_before = opened_at")  # the next look
+    lasting.run(2)
+    lasting.stands(now)
+    assert lasting.status == "Active"
+    status = lasting.place.status("deployer")
+    assert (status["status"], status["reason"]) == ("blocked", "brownout_failed")
+    assert "serves version 1" in status["message"]
+
+
 def test_a_probe_that_fails_once_ends_nothing(probed: Callable[[int], House]) -> None:
     house = probed(1)
     house.run(2)
     assert house.status == "Inactive"
-    assert house.previous == ("disabled", "restore", "brownout")
+    assert house.previous() == ("disabled", "restore", "brownout")
