@@ -215,6 +215,7 @@ class Adapters:
             policy=credential.policy,
             targets=targets,
             removed=credential.removed,
+            owner=credential.owner,
         )
 
     def _hook(self, hook: HookConfig | None) -> Hook | None:

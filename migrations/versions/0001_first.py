@@ -34,8 +34,8 @@ def number(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Integer(), nullable=False, autoincrement=False)
 
 
-def large(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
+def large(name: str, *, null: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), nullable=null, autoincrement=False)
 
 
 def waiting() -> list[sa.Column[Any]]:
@@ -230,11 +230,16 @@ def retirements() -> None:
         text("keep"),
         text("without"),
         moment("closed_at"),
+        large("brownout_after", null=True),
+        large("brownout_for", null=True),
+        flag("browned_out"),
+        moment("restore_at"),
+        text("brownout_failure", null=True),
         *waiting(),
         key("retirement", "id"),
         reference("retirement", "credential_id", "credential"),
         reference("retirement", "version_id", "version"),
-        among("retirement", "state", "planned", "drained", "disabled", "deleted", "cancelled"),
+        among("retirement", "state", "planned", "browned_out", "drained", "disabled", "deleted", "cancelled"),
         among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra"),
     )
     partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)

@@ -16,6 +16,7 @@ from rotator.cli.opening import configuration, looking, shown
 from rotator.cli.verdicts import STUCK
 from rotator.cli.words import Entry
 from rotator.config import CredentialConfig, json_schema, select
+from rotator.domain.brownout import Brownout
 from rotator.engine import explain as sentences_of
 from rotator.settings import format_duration
 
@@ -132,6 +133,9 @@ def _value(key: str, value: object) -> str:
         return {"settle": "the provider's", "first": "by what stands at the destinations"}.get(key, "-")
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, Brownout):
+        hours = "; ".join(str(span) for span in value.hours.windows)
+        return f"after {format_duration(value.after)} for {format_duration(value.lasts)}, {hours}"
     if isinstance(value, tuple):  # of hours
         return "; ".join(str(span) for span in value) or "-"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -174,6 +174,36 @@ Spans = list[
 """Hours of weekdays, and days of the calendar."""
 
 
+def _weekly(value: object) -> TimeSpan:
+    span = _span(value)
+    if isinstance(span, Dated):
+        message = "must be hours of weekdays, such as MON-FRI 09:00-17:00"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    return span
+
+
+def _some_hours(spans: list[Weekly]) -> list[Weekly]:
+    if not spans:
+        message = "leave no time for it; MON-SUN is always"
+        raise ValueError(message)
+    return spans
+
+
+Weeklies = list[Annotated[InstanceOf[Weekly], BeforeValidator(_weekly), WithJsonSchema({"type": "string"})]]
+"""Hours of weekdays alone."""
+
+
+WORKING_HOURS: list[Any] = ["MON-FRI 09:00-17:00"]
+
+
+class BrownoutEntry(Entry):
+    """`policy.brownout:`, when an old key is disabled for a while."""
+
+    after: PositiveSpan
+    lasts: PositiveSpan = Field(alias="for")
+    hours: Annotated[Weeklies, AfterValidator(_some_hours)] = Field(default=WORKING_HOURS, validate_default=True)
+
+
 class PolicyEntry(Entry):
     """`policy:`, when to rotate and how gently. Only the keys that are set count; the rest is merged."""
 
@@ -186,6 +216,7 @@ class PolicyEntry(Entry):
     max_age: PositiveSpan | None = None
     grace: Span = _BUILT_IN.grace
     soak: Span = _BUILT_IN.soak
+    brownout: BrownoutEntry | None = None
     require_idle: Span = _BUILT_IN.require_idle
     min_interval: Span | None = None
     max_creates_per_day: int = Field(default=_BUILT_IN.max_creates_per_day, ge=1, le=1000)

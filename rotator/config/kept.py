@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from rotator.config import brownouts
 from rotator.config.accounts import Known
 from rotator.config.document import Document
 from rotator.config.load import read_credential
@@ -15,6 +16,7 @@ from rotator.config.models import Config, CredentialConfig, DestinationConfig, T
 from rotator.config.part import Part
 from rotator.config.problems import Problem
 from rotator.config.targets import Places
+from rotator.domain.brownout import Brownout
 from rotator.domain.model import LAST_WAVE, WHOLE_BODY
 from rotator.settings import format_duration
 
@@ -24,6 +26,7 @@ def entry_of(credential: CredentialConfig) -> str:
     options = credential.options.model_dump(mode="json", by_alias=True, exclude_unset=True, fallback=str)
     policy = {key: _plain(getattr(credential.policy, key)) for key in _given(credential)}
     entry = {
+        **({"owner": credential.owner} if credential.owner else {}),
         "provider": credential.provider,
         "options": options,
         "policy": policy,
@@ -40,6 +43,8 @@ def _given(credential: CredentialConfig) -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):  # of hours
         return [str(one) for one in value]
+    if isinstance(value, Brownout):
+        return brownouts.written(value)
     return format_duration(value) if isinstance(value, timedelta) else value
 
 

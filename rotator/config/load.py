@@ -260,8 +260,8 @@ def read_credential(
     own = Layer.of("credential", part.at("policy"))
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
     waves = max(len({target.wave for target in targets}), 1)
-    lag = slowest(part.at("destinations"), targets)
-    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag)
+    lag, paired = slowest(part.at("destinations"), targets), any(target.companions for target in targets)
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag, paired=paired)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

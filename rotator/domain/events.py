@@ -20,6 +20,8 @@ class Subject(StrEnum):
     PROMOTE = "promote"
     # a retirement and its steps
     RETIREMENT = "retirement"
+    BROWNOUT = "brownout"  # the trial before it: disabled for a while, to find who still reads it; also a finding
+    RESTORE = "restore"  # the end of the trial
     DRAIN = "drain"
     DISABLE = "disable"
     DELETE = "delete"

@@ -50,6 +50,7 @@ class RetirementState(StrEnum):
     """How far the taking-away of one version came."""
 
     PLANNED = "planned"
+    BROWNED_OUT = "browned_out"  # disabled for a while, to find who still reads it; leads back to `planned`
     DRAINED = "drained"
     DISABLED = "disabled"
     DELETED = "deleted"
@@ -220,11 +221,24 @@ class Retirement(Waiting):
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
     without: Sequence[str] = ()  # identities of places that a person said it does not wait for
     closed_at: datetime | None = None
+    brownout_after: timedelta | None = None  # since it was opened
+    brownout_for: timedelta | None = None  # None: it has no brownout
+    browned_out: bool = False  # it has been, or was left out: not again
+    restore_at: datetime | None = None  # when the brownout that lasts is over
+    brownout_failure: str | None = None  # who missed the key in the last one
 
     @property
     def open(self) -> bool:
         """Whether there is anything left to do."""
         return self.state in OPEN_RETIREMENT
+
+    @property
+    def gone_from(self) -> datetime | None:
+        """When its key can stop working for good at the earliest; None: at once."""
+        trial = self.brownout_for is not None and self.state in (RetirementState.PLANNED, RetirementState.BROWNED_OUT)
+        if not trial or self.not_before is None:
+            return self.not_before
+        return max(self.not_before, self.opened_at + self.grace)
 
 
 @dataclass(frozen=True, kw_only=True)

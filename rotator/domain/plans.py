@@ -36,6 +36,15 @@ RETIREMENT: Sequence[Step] = (
 )
 """Takes one version away. Where the provider cannot disable, `delete` follows `drain`."""
 
+BROWNOUT: Sequence[Step] = (
+    Step(Subject.BROWNOUT, RetirementState.PLANNED, RetirementState.BROWNED_OUT),
+    Step(Subject.RESTORE, RetirementState.BROWNED_OUT, RetirementState.PLANNED),
+)
+"""The trial before `drain`, where the policy wants one: the key is disabled for a while, and always enabled again."""
+
+TRIED = (RetirementReason.SUPERSEDED, RetirementReason.EXTRA)
+"""Why a version is taken away that may have a brownout first: somebody may rely on it, and nothing is urgent."""
+
 
 GOING_BACK: Sequence[Step] = tuple(Step(Subject.ENABLE, state, RetirementState.CANCELLED) for state in OPEN_RETIREMENT)
 """What is left of a retirement whose version is wanted back. `enable` has nothing to do where `disable` never began."""
@@ -100,10 +109,18 @@ def drain_from(opened_at: datetime, grace: timedelta, soak: timedelta, *, can_di
     return opened_at + grace + (timedelta(0) if can_disable else soak)
 
 
+def to_be_tried(retirement: Retirement) -> bool:
+    """Whether a brownout is still to come."""
+    planned = retirement.state is RetirementState.PLANNED and retirement.brownout_for is not None
+    return planned and retirement.why in TRIED and not retirement.browned_out
+
+
 def taking_away(retirement: Retirement, *, can_disable: bool) -> Step | None:
     """The next step of a retirement, with `disable` left out where the provider cannot."""
     if retirement.wanted_back:
         return step_after(GOING_BACK, retirement.state)
+    if retirement.state is RetirementState.BROWNED_OUT or (can_disable and to_be_tried(retirement)):
+        return step_after(BROWNOUT, retirement.state)
     if retirement.state is RetirementState.DRAINED and not can_disable:
         return Step(Subject.DELETE, RetirementState.DRAINED, RetirementState.DELETED)
     return step_after(RETIREMENT, retirement.state)

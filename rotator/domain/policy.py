@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from rotator.domain.brownout import Brownout
 from rotator.domain.deadlines import HOUR, Deadline, Terms, first_deadline
 from rotator.domain.hours import Hours, Span
 from rotator.domain.model import Cause, Rotation, Situation
@@ -38,6 +39,7 @@ class Policy:
     max_age: timedelta | None = None  # no key of it works for longer
     grace: timedelta = DAY
     soak: timedelta = DAY
+    brownout: Brownout | None = None
     require_idle: timedelta = HOUR
     min_interval: timedelta = HOUR
     max_creates_per_day: int = 5
@@ -168,7 +170,7 @@ def slot_in_retirement(question: Question) -> Decision | None:
     ending = [r for r in question.situation.retirements if r.reason not in WAITS_FOR_A_KEY]
     if question.situation.retirements and not ending:
         return None  # none of them ends before there is a new key: `create` says what is in its way
-    ends = [r.not_before for r in ending if r.not_before is not None]
+    ends = [r.gone_from for r in ending if r.gone_from is not None]
     message = f"all {question.living} slots hold keys of this credential until the old one is retired"
     return NotDue(reason="slot_in_retirement", message=message, until=min(ends, default=None))
 

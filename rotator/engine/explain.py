@@ -16,7 +16,7 @@ from rotator.domain.model import (
     RetirementState,
     Situation,
 )
-from rotator.domain.plans import ROTATION, step_after, taking_away
+from rotator.domain.plans import ROTATION, step_after, taking_away, to_be_tried
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
@@ -136,6 +136,10 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
     if row.reason:
         lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).")
+    if can_disable and to_be_tried(row):
+        lines.append(
+            f"In its brownout it is disabled for {row.brownout_for} and enabled again, to find who still uses it."
+        )
     if row.state is not RetirementState.DISABLED and can_disable and row.soak:
         lines.append(f"After it is disabled it soaks for {row.soak} before it is deleted.")
     return lines

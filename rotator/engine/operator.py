@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
@@ -171,7 +172,9 @@ def _hurried(work: Work, version: Version) -> list[Write]:
     if full:
         soak = timedelta(0)  # its slot is needed for the new key
     soaking = row.state is RetirementState.DISABLED and not full
-    changes = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
+    changes: dict[str, Any] = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
+    if row.state is RetirementState.BROWNED_OUT:  # disabled already, and stays so
+        changes |= {"state": RetirementState.PLANNED, "restore_at": None}
     return [Update(row, changes if soaking else {**MOVING, **changes})]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import GATES, Use, drain_from, pace
+from rotator.domain.plans import GATES, TRIED, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
 from rotator.engine import regress
 from rotator.engine.grace import outwait_readers
@@ -59,6 +59,9 @@ def open_retirement(
         can_disable=capabilities.can_disable,
     )
     first_look = drain_from(now, grace, soak, can_disable=capabilities.can_disable)
+    trial = policy.brownout if why in TRIED and capabilities.can_disable and version.key_id is not None else None
+    if trial is not None:
+        first_look = min(first_look, now + trial.after)
     if why is RetirementReason.LOST_ANSWER:
         # The request may be under way for its budget's time, and lists may lag for a settle time after that.
         first_look = _made_by(work, version) + grace
@@ -73,6 +76,8 @@ def open_retirement(
             grace=grace,
             soak=soak,
             without=without,
+            brownout_after=trial.after if trial is not None else None,
+            brownout_for=trial.lasts if trial is not None else None,
             not_before=first_look,
             reason="grace" if first_look > now else None,
             message="the old key keeps working until then" if first_look > now else None,
@@ -104,12 +109,11 @@ def drain(work: Work, retirement: Retirement) -> None:
     if version.key_id is None:
         locate(work, retirement, version)
         return
-    guarded = guard(work, retirement, version, beside=True)
-    evidence = _use(work, retirement, version, guarded.keys)
-    if guarded.beside:
-        raise StandsBeside(version, guarded.beside)
-    evidence |= guarded.evidence
-    told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value, **evidence)
+    seen = gates(work, retirement, version, beside=True)
+    if seen.beside:
+        raise StandsBeside(version, seen.beside)
+    reason = retirement.why.value
+    told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=reason, **seen.evidence)
     work.record([Update(retirement, {"state": RetirementState.DRAINED, **MOVING})], [told])
 
 
@@ -121,6 +125,13 @@ class StandsBeside(TemporaryError):
         message = f"version {version.number} stands beside the current one at {places}, which is rewritten first"
         super().__init__(message, reason=UNPAIRING)
         self.addresses = addresses
+
+
+def gates(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
+    """Every gate, freshly checked: raises where one does not hold, returns what was seen. `beside`: as of `guard`."""
+    guarded = guard(work, retirement, version, beside=beside)
+    evidence = _use(work, retirement, version, guarded.keys) | guarded.evidence
+    return replace(guarded, evidence=evidence)
 
 
 @dataclass(frozen=True)
@@ -390,6 +401,8 @@ def disable(work: Work, retirement: Retirement) -> None:
     if not isinstance(provider, Disables) or version.key_id is None:
         message = "the provider cannot disable a key"
         raise PermanentError(message, reason="bug")
+    if retirement.browned_out:
+        work.outwait_late_calls()  # an enable that is still on its way would undo this
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import creation, deadlines, drift, hooks, regress
+from rotator.engine import brownout, creation, deadlines, drift, hooks, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -46,6 +46,7 @@ def watch(work: Work) -> None:
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
     hooks.clear(work)
+    brownout.clear(work, standing)
     try:
         _watch_keys(work, standing)
     except StoreUnavailable:

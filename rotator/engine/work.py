@@ -97,6 +97,7 @@ class Managed:
     targets: Sequence[Target]
     calls_per_second: float | None = None  # what the provider's account takes of one process
     removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
+    owner: str | None = None  # who is told
 
     @property
     def settle(self) -> timedelta:

@@ -99,11 +99,15 @@ def test_the_house_may_set_the_time_zone_of_cron_lines(tmp_path: Path) -> None:
     ("policy", "place", "message"),
     [
         ("cron: 0 9 * * MON, rotate_every: 3d", "cron", "excludes `rotate_every`: take one of them out"),
-        ("timezone: Europe/London", "timezone", "is for `cron`, `windows` and `blackouts`, and there is none"),
+        (
+            "timezone: Europe/London",
+            "timezone",
+            "is for `cron`, `windows`, `blackouts` and `brownout`, and there is none",
+        ),
         (
             "rotate_every: 3d, timezone: Europe/London",
             "timezone",
-            "is for `cron`, `windows` and `blackouts`, and there is none",
+            "is for `cron`, `windows`, `blackouts` and `brownout`, and there is none",
         ),
         ("cron: 0 9 * * *, timezone: Mars/Olympus", "timezone", "there is no time zone `Mars/Olympus`"),
         ("cron: 0 9 * * *, timezone: ../../etc/passwd", "timezone", "there is no time zone"),

@@ -26,7 +26,7 @@ from rotator.config import entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
 from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
-from rotator.domain.plans import GATES, RETIREMENT, ROTATION, Step, Use, pace
+from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
 from rotator.hooks import RELOADS
 from rotator.settings import SecretReference, format_duration
 
@@ -66,7 +66,10 @@ def _rotation(_: str) -> str:
 
 def _retirement(_: str) -> str:
     short = f"{RetirementState.DRAINED} --> {RetirementState.DELETED}: delete (where it cannot be disabled)"
-    return _diagram(tuple(RETIREMENT), [short, *_sideways(OPEN_RETIREMENT, RetirementState.CANCELLED, "cancel")])
+    trial = [f"{step.start} --> {step.end}: {step.verb}" for step in BROWNOUT]
+    return _diagram(
+        tuple(RETIREMENT), [short, *trial, *_sideways(OPEN_RETIREMENT, RetirementState.CANCELLED, "cancel")]
+    )
 
 
 def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]:
@@ -136,7 +139,8 @@ def _table(model: type[BaseModel]) -> Callable[[str], str]:
         meanings = {row["key"]: row["meaning"].strip() for row in _ROW.finditer(before)}
         lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
         schema = model.model_json_schema()
-        for key, field in model.model_fields.items():
+        for name, field in model.model_fields.items():
+            key = field.alias or name
             value = _value(schema["properties"][key], schema)
             meaning = meanings.get(key, "")
             lines.append(f"| `{key}` | {value} | {_default(field)} | {meaning or 'TO BE SAID'} |")
@@ -185,6 +189,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{default.text}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, list):
+        default = ", ".join(default)
     return "see below" if isinstance(default, BaseModel) else f"`{default}`"
 
 
@@ -211,6 +217,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,
     "policy": entries.PolicyEntry,
+    "policy.brownout": entries.BrownoutEntry,
     "target": entries.TargetEntry,
     "vault:token": TokenAuth,
     "vault:approle": AppRoleAuth,

@@ -175,7 +175,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "confirmed": seen("late writes", without(retirement, "_gone", patches.believe_deletions), "I10"),
     "wait for disable": tested(
         f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
-        not_waiting_in("_enable"),
+        not_waiting_in("enabled"),
         "'enable.started' not in",
     ),
     "lost disables too": tested(

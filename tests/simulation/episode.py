@@ -10,7 +10,9 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+from rotator.domain.brownout import Brownout
 from rotator.domain.errors import StoreUnavailable
+from rotator.domain.hours import Hours, read_span
 from rotator.domain.model import LAST_WAVE, Cause
 from rotator.domain.policy import NotDue, Policy
 from rotator.domain.template import Template
@@ -166,6 +168,8 @@ class Episode:
         if self.profile.hooked:
             soak = random.choice((NONE, 5 * MINUTE, 20 * MINUTE))
             policy = replace(policy, wave_soak=soak, on_probe_failure=random.choice(PATIENCE))
+        if self.profile.brownouts:
+            policy = replace(policy, grace=random.choice((10, 20)) * MINUTE, brownout=self._brownout())
         classes: dict[str, type[Provider]] = {"chosen": Choosing, "labelled": Issuing, "supplied": Supplied}
         return Setting(
             name=name,
@@ -175,6 +179,11 @@ class Episode:
             policy=policy,
             places=random.sample(places, len(places) if self.profile.hooked else random.randint(1, 2)),
         )
+
+    def _brownout(self) -> Brownout:
+        hours = self.random.choice((Hours(), Hours(), Hours([read_span("08:00-20:00")])))
+        after, lasts = self.random.choice((1, 2, 4)), self.random.choice((2, 5))
+        return Brownout(after=after * MINUTE, lasts=lasts * MINUTE, hours=hours)
 
     # the play
 
@@ -198,6 +207,8 @@ class Episode:
         self.oracle.configured = lambda name: {
             p.identity for s in self.all_settings() if s.name == name for p in s.places
         }
+        # One of several comes when something is ready that it knows of, or every hour.
+        self.oracle.late = 2 * MINUTE if len(self.workers) == 1 else HOUR + 2 * MINUTE
         self.oracle.chosen = {s.name for s in self.settings.values() if not s.capabilities.can_tell}
 
     def end(self) -> None:

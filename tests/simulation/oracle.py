@@ -20,6 +20,7 @@ from rotator.domain.model import (
     Lease,
     Retirement,
     RetirementReason,
+    RetirementState,
     Rotation,
     RotationState,
     Situation,
@@ -102,6 +103,8 @@ class Oracle:
         self.unconfirmed = False  # the database went back in time, and no person has confirmed it yet
         self.paused: dict[str, float] = {}  # credential → since when a person has stopped it
         self._left_out: dict[str, set[str]] = defaultdict(set)  # rotation → places that it does not wait for
+        self.late = DAY  # by how much a worker may be late with what is due
+        self._dimmed: dict[tuple[str, int], tuple[float, bool]] = {}  # credential, version: since when, and in the calm
         self.excused: set[tuple[str, str]] = set()  # credential, place: a person said that nobody reads there
 
     # the story
@@ -284,6 +287,9 @@ class Oracle:
         if retirement.why not in GENTLE:
             return
         can_disable = provider.capabilities.can_disable
+        if retirement.state is RetirementState.BROWNED_OUT:
+            self._in_brownout(call, version, retirement)
+            return
         wait = retirement.grace + (NO_TIME if can_disable else retirement.soak)
         truly = timedelta(seconds=self.world.baton.now - self._opened_at.get(retirement.id, 0.0))
         since = max(self.world.database_time() - retirement.opened_at, truly)
@@ -293,6 +299,14 @@ class Oracle:
             truly = timedelta(seconds=self.world.baton.now - key.dead_at)
             soaked = max(self.world.database_time() - key.dead_dated, truly)
             self.require(soaked >= retirement.soak, "I17", f"{version.key_id} is deleted after a soak of {soaked}")
+
+    def _in_brownout(self, call: str, version: Version, retirement: Retirement) -> None:
+        """It is disabled, not before its time, and nothing more."""
+        self.require(call == "disable", "I17", f"{version.key_id} is deleted in its brownout")
+        after = retirement.brownout_after or NO_TIME
+        truly = timedelta(seconds=self.world.baton.now - self._opened_at.get(retirement.id, 0.0))
+        since = max(self.world.database_time() - retirement.opened_at, truly)
+        self.require(since >= after, "I17", f"{version.key_id} is disabled {since} after cutover, brownout {after}")
 
     def _guarded(
         self, worker: Worker, credential: str, situation: Situation, version: Version, retirement: Retirement | None
@@ -324,7 +338,9 @@ class Oracle:
         version = self.store.version(self._version_of[key_id])
         assert version is not None
         self._announced("enable", provider.credential, version.number)
-        self._trusted(worker, provider.credential)
+        row = self.situation(provider.credential).retirement_of(version.id)
+        dimmed = row is not None and row.state is RetirementState.BROWNED_OUT
+        self._trusted(worker, provider.credential, gives_back=dimmed)
         self.require(version.compromised_at is None, "I3", f"{key_id} has leaked and is enabled")
 
     def _announced(self, verb: str, credential: str, number: int) -> None:
@@ -333,10 +349,14 @@ class Oracle:
         self._started[verb, credential, number] = told - 1
         self.effects[verb] += 1
 
-    def _trusted(self, worker: Worker, credential: str) -> None:
-        """I7: the lease outlasts the budget of what is about to go out. I18: and the database is confirmed."""
+    def _trusted(self, worker: Worker, credential: str, *, gives_back: bool = False) -> None:
+        """I7: the lease outlasts the budget of what is about to go out. I18: and the database is confirmed.
+
+        A pause does not keep what a brownout has disabled.
+        """
         self.require(not self.unconfirmed, "I18", f"{worker.name} acts on a restored database that nobody confirmed")
-        self._not_paused(worker, credential)
+        if not gives_back:
+            self._not_paused(worker, credential)
         credential_id = self.ids[credential]
         epoch = worker.epochs.get(credential_id, 0)
         left = self._until.get((credential_id, epoch), 0.0) - self.world.baton.now
@@ -481,15 +501,35 @@ class Oracle:
                 self._pushes[event.credential, place] = Push(event.rotation, event.version, base)
             case "verify.succeeded" if event.destination is not None:
                 self._read_back(worker, event)
-            case "disable.started":
-                self._started["disable", event.credential, event.version] += 1
-                self.on_disable(event.credential)
-            case "promote.succeeded":
-                self._promoted(event)
+            case "disable.started" | "brownout.started":
+                self._disabling(event.event, event.credential, event.version)
+            case "promote.succeeded" | "restore.succeeded":
+                self._ended(event)
             case "abandon.succeeded":
                 self.abandoned += 1
             case _:
                 pass
+
+    def _ended(self, event: NewEvent) -> None:
+        (self._promoted if event.event == "promote.succeeded" else self._restored)(event)
+
+    def _disabling(self, event: str, credential: str, number: int) -> None:
+        self._started["disable", credential, number] += 1
+        self.on_disable(credential)
+        if event == "brownout.started":
+            self._dimmed[credential, number] = (self.world.baton.now, self.world.calm)
+
+    def _restored(self, event: NewEvent) -> None:
+        """What we had disabled for a while works again; where nothing goes wrong, in time."""
+        assert event.credential is not None
+        assert event.version is not None
+        key = next(k for k in self.world.by_secret.values() if k.id == event.key_id)
+        alive = key.alive or key.dead_by is By.PERSON or not key.exists
+        self.require(alive, "brownout", f"{key.id} counts as enabled again, and is not")
+        began, calm = self._dimmed[event.credential, event.version]
+        row = next(r for r in self.situation(event.credential).retirements if self._version_of[key.id] == r.version_id)
+        lasted, lasts = timedelta(seconds=self.world.baton.now - began), row.brownout_for or NO_TIME
+        self.require(not calm or lasted <= lasts + self.late, "brownout", f"the brownout of {key.id} lasted {lasted}")
 
     def _may_be_replaced(self, worker: Worker, event: NewEvent) -> None:
         """A person has said so of what stands there, as it was read just now."""
