@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rotator.domain.model import Cause, RetirementReason, RetirementState, Version, VersionState
-from rotator.domain.plans import drain_from
 from rotator.domain.template import Template
 from rotator.engine.work import Work
 
@@ -21,8 +20,8 @@ def holders(work: Work, templates: Mapping[str, Template], version: Version) -> 
 def partner(work: Work, version: Version) -> Version:
     """The version that readers may still rely on beside this one; itself where there is none.
 
-    The one that it replaces, else the one that was replaced last: not leaked, with its value on record, and in its
-    grace. While companions are cleared, and once the grace is over, that is nobody.
+    The one that it replaces, else the one that was replaced last: not leaked, with its value on record, and not being
+    taken away yet. While a key that is about to be is replaced beside the current one, that is nobody.
     """
     rotation = work.situation.rotation
     if rotation is not None and rotation.cause is Cause.UNPAIR:
@@ -38,9 +37,7 @@ def _relied_on(work: Work, version: Version) -> bool:
         return False
     if row is None or row.wanted_back:
         return True
-    until = drain_from(row.opened_at, row.grace, row.soak, can_disable=work.provider.capabilities.can_disable)
-    planned = row.state is RetirementState.PLANNED and row.why is RetirementReason.SUPERSEDED
-    return planned and until > work.now()
+    return row.state is RetirementState.PLANNED and row.why is RetirementReason.SUPERSEDED
 
 
 def _replaced_at(work: Work, version: Version) -> float:

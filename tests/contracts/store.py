@@ -962,6 +962,8 @@ def _filled(row: Any) -> Any:
         kind = str(field.type)
         if value is None and "datetime" in kind:
             given[field.name] = START + number * timedelta(seconds=-1, microseconds=1)
+        elif value is None and "timedelta" in kind:
+            given[field.name] = number * MINUTE
         elif value is None or value == "":
             given[field.name] = f"{field.name} ä {number}"
         elif value is False:

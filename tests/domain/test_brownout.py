@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rotator.domain.brownout import begins
+from rotator.domain.deadlines import Terms, passed
 from rotator.domain.events import Subject
 from rotator.domain.hours import Hours, read_span
 from rotator.domain.model import (
@@ -18,8 +19,10 @@ from rotator.domain.model import (
     RetirementReason,
     RetirementState,
     VersionId,
+    VersionState,
 )
 from rotator.domain.plans import taking_away
+from tests.domain.test_policy import QUIET, version
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 THURSDAY = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
@@ -98,3 +101,11 @@ def test_a_key_that_waits_for_its_brownout_is_not_gone_before_its_grace_is_over(
     assert waiting.gone_from == THURSDAY + 72 * HOUR
     assert replace(waiting, brownout_for=None).gone_from == THURSDAY + 4 * HOUR
     assert replace(waiting, not_before=THURSDAY + 99 * HOUR).gone_from == THURSDAY + 99 * HOUR
+
+
+def test_a_key_in_its_brownout_counts_as_one_that_works() -> None:
+    old = replace(version(1, VersionState.DISABLED), issued_at=THURSDAY - 200 * HOUR)
+    terms = Terms(max_age=100 * HOUR, grace=HOUR, soak=HOUR, settle=0 * HOUR, can_disable=True)
+    for state, late in ((RetirementState.BROWNED_OUT, [old]), (RetirementState.DISABLED, [])):
+        situation = replace(QUIET, versions=[old], retirements=[row(state=state, version_id=old.id)])
+        assert [deadline.version for deadline in passed(situation, terms, THURSDAY)] == late

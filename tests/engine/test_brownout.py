@@ -329,6 +329,7 @@ def test_a_credential_that_is_taken_out_gets_its_key_back(lasting: House) -> Non
     take_out(lasting.place, "credentials", "deployer")
     lasting.run(0.1)
     assert lasting.findings, "it lasts still"
+    assert lasting.place.told("brownout.cleared") == []
     lasting.time_passes()
     lasting.run(1)
     assert lasting.status == "Active"

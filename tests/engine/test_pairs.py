@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import hvac
 import pytest
 
 from rotator.access.dotenv import read as read_env
+from rotator.domain.errors import Unavailable
 from rotator.domain.model import Cause
 from rotator.engine import adoption, drift, operator
 from rotator.engine.pausing import pause
@@ -188,6 +190,30 @@ def die() -> None:
     raise Crash
 
 
+def test_a_write_with_another_key_beside_the_same_one_is_another_write(paired: Paired) -> None:
+    paired.place.rotate()
+    sent: list[tuple[str, str]] = []
+
+    def noting(method: Callable[..., Any], *, fails: bool) -> Callable[..., Any]:
+        def write(fields: Any, expected: str, token: str) -> Any:
+            sent.append((expected, token))
+            if fails:
+                message = "not now"
+                raise Unavailable(message)
+            return method(fields, expected, token)
+
+        return write
+
+    paired.place.rotate("web", now=True, patience=0.2, seam=Patched("destination", write=partial(noting, fails=True)))
+    failed = set(sent)
+    assert len(failed) == 1, "the same write, however often"
+    sent.clear()
+    seam = Patched("destination", write=partial(noting, fails=False))
+    paired.rotate_now(cause=Cause.COMPROMISED, patience=5, seam=seam)
+    assert {expected for expected, _ in sent} == {expected for expected, _ in failed}
+    assert not set(sent) & failed
+
+
 def _nothing(method: Callable[..., Any]) -> Callable[..., Any]:
     def die(*_: Any) -> Any:
         raise Crash
@@ -220,6 +246,9 @@ def test_a_crash_on_the_way_leaves_no_dead_key_beside_the_current_one(paired: Pa
             paired.place.rotate(patience=5, seam=None if isinstance(seam, str) else seam)
         paired.place.events = []
         assert len(paired.live()) == 2
+        if seam == "promote.succeeded":
+            with held(paired.place) as work:
+                assert [row.not_before for row in work.situation.retirements] == [None], "it waits for nothing more"
         paired.place.rotate(patience=8)
         assert len(paired.live()) == 1
     assert consumer.dead == 0
@@ -359,6 +388,7 @@ def test_the_living_key_of_a_pair_is_adopted(paired: Paired) -> None:
 def test_a_living_key_that_a_person_put_in_becomes_current_and_the_one_before_stands_beside_it(paired: Paired) -> None:
     paired.write(grace="1h")
     paired.place.rotate()
+    paired.rotate_now()
     theirs = paired.emulator.make_key(name="by hand")
     paired.put(**{FIRST: theirs.secret})
     paired.place.rotate(patience=0.2)
@@ -367,7 +397,7 @@ def test_a_living_key_that_a_person_put_in_becomes_current_and_the_one_before_st
     with held(paired.place) as work:
         drift.accept(work, "env")
     paired.place.rotate(patience=2)
-    assert paired.pair() == (2, 1)
+    assert paired.pair() == (3, 2)
     assert paired.place.status("web")["current"]["key_id"] == theirs.id
 
 
