@@ -37,6 +37,7 @@ from rotator.engine import (
     removed,
     retirement,
     rotation,
+    sightings,
     urgency,
     watch,
 )
@@ -168,6 +169,8 @@ class Engine:
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        if wish is None:
+            sightings.collect(work)
         held = self._held(work, began if wish else None)
         if held is None:
             progress = self._work_on(work, wish, began)

@@ -15,9 +15,7 @@ from rotator.store.tables import sighting as table
 
 _MINE = (table.c.credential_id == bindparam("of_credential"), table.c.consumer == bindparam("of_consumer"))
 _WORD = select(table).where(*_MINE)
-_SAME_AGAIN = update(table).where(
-    *_MINE, table.c.fingerprint == bindparam("same"), table.c.seen_at < bindparam("at")
-)
+_SAME_AGAIN = update(table).where(*_MINE, table.c.fingerprint == bindparam("same"), table.c.seen_at < bindparam("at"))
 _WORDS = select(table).where(table.c.credential_id == bindparam("credential")).order_by(table.c.consumer)
 
 

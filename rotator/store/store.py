@@ -24,8 +24,19 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Seal, StoredEvent, Write
-from rotator.store import accounts, audit, enrolment, findings, homes, leases, reading, records, schema
-from rotator.store import sightings, tables
+from rotator.store import (
+    accounts,
+    audit,
+    enrolment,
+    findings,
+    homes,
+    leases,
+    reading,
+    records,
+    schema,
+    sightings,
+    tables,
+)
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 

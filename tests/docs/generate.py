@@ -23,7 +23,7 @@ from docs.model.setting import GUARDS
 from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
-from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
 from rotator.domain.plans import GATES, RETIREMENT, ROTATION, Step, Use, pace
 from rotator.settings import SecretReference, format_duration
@@ -72,7 +72,7 @@ def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]
 
 
 _USE = {
-    Use.WAITED_OUT: "none for `require_idle`",
+    Use.WAITED_OUT: "none for `require_idle`, and no consumer holds it",
     Use.RECORDED: "recorded, never waited for",
     Use.IGNORED: "ignored",
     Use.FORBIDDEN: "none at all",
@@ -193,6 +193,8 @@ def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"options:{name}", adapter.Options
     for name in DESTINATION_TYPES.built_in:
         yield f"destination:{name}", DESTINATION_TYPES.find(name).Settings
+    for name in CONSUMER_TYPES.built_in:
+        yield f"consumer:{name}", CONSUMER_TYPES.find(name).Settings
 
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -201,6 +203,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "seal": entries.SealEntry,
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
+    "evidence": entries.EvidenceEntry,
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,

@@ -210,8 +210,8 @@ class MemoryStore:
                 self.tables.findings[finding.id] = replace(finding, credential_id=to)
         for rows in (self.tables.credentials, self.tables.leases, self.tables.entries):
             rows.pop(there, None)
-        for at in [at for at in self.tables.sightings if at[0] == there]:
-            del self.tables.sightings[at]
+        for word in [word for word in self.tables.sightings if word[0] == there]:
+            del self.tables.sightings[word]
         return True
 
     def unfinished(self) -> Mapping[str, str | None]:
