@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
+from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
+from rotator.ports.adapter import AskedConsumer
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
 from rotator.store.anchor import FileAnchor
@@ -187,6 +189,10 @@ class Adapters:
         self._seam = seam or Seam()
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
+        self._consumers: dict[str, list[AskedConsumer]] = {
+            name: [c.adapter(c.settings, timeout) for c in credential.consumers.asked]
+            for name, credential in config.credentials.items()
+        }
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""
@@ -216,6 +222,9 @@ class Adapters:
             targets=targets,
             removed=credential.removed,
             owner=credential.owner,
+            consumers=self._consumers[credential.name],
+            heartbeats=credential.consumers.heartbeats,
+            drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
         )
 
     def _hook(self, hook: HookConfig | None) -> Hook | None:
@@ -227,5 +236,6 @@ class Adapters:
 
     def close(self) -> None:
         """Close the connections to all of them."""
-        for adapter in (*self._accounts.values(), *self._servers.values()):
+        asked = (consumer for consumers in self._consumers.values() for consumer in consumers)
+        for adapter in (*self._accounts.values(), *self._servers.values(), *asked):
             adapter.close()

@@ -268,6 +268,15 @@ def places() -> None:
     )
     op.create_index("placements_of_credential", "placement", ["credential_id"])
     op.create_table(
+        "sighting",
+        text("credential_id"),
+        text("consumer"),
+        text("fingerprint"),
+        moment("seen_at", null=False),
+        key("sighting", "credential_id", "consumer"),
+        reference("sighting", "credential_id", "credential"),
+    )
+    op.create_table(
         "finding",
         text("id"),
         text("kind"),

@@ -17,6 +17,7 @@ COMMANDS = {
     "status": ("status:status", "Where every credential stands."),
     "explain": ("status:explain", "Why a credential is where it is, and what happens next."),
     "policy": ("status:policy", "Each policy value of a credential and where it comes from."),
+    "seen": ("seen:seen", "A consumer reports which key it holds."),
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),
     "supply": ("supply:supply", "Hand over the key that only a person can make."),
     "resume": ("verbs:resume", "Clear blocks and waits, so that the next step is tried at once."),

@@ -17,6 +17,7 @@ from rotator.cli.opening import configuration, harden
 from rotator.config import Config, CredentialConfig, select
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
+from rotator.ports.consumer import Consumer
 from rotator.ports.provider import Key
 from rotator.settings import format_duration
 from rotator.store.store import SqlStore
@@ -28,7 +29,7 @@ _SIDE_BY_SIDE = 8
 class Finding:
     """What one check came to."""
 
-    check: str  # database, schedule, provider, destination, hook
+    check: str  # database, schedule, provider, destination, hook, consumer, drop
     subject: str
     credential: str | None = None
     outcome: str = "ok"  # ok, warning, failed
@@ -49,7 +50,8 @@ Check = Callable[[], list[Finding]]
 def check(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, config: str | None) -> int:
     """Try the database, the sealing key, and each provider and destination of NAME... (default: all).
 
-    Asks providers for their account and keys, reads destinations, and looks whether they could be written.
+    Asks providers for their account and keys, and consumers since when they run; reads destinations, and looks whether
+    they could be written.
     Nothing is created, written or taken away. Exits 1 when a check failed.
     """
     loaded = configuration(config)
@@ -93,6 +95,7 @@ def _findings(config: Config, names: Sequence[str]) -> Iterator[Finding]:
             for findings in [pool.submit(check) for check in checks]:
                 yield from findings.result()
         yield from _unused(config)
+        yield from _drop(config)
     finally:
         adapters.close()
         if store is not None:
@@ -123,6 +126,10 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
         )
         yield lambda target=target: _hooks(managed, target)  # type: ignore[misc]
     yield lambda: _readers(config.credentials[managed.name], managed)
+    for consumer in managed.consumers:
+        yield lambda consumer=consumer: _guarded(  # type: ignore[misc]
+            lambda: _consumer(managed, consumer), managed.name, "consumer", consumer.name
+        )
 
 
 def _guarded(check: Check, name: str, kind: str, subject: str) -> list[Finding]:
@@ -235,7 +242,7 @@ def _readers(credential: CredentialConfig, managed: Managed) -> list[Finding]:
             remedy=_TELL[entry.readers.how],
         )
         for entry, target in zip(credential.destinations, managed.targets, strict=True)
-        if entry.readers is not None and entry.readers.how in _UNTOLD and not _told(entry.readers.how, target)
+        if entry.readers is not None and entry.readers.how in _UNTOLD and not _told(entry.readers.how, target, managed)
     ]
 
 
@@ -249,9 +256,25 @@ _TELL = {
 }
 
 
-def _told(how: str, target: Target) -> bool:  # noqa: ARG001 - `consumers` of the credential tell of `restart` only
+def _told(how: str, target: Target, managed: Managed) -> bool:
     """Whether something makes these readers read anew, or knows when they have."""
-    return target.reload is not None
+    return target.reload is not None or (how == "restart" and bool(managed.consumers or managed.heartbeats))
+
+
+def _consumer(managed: Managed, consumer: Consumer) -> list[Finding]:
+    running = [f"{p.name} runs since {p.started_at:%Y-%m-%d %H:%M} UTC" for p in consumer.processes()]
+    message = ", ".join(running) or "nothing of it runs"
+    return [Finding(check="consumer", subject=consumer.name, credential=managed.name, message=message)]
+
+
+def _drop(config: Config) -> Iterator[Finding]:
+    if config.drop is not None and not config.drop.is_dir():
+        remedy = f"make it, and in it a folder for each credential, such as {config.drop / 'NAME'}"
+        message = "it is not there, so nobody can leave word"
+        subject = str(config.drop)
+        yield Finding(
+            check="drop", subject=subject, outcome="warning", message=message, reason="no_drop", remedy=remedy
+        )
 
 
 def _unused(config: Config) -> Iterator[Finding]:

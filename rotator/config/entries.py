@@ -19,7 +19,7 @@ from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
-from rotator.settings import Duration, SecretReference
+from rotator.settings import Duration, FilePath, SecretReference
 
 _DIGITS = re.compile(r"\d{7}")
 _TEN_YEARS = timedelta(days=3650)
@@ -235,6 +235,12 @@ class FileEntry(Entry):
     include: list[Annotated[str, Field(min_length=1)]] | None = None
 
 
+class EvidenceEntry(Entry):
+    """`evidence:`, where consumers leave word of the key that they hold."""
+
+    drop: FilePath | None = None
+
+
 class DefaultsEntry(Entry):
     """`defaults:`, what credentials share."""
 
@@ -278,7 +284,7 @@ class TargetEntry(Entry):
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on", "consumers"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on"})
 
     provider: str = Field(min_length=1)
     moved_from: str | None = Field(default=None, min_length=1)
@@ -287,3 +293,4 @@ class CredentialEntry(Entry):
     labels: dict[Label, Label] | None = None
     owner: str | None = None
     destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]
+    consumers: list[dict[str, Any]] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 from rotator.config import brownouts
 from rotator.config.accounts import Known
+from rotator.config.consumers import consumers_of
 from rotator.config.document import Document
 from rotator.config.load import read_credential
 from rotator.config.models import Config, CredentialConfig, DestinationConfig, Target
@@ -32,6 +33,8 @@ def entry_of(credential: CredentialConfig) -> str:
         "policy": policy,
         "destinations": [_destination(target) for target in credential.destinations],
     }
+    if consumers := consumers_of(credential.consumers):
+        entry["consumers"] = consumers
     return json.dumps(entry, sort_keys=True)
 
 

@@ -74,6 +74,22 @@ class HookConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConsumerConfig:
+    """One entry of a credential's `consumers:` that can be asked. `settings` is an instance of `adapter.Settings`."""
+
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumers:
+    """A credential's `consumers:`: those that can be asked, and the names of those that have to report themselves."""
+
+    asked: tuple[ConsumerConfig, ...] = ()
+    heartbeats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`.
 
@@ -114,6 +130,7 @@ class CredentialConfig:
     destinations: tuple[Target, ...]
     labels: Mapping[str, str]
     owner: str | None
+    consumers: Consumers = field(default_factory=Consumers)
     moved_from: str | None = None  # what it was called before
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
@@ -128,6 +145,7 @@ class Config:
     store: StoreConfig
     seal: SealConfig
     engine: Limits
+    drop: Path | None = None  # the folder of `evidence.drop`
     providers: Mapping[str, ProviderConfig]
     destinations: Mapping[str, DestinationConfig]
     credentials: Mapping[str, CredentialConfig]

@@ -49,6 +49,7 @@ class Subject(StrEnum):
     ACCEPT = "accept"  # what a person put at a destination is the current key from now on
     OVERWRITE = "overwrite"  # the current key is written over it
     IGNORE = "ignore"  # it stays, and nobody wants to hear of it
+    SEEN = "seen"  # a consumer says that it holds another key than before
     # findings
     RECONCILE = "reconcile"
     CLOCK = "clock"
@@ -62,6 +63,7 @@ class Subject(StrEnum):
     ACCOUNT_BRAKED = "account_braked"
     MAX_AGE = "max_age"  # a key will be older than the policy lets it
     EXPIRES = "expires"  # the provider will end a key before it has been replaced
+    UNHEARD = "unheard"  # what a consumer left at the drop cannot be taken
     HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for
 
 

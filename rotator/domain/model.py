@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -308,6 +309,20 @@ class Finding:
     urgent: bool = False  # somebody is out of service now
     ignored_at: datetime | None = None  # a person has seen it and wants to hear no more of it
     cleared_at: datetime | None = None
+
+
+CONSUMER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,62}")
+"""What a consumer that reports itself may be called. It is a file's name as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A consumer's last word: the key that it holds, by the fingerprint of its version."""
+
+    credential_id: CredentialId
+    consumer: str
+    fingerprint: str
+    seen_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

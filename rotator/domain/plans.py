@@ -64,6 +64,10 @@ class Use(StrEnum):
     FORBIDDEN = "forbidden"  # any use at all says that the key is not the one we lost
 
 
+HOLDS = frozenset({"in_use", "consumer_silent", "consumer_not_restarted", "consumer_unknown"})
+"""Why a key that is to go may still be somebody's. One after the other they are one hold, with one `hold_alarm`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gates:
     """What has to hold before a key is taken away, besides the times in its row.

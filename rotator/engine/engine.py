@@ -40,6 +40,7 @@ from rotator.engine import (
     removed,
     retirement,
     rotation,
+    sightings,
     unpairing,
     urgency,
     watch,
@@ -180,6 +181,8 @@ class Engine:
             return Progress(name=name, trouble=down)
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        if wish is None:
+            sightings.collect(work)
         held, dimmed = self._held(work, began if wish else None), brownout.lasting(work)
         progress = self._work_on(work, wish, began) if held is None else self._give_back(work, held, began)
         deadlines.tell(work)

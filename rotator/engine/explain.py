@@ -14,12 +14,15 @@ from rotator.domain.model import (
     Finding,
     Retirement,
     RetirementState,
+    Sighting,
     Situation,
 )
-from rotator.domain.plans import ROTATION, step_after, taking_away, to_be_tried
+from rotator.domain.plans import GATES, HOLDS, ROTATION, Use, step_after, taking_away, to_be_tried
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
 from rotator.engine.engine import ready_at, rotation_ready_at
+from rotator.engine.evidence import spoken
 from rotator.engine.report import Report, stamp
+from rotator.engine.sightings import ago, holding
 from rotator.engine.waves import at_hand
 from rotator.engine.work import AWAITING, Managed
 
@@ -34,6 +37,7 @@ def explain(report: Report, name: str) -> list[str]:
     lines += _rotation_lines(report, name, situation)
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
+    lines += _consumer_lines(report, name, situation)
     lines.append(_next(report, name, situation))
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
@@ -136,6 +140,7 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
     if row.reason:
         lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).")
+        lines += [f"What ends that: {row.remedy}."] if row.remedy and not row.blocked else []
     if can_disable and to_be_tried(row):
         lines.append(
             f"In its brownout it is disabled for {row.brownout_for} and enabled again, to find who still uses it."
@@ -143,6 +148,28 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     if row.state is not RetirementState.DISABLED and can_disable and row.soak:
         lines.append(f"After it is disabled it soaks for {row.soak} before it is deleted.")
     return lines
+
+
+def _consumer_lines(report: Report, name: str, situation: Situation) -> list[str]:
+    """Which key each consumer said it holds, and what that keeps from going."""
+    words = report.store.sightings(situation.credential.id)
+    managed = report.managed.get(name)
+    awaited = managed.heartbeats if managed else ()
+    lines = [_word_line(situation, word, report.at) for word in words]
+    lines += [f"Consumer {one} has never reported a key." for one in awaited if one not in {w.consumer for w in words}]
+    for row in situation.retirements:
+        version = situation.version(row.version_id)
+        if managed is None or version is None or GATES[row.why].use is not Use.WAITED_OUT or row.reason in HOLDS:
+            continue  # nothing waits for it, or it is told already
+        for hold in spoken(situation, version, words, awaited, managed.policy, report.at):
+            lines.append(f"That keeps version {version.number}: {hold.message}. What ends that: {hold.remedy}.")
+    return lines
+
+
+def _word_line(situation: Situation, word: Sighting, now: datetime) -> str:
+    held = holding(situation, word.fingerprint)
+    what = f"version {held.number} ({held.state.value})" if held else "a key that is not on record any more"
+    return f"Consumer {word.consumer} holds {what}, as it said {stamp(word.seen_at)}, {ago(word.seen_at, now)}."
 
 
 def _next(report: Report, name: str, situation: Situation) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.domain.deadlines import passed
+from rotator.domain.deadlines import Deadline, passed
 from rotator.domain.events import Subject
 from rotator.domain.model import (
     LAST_WAVE,
@@ -21,7 +21,7 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import ROTATION, step_after, taking_away
+from rotator.domain.plans import HOLDS, ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, supply_by, why_due
 from rotator.engine import hooks
 from rotator.engine.work import AWAITING, Managed
@@ -37,6 +37,8 @@ PLANNED_WAITS = (
     "grace",
     "soak",
     "in_use",
+    "consumer_silent",
+    "consumer_not_restarted",
     "settling",
     "slot_in_retirement",
     "wave_soak",
@@ -275,7 +277,7 @@ class Report:
             return []
         remedy = f"`rotator explain {name}` says what it waits for"
         late = passed(situation, self.managed[name].terms, self.at)
-        return [Condition("overdue", d.at, d.why, f"{d.message}, and it still works", remedy) for d in late]
+        return [Condition("overdue", d.at, d.why, _still_works(d, situation), remedy) for d in late]
 
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
         if situation.credential.paused(self.at):
@@ -336,7 +338,8 @@ class Report:
             version = situation.version(row.version_id)
             number = version.number if version else "?"
             until = f", not before {stamp(row.not_before)}" if row.not_before else ""
-            message = f"version {number} is being retired ({row.why.value}){until}"
+            held = f": {row.message}" if row.reason in HOLDS else ""
+            message = f"version {number} is being retired ({row.why.value}){until}{held}"
             found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
         return found
 
@@ -372,6 +375,13 @@ def _waiters(situation: Situation) -> list[Rotation | Retirement | Delivery]:
     return [*rotation, *(d for d in situation.deliveries if not d.without), *situation.retirements]
 
 
+def _still_works(late: Deadline, situation: Situation) -> str:
+    """And by whom it is held, where its retirement says so."""
+    row = situation.retirement_of(late.version.id)
+    held = f": {row.message}" if row is not None and row.reason in (*HOLDS, "old_key_in_use") else ""
+    return f"{late.message}, and it still works{held}"
+
+
 def _where(row: Rotation | Retirement | Delivery) -> str | None:
     return f"{row.address}: {row.message}" if isinstance(row, Delivery) else row.message
 
@@ -393,6 +403,7 @@ def _previous(version: Version, situation: Situation, managed: Managed | None) -
         "step": step.verb.value if step else None,
         "not_before": stamp(row.not_before) if row else None,
         "reason": row.reason if row else None,
+        "message": row.message if row else None,
     }
 
 

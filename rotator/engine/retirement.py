@@ -19,18 +19,15 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import GATES, TRIED, Use, drain_from, pace
+from rotator.domain.plans import GATES, TRIED, drain_from, pace
 from rotator.domain.secret import Material, Secret
-from rotator.engine import regress
+from rotator.engine import evidence, regress
 from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update
-
-OWN_USE = timedelta(minutes=2)
-"""How long after our own check of a key the provider may date that use."""
 
 UNPAIRING = "unpairing"
 """Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
@@ -130,8 +127,8 @@ class StandsBeside(TemporaryError):
 def gates(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
     """Every gate, freshly checked: raises where one does not hold, returns what was seen. `beside`: as of `guard`."""
     guarded = guard(work, retirement, version, beside=beside)
-    evidence = _use(work, retirement, version, guarded.keys) | guarded.evidence
-    return replace(guarded, evidence=evidence)
+    known = {**evidence.weigh(work, retirement, version, guarded.keys), **guarded.evidence}
+    return replace(guarded, evidence=known)
 
 
 @dataclass(frozen=True)
@@ -299,45 +296,6 @@ def _material_at_places(work: Work, version: Version, seen: Survey) -> Material 
     return Material({n: found[n] for n in wanted}) if wanted <= found.keys() else None
 
 
-def _use(work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]) -> dict[str, Any]:
-    """What the provider says about the last use; raises where that holds the retirement."""
-    capabilities, gates, now = work.provider.capabilities, GATES[retirement.why], work.now()
-    key = next((k for k in keys if k.id == version.key_id), None)
-    if not capabilities.tells_last_use:
-        return {"usage": "no usage evidence: the provider does not tell"}
-    if key is None:
-        return {"usage": "the provider lists the key no more"}
-    used = None if _was_us(work, version, key) else key.last_used_at
-    if used is None:
-        return {"usage": "no use but ours"}
-    by = f" by {key.last_used_by}" if key.last_used_by else ""
-    if gates.use is Use.WAITED_OUT and now - used < work.managed.policy.require_idle:
-        _hold_for_use(work, retirement, f"version {version.number} was used{by} at {used:%Y-%m-%d %H:%M:%S} UTC", used)
-    if gates.use is Use.FORBIDDEN:
-        message = f"the key {key.id} has been used{by}, so it is not certain that it is the one we lost"
-        name = work.managed.name
-        remedy = f"`rotator resume {name} --delete {key.id}` or `rotator resume {name} --keep {key.id}`"
-        raise PermanentError(message, reason="ambiguous_keys", remedy=remedy)
-    return {"usage": f"last used{by} at {used:%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def _hold_for_use(work: Work, retirement: Retirement, message: str, used: datetime) -> None:
-    policy, now = work.managed.policy, work.now()
-    if retirement.reason == "in_use" and retirement.since and now - retirement.since > policy.hold_alarm:
-        remedy = f"find the reader; then `rotator resume {work.managed.name}`"
-        raise PermanentError(message, reason="old_key_in_use", remedy=remedy)
-    wait = (used + policy.require_idle - now).total_seconds()
-    raise TemporaryError(message, reason="in_use", retry_after=wait)
-
-
-def _was_us(work: Work, version: Version, key: Key) -> bool:
-    """Our own checks never count as use, as far as the provider lets us tell them apart."""
-    own = work.provider.capabilities.own_use
-    if key.last_used_at is None or version.checked_at is None or own is None or key.last_used_by != own:
-        return False
-    return key.last_used_at <= version.checked_at + OWN_USE
-
-
 # a key whose id was lost with the answer
 
 
@@ -415,7 +373,8 @@ def disable(work: Work, retirement: Retirement) -> None:
     writes = [Update(retirement, changes)]
     if version.state is not VersionState.CONDEMNED:
         writes.append(Update(version, {"state": VersionState.DISABLED}))
-    work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id)])
+    known = evidence.of_incident(work, retirement)
+    work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id, **known)])
 
 
 def delete(work: Work, retirement: Retirement) -> None:
@@ -439,8 +398,9 @@ def delete(work: Work, retirement: Retirement) -> None:
 
 def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str) -> None:
     """The end of a retirement. `confirmed` says how it is known that the key is gone."""
+    known = {} if retirement.state is RetirementState.DISABLED else evidence.of_incident(work, retirement)
     now = work.now()
-    told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
+    told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed, **known)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
     work.record(
         [

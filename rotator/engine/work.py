@@ -37,11 +37,13 @@ from rotator.domain.model import (
     Version,
     VersionId,
 )
+from rotator.domain.plans import HOLDS
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.threads import Concurrency, Threads
+from rotator.ports.consumer import Consumer, Drop
 from rotator.ports.destination import Destination
 from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
@@ -98,6 +100,9 @@ class Managed:
     calls_per_second: float | None = None  # what the provider's account takes of one process
     removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
     owner: str | None = None  # who is told
+    consumers: Sequence[Consumer] = ()  # read their key at their start
+    heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
+    drop: Drop | None = None  # where consumers leave word
 
     @property
     def settle(self) -> timedelta:
@@ -519,7 +524,7 @@ class Work:
             "reason": error.reason,
             "message": error.message,
             "remedy": error.remedy,
-            "since": row.since if row.reason == error.reason and row.since else now,
+            "since": row.since if row.since and _goes_on(row.reason, error.reason) else now,
         }
         if isinstance(error, PermanentError):
             resume = f"then `rotator resume {self.managed.name}`"
@@ -556,3 +561,8 @@ class Work:
             verb, outcome, version=version, destination=destination, attempt=attempt, reason=reason, message=message
         )
         return replace(event, rotation=None) if isinstance(row, Retirement) else event
+
+
+def _goes_on(before: str | None, now: str) -> bool:
+    """Whether it is still the same that a row waits for: that another consumer holds the key is no new hold."""
+    return before == now or {before, now} <= HOLDS

@@ -17,6 +17,7 @@ from rotator.domain.model import (
     Placement,
     Retirement,
     Rotation,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -267,6 +268,17 @@ class Store(Protocol):
 
     def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
         """Change that row, nobody else meanwhile; return it as it is then. `change` may be called twice."""
+        ...
+
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        """Note a consumer's word, unless a newer one of it is on record. Needs no lease.
+
+        The event is appended, and True returned, where it says another fingerprint than before, or is the first.
+        """
+        ...
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        """The last word of each consumer of a credential, by the consumers' names."""
         ...
 
     def placed(self, identity: str) -> Mapping[str, Placement]:

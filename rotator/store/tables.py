@@ -227,6 +227,15 @@ placement = Table(
     Index("placements_of_credential", "credential_id"),
 )
 
+sighting = Table(  # the last word of each consumer; it changes no row of work, so nobody needs a lease for it
+    "sighting",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)
+
 lease = Table(  # made with its credential, released, at epoch 0: never held
     "lease",
     METADATA,

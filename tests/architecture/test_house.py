@@ -14,6 +14,7 @@ REVEALS = {
     "access/aws.py",
     "access/process.py",
     "access/value_ids.py",
+    "consumers/deployment.py",
     "config/models.py",  # a database URL that is read from a reference
     "destinations/aws_secrets_manager.py",
     "destinations/env_file.py",
@@ -67,7 +68,7 @@ def test_the_core_never_asks_the_clock() -> None:
 def test_a_module_of_an_adapter_imports_no_heavy_library_by_itself() -> None:
     modules = [
         f"rotator.{kind}.{path.stem}"
-        for kind in ("providers", "destinations", "hooks")
+        for kind in ("providers", "destinations", "hooks", "consumers")
         for path in (PACKAGE / kind).glob("[a-z]*.py")
     ]
     code = (

@@ -163,7 +163,7 @@ def test_an_unknown_section_names_the_nearest_known_key(tmp_path: Path, text: st
     assert (problem.message, problem.hint) == ("unknown key", hint)
 
 
-@pytest.mark.parametrize("key", ["runbook", "allowed_ips", "expect_policies", "on", "consumers"])
+@pytest.mark.parametrize("key", ["runbook", "allowed_ips", "expect_policies", "on"])
 def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> None:
     (problem,) = problems_with(tmp_path, credential(f"{key}: x"))
     assert problem.message == "is reserved for a later version and does nothing yet: take it out"

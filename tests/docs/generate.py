@@ -23,7 +23,7 @@ from docs.model.setting import GUARDS
 from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
-from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
 from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
 from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
@@ -77,7 +77,7 @@ def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]
 
 
 _USE = {
-    Use.WAITED_OUT: "none for `require_idle`",
+    Use.WAITED_OUT: "none for `require_idle`, and no consumer holds it",
     Use.RECORDED: "recorded, never waited for",
     Use.IGNORED: "ignored",
     Use.FORBIDDEN: "none at all",
@@ -205,6 +205,8 @@ def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
         for way, target in ways.items():
             if ways is RELOADS or target not in RELOADS.values():  # a command is the same for both
                 yield f"{kind}:{way}", hook_class(target).Settings
+    for name in CONSUMER_TYPES.built_in:
+        yield f"consumer:{name}", CONSUMER_TYPES.find(name).Settings
 
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -213,6 +215,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "seal": entries.SealEntry,
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
+    "evidence": entries.EvidenceEntry,
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,

@@ -256,7 +256,7 @@ def test_use_by_somebody_else_holds_the_retirement_until_it_ends(deployer: Deplo
     with Consumer([use]):
         deployer.place.rotate(patience=6)
         assert body["AWS_ACCESS_KEY_ID"] in deployer.listed()
-        assert "was used by iam" in deployer.place.explain("deployer")
+        assert "was last used by iam in us-east-1 at 2" in deployer.place.explain("deployer")
         assert deployer.place.status("deployer")["status"] == "retiring"
     deployer.place.rotate(patience=10)
     assert body["AWS_ACCESS_KEY_ID"] not in deployer.listed()

@@ -13,7 +13,7 @@ from typing import Any
 
 from rotator import logs
 from rotator.domain import policy
-from rotator.engine import creation, hooks, intake, retirement, rotation, waves
+from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, waves
 from rotator.engine.work import Work
 from rotator.store import audit, leases
 from rotator.store.sealing import AesGcmSealer
@@ -172,6 +172,11 @@ MUTANTS: Mapping[str, Mutant] = {
     "another key works": seen("crashes", without(retirement, "_another_key_works"), "I2"),
     "pinned account": seen("people", without(retirement, "right_account"), "I3"),
     "clock": seen("clocks", without(retirement, "_clock_is_sane"), "I17"),
+    "consumers": tested(
+        "engine/test_evidence.py::test_a_program_that_runs_for_longer_than_the_newest_key_holds_the_old_one_until_it_restarts",
+        without(evidence, "_hold"),
+        "assert None == 'consumer_not_restarted'",
+    ),
     "confirmed": seen("late writes", without(retirement, "_gone", patches.believe_deletions), "I10"),
     "wait for disable": tested(
         f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",

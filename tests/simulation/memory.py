@@ -30,6 +30,7 @@ from rotator.domain.model import (
     Retirement,
     Rotation,
     RotationState,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -84,6 +85,7 @@ class Tables:
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
     credentials: dict[CredentialId, Credential] = field(default_factory=dict)
+    sightings: dict[tuple[CredentialId, str], Sighting] = field(default_factory=dict)
     entries: dict[CredentialId, str] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -208,6 +210,8 @@ class MemoryStore:
                 self.tables.findings[finding.id] = replace(finding, credential_id=to)
         for rows in (self.tables.credentials, self.tables.leases, self.tables.entries):
             rows.pop(there, None)
+        for word in [word for word in self.tables.sightings if word[0] == there]:
+            del self.tables.sightings[word]
         return True
 
     def unfinished(self) -> Mapping[str, str | None]:
@@ -344,6 +348,22 @@ class MemoryStore:
     def placed(self, identity: str) -> Mapping[str, Placement]:
         with self._lock:
             return {field: p for (at, field), p in self.tables.placements.items() if at == identity}
+
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        with self._lock:
+            at = (sighting.credential_id, sighting.consumer)
+            before = self.tables.sightings.get(at)
+            if before is not None and before.seen_at >= sighting.seen_at:
+                return False
+            self.tables.sightings[at] = sighting
+            if before is not None and before.fingerprint == sighting.fingerprint:
+                return False
+            self._append([event])
+            return True
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        found = self.tables.sightings
+        return [found[at] for at in sorted(found) if at[0] == credential_id] if found else ()
 
     # leases
 
