@@ -103,8 +103,13 @@ Check = Callable[[Question], Decision | None]
 
 def why_due(question: Question) -> Decision:
     """The first check that has an answer decides. A pure function of stored facts and the clock."""
-    decisions = (check(question) for check in CHAIN)
-    return next(decision for decision in decisions if decision is not None)  # the last one always has
+    return deciding(question)[1]
+
+
+def deciding(question: Question) -> tuple[str, Decision]:
+    """The name of the check that decides, and what it says."""
+    decisions = ((check.__name__, check(question)) for check in CHAIN)
+    return next((name, decision) for name, decision in decisions if decision is not None)  # the last one always has
 
 
 def already_open(question: Question) -> Decision | None:

@@ -139,8 +139,8 @@ def _waits(report: Report, name: str, situation: Situation) -> Iterator[dict[str
         yield _wait(stopped.kind, stopped.message, since=stopped.found_at, remedy=stopped.remedy)
     credential = situation.credential
     if credential.paused(report.at):
-        until, remedy = credential.paused_until, f"`rotator unpause {name}`"
-        yield _wait("paused", credential.pause_message, since=credential.paused_at, until=until, remedy=remedy)
+        since, until = credential.paused_at, credential.paused_until
+        yield _wait("paused", credential.pause_message, since=since, until=until, remedy=f"`rotator unpause {name}`")
     finding = next((f for f in report.findings if f.kind == "not_adopted" and f.subject == name), None)
     if finding is not None and situation.current is None:
         yield _wait("not_adopted", finding.message, since=finding.found_at, remedy=finding.remedy)
@@ -155,16 +155,16 @@ def _waits_ahead(name: str, ahead: Forecast, known: Sequence[Entry]) -> Iterator
     for coming in ahead.rotations:
         if coming.supply_by is not None:
             message = f"a person has to make version {coming.version}"
-            remedy = f"`rotator supply {name}`"
-            yield _wait(AWAITING, message, since=coming.begins_at, until=coming.supply_by, remedy=remedy)
+            since, until = coming.begins_at, coming.supply_by
+            yield _wait(AWAITING, message, since=since, until=until, remedy=f"`rotator supply {name}` takes it")
     reasons = {wait["reason"] for wait in known}
     for hold in ahead.holds:
         if hold.reason not in reasons:
             yield _wait(hold.reason, hold.message, since=hold.since, until=hold.until, remedy=None)
     then = ahead.then
     if then is not None and then.reason not in (*QUIET, *reasons, *(hold.reason for hold in ahead.holds)):
-        remedy = f"`rotate --now {name}`" if then.reason == "by_hand" else None
-        yield _wait(then.reason, then.message, since=None, until=then.until, remedy=remedy)
+        by_hand = f"`rotate --now {name}` rotates it" if then.reason == "by_hand" else None
+        yield _wait(then.reason, then.message, since=None, until=then.until, remedy=by_hand)
 
 
 # too much at once
