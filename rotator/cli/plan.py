@@ -76,8 +76,8 @@ def _show(found: Entry, days: int) -> None:
         say.tell(f"busy day {day['day']}: {day['rotations']} rotations begin: {_some(day['credentials'])}")
     for crowd in found["crowds"]:
         say.tell(
-            f"crowd at {crowd['provider']}, {words.moment(crowd['since'])}: {crowd['rotations']} rotations begin within an "
-            f"hour, and {crowd['in_flight']} move at once (engine.in_flight): {_some(crowd['credentials'])}"
+            f"crowd at {crowd['provider']} {words.moment(crowd['since'])}: {crowd['rotations']} rotations begin within "
+            f"an hour, and {crowd['in_flight']} move at once (engine.in_flight): {_some(crowd['credentials'])}"
         )
 
 

@@ -31,10 +31,9 @@ def edits(before: CredentialConfig, after: CredentialConfig) -> list[str]:
     found = []
     for key in fields(Policy):
         old, new = (getattr(credential.policy, key.name) for credential in (before, after))
-        written = {
-            credential.places[key.name].source for credential in (before, after) if key.name in credential.places
-        }
-        if key.name not in _COMPILED and old != new and written != {"built-in"}:
+        if key.name in _COMPILED or old == new:
+            continue
+        if {credential.places[key.name].source for credential in (before, after)} != {"built-in"}:
             found.append(f"{key.name} {shown(old)}→{shown(new)}")
     old, new = _values(before.options), _values(after.options)
     found += [f"options.{key} {shown(old.get(key))}→{shown(new.get(key))}" for key in _differing(old, new)]

@@ -76,9 +76,9 @@ class Comparison:
             effect = f"it was taken out before, and goes on with version {situation.current.number}"
             return Change(sign="+", credentials=[name], what="managed again", effect=effect)
         then = {
-            "issue": "a value that stands at a destination already blocks it",
-            "adopt": "a value that stands at a destination already is adopted",
-        }.get(self.after[name].policy.first or "ask", "it asks where a value stands at a destination already")
+            "issue": "where a value stands at a destination already, it is blocked",
+            "adopt": "where a value stands at a destination already, that is adopted",
+        }.get(self.after[name].policy.first or "ask", "where a value stands at a destination already, it asks first")
         return Change(sign="+", credentials=[name], what="will be issued its first key", effect=then)
 
     def taken_out(self, name: str, why_stuck: str | None) -> Change:

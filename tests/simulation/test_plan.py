@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -148,13 +149,10 @@ def test_a_slot_that_is_not_free_holds_the_plan_as_it_holds_the_engine() -> None
     live(world, world.now + HOUR)
     since, until = world.now, world.now + HORIZON
     plan = ahead(world, until)
-    (hold,) = plan.rotations[0].holds
-    assert (hold.reason, hold.since, hold.until) == (
-        "slot_in_retirement",
-        plan.rotations[0].due_at,
-        plan.rotations[0].begins_at,
-    )
-    assert hold.until - hold.since > 3 * DAY
+    first = plan.rotations[0]
+    (hold,) = first.holds
+    assert (hold.reason, hold.since, hold.until) == ("slot_in_retirement", first.due_at, first.begins_at)
+    assert first.begins_at - first.due_at > 3 * DAY
     live(world, until)
     agrees(world, plan, since, until)
 
@@ -173,4 +171,4 @@ def test_the_interval_between_two_keys_holds_for_longer_than_a_day() -> None:
     live(world, until)
     agrees(world, plan, since, until)
     made = [key.made_at for key in world.keys.values()]
-    assert all(later - earlier >= 3 * DAY for earlier, later in zip(made[1:], made[2:], strict=False))
+    assert all(later - earlier >= 3 * DAY for earlier, later in pairwise(made[1:]))
