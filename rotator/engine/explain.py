@@ -44,9 +44,9 @@ def explain(report: Report, name: str) -> list[str]:
     lines += _rotation_lines(report, situation)
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
-    lines.append(_next(report, name, situation))
     if report.named(name):
         lines.append(_decided(report, name, situation))
+    lines.append(_next(report, name, situation))
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
     ]

@@ -147,7 +147,7 @@ def _waits(report: Report, name: str, situation: Situation) -> Iterator[dict[str
     rows = [situation.rotation, *(d for d in situation.deliveries if not d.without), *situation.retirements]
     for row in rows:
         if row is not None and row.blocked:
-            yield _wait(row.reason or "blocked", row.message, since=row.since, remedy=row.remedy)
+            yield _wait(str(row.reason), row.message, since=row.since, remedy=row.remedy)
 
 
 def _waits_ahead(name: str, ahead: Forecast, known: Sequence[Entry]) -> Iterator[dict[str, Any]]:

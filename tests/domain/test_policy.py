@@ -21,7 +21,17 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import CHAIN, Due, NotDue, Policy, Question, deadline, next_rotation_at, why_due
+from rotator.domain.policy import (
+    CHAIN,
+    Due,
+    NotDue,
+    Policy,
+    Question,
+    deadline,
+    deciding,
+    next_rotation_at,
+    why_due,
+)
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -131,6 +141,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a key was made a short while ago":
         ({"situation": replace(QUIET, creates=(NOW - timedelta(minutes=5),), last_completed_at=NOW - 40 * DAY)},
          "min_interval"),
+    "a key was made two days ago, and three are to lie between":
+        ({"policy": Policy(rotate_every=30 * DAY, min_interval=3 * DAY),
+          "situation": replace(QUIET, versions=(replace(version(), sent_at=NOW - 2 * DAY),),
+                               last_completed_at=NOW - 40 * DAY)}, "min_interval"),
     "it has no key yet": ({"situation": replace(QUIET, versions=(), last_completed_at=None)}, "first"),
     "it has no schedule": ({"policy": Policy()}, "by_hand"),
     "the period has not passed": ({}, "not_due"),
@@ -190,6 +204,21 @@ def test_why_due(case: str) -> None:
     given, expected = CASES[case]
     decision = ask(**given)
     assert (decision.cause.value if isinstance(decision, Due) else decision.reason) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_check_that_decides_is_named(case: str) -> None:
+    asked = Question(name="web", now=NOW, **({"situation": QUIET, "policy": MONTHLY} | CASES[case][0]))
+    name, decision = deciding(asked)
+    before = [check for check in CHAIN[: [check.__name__ for check in CHAIN].index(name)] if check(asked) is not None]
+    assert before == []
+    assert decision == why_due(asked) == next(check for check in CHAIN if check.__name__ == name)(asked)
+
+
+def test_every_check_of_the_chain_decides_in_one_of_these_cases() -> None:
+    given = [{"situation": QUIET, "policy": MONTHLY} | case for case, _ in CASES.values()]
+    decided = {deciding(Question(name="web", now=NOW, **asked))[0] for asked in given}
+    assert decided == {check.__name__ for check in CHAIN}
 
 
 def test_the_chain_asks_in_this_order() -> None:
