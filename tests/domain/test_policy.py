@@ -91,6 +91,12 @@ def ask(situation: Situation = QUIET, policy: Policy = MONTHLY, **more: Any) -> 
     return why_due(Question(name="web", situation=situation, policy=policy, now=NOW, **more))
 
 
+def question(given: dict[str, Any]) -> Question:
+    """The question of one of `CASES`."""
+    more: dict[str, Any] = {"situation": QUIET, "policy": MONTHLY} | given
+    return Question(name="web", now=NOW, **more)
+
+
 def aged(days: float, **given: Any) -> Situation:
     """The current key is so old, and so is the last rotation."""
     made = NOW - days * DAY
@@ -208,7 +214,7 @@ def test_why_due(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_check_that_decides_is_named(case: str) -> None:
-    asked = Question(name="web", now=NOW, **({"situation": QUIET, "policy": MONTHLY} | CASES[case][0]))
+    asked = question(CASES[case][0])
     name, decision = deciding(asked)
     before = [check for check in CHAIN[: [check.__name__ for check in CHAIN].index(name)] if check(asked) is not None]
     assert before == []
@@ -216,8 +222,7 @@ def test_the_check_that_decides_is_named(case: str) -> None:
 
 
 def test_every_check_of_the_chain_decides_in_one_of_these_cases() -> None:
-    given = [{"situation": QUIET, "policy": MONTHLY} | case for case, _ in CASES.values()]
-    decided = {deciding(Question(name="web", now=NOW, **asked))[0] for asked in given}
+    decided = {deciding(question(given))[0] for given, _ in CASES.values()}
     assert decided == {check.__name__ for check in CHAIN}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -13,11 +14,13 @@ from hypothesis import strategies as some
 
 from rotator.domain.forecast import Forecast, forecast
 from rotator.domain.model import Cause, RotationState
-from rotator.domain.policy import NotDue
+from rotator.domain.policy import NotDue, Question, next_rotation_at
+from rotator.engine import reactivation, rollback
 from rotator.engine.engine import Wish
 from rotator.engine.plan import course
-from rotator.engine.report import Report
+from rotator.engine.report import question_of
 from rotator.ports.provider import Capabilities
+from rotator.ports.store import NewEvent, Pause
 from tests.simulation.months import NAME, PLAIN, SLOTS, Months
 from tests.simulation.test_when import DAY, FOUND_AS_IT_IS, HOUR, MINUTE, policies, read
 
@@ -47,17 +50,19 @@ POLICIES: dict[str, tuple[Capabilities, dict[str, Any]]] = {
 # fmt: on
 
 
+def asked(world: Months) -> Question:
+    return question_of(world.managed(), world.situation, world.now)
+
+
 def ahead(world: Months, until: datetime) -> Forecast:
-    report = Report(world.store, {NAME: world.managed()})
-    situation = world.situation
-    return forecast(report.question(NAME, situation), course(report.managed[NAME], situation), until)
+    return forecast(asked(world), course(world.managed(), world.situation), until)
 
 
 def live(world: Months, until: datetime) -> None:
     """Passes run whenever something is ready or due, and once a day in any case."""
     while world.now < until:
         progress = world._turn()
-        moments = [progress.ready_at]
+        moments = [progress.ready_at, next_rotation_at(asked(world))]
         if isinstance(progress.decision, NotDue):
             moments.append(progress.decision.until)
         later = [moment for moment in moments if moment is not None and moment > world.now]
@@ -68,7 +73,7 @@ def live(world: Months, until: datetime) -> None:
 def happened(world: Months, event: str, since: datetime, until: datetime) -> list[tuple[datetime, int]]:
     """(moment, version) of an event."""
     events = world.store.tables.events
-    return [(at, told.version or 0) for told, at in events if told.event == event and since < at <= until]
+    return sorted((at, told.version or 0) for told, at in events if told.event == event and since < at <= until)
 
 
 def agrees(world: Months, plan: Forecast, since: datetime, until: datetime) -> None:
@@ -136,6 +141,72 @@ def test_the_plan_of_any_policy_agrees_with_the_engine_from_any_moment_on(
     live(world, world.now + HOUR + after * MINUTE)
     since, until = world.now, world.now + 50 * DAY
     plan = ahead(world, until)
+    live(world, until)
+    agrees(world, plan, since, until)
+
+
+def pause(world: Months) -> None:
+    event = NewEvent(event="pause.succeeded", actor="ann")
+    world.store.pause(world.situation.credential.id, Pause(by="ann", lasts=20 * DAY, why="freeze"), event)
+
+
+def reactivate(world: Months) -> None:
+    with world._engine().hold(NAME) as work:
+        reactivation.reactivate(work)
+
+
+def roll_back(world: Months) -> None:
+    with world._engine().hold(NAME) as work:
+        rollback.rollback(work)
+
+
+def leak(world: Months) -> None:
+    world._engine().turn(NAME, Wish(cause=Cause.COMPROMISED), world.now)
+
+
+def down(world: Months) -> None:
+    """A key is made and cannot be placed: its rotation goes on when the place answers."""
+    world.down = {"destination"}
+    world._engine().turn(NAME, Wish(cause=Cause.MANUAL), world.now)
+    world.down = set()
+
+
+ACTS: dict[str, Callable[[Months], None]] = {
+    "it is paused": pause,
+    "the old key is kept": reactivate,
+    "the old key is current again": roll_back,
+    "the key has leaked": leak,
+    "a rotation was held up": down,
+}
+
+
+@pytest.mark.parametrize("slots", [False, True], ids=["plain", "slots"])
+@pytest.mark.parametrize("hours", [3, 30], ids=["in grace", "in soak"])
+@pytest.mark.parametrize("act", ACTS)
+def test_the_plan_goes_on_from_what_a_person_did(act: str, hours: int, slots: bool) -> None:
+    capabilities = SLOTS if slots else PLAIN
+    policy = read({"rotate_every": "5d", "grace": "1d", "soak": "2d"}, capabilities)
+    assert policy is not None
+    world = Months(capabilities, policy)
+    live(world, world.now + 5 * DAY + hours * HOUR)
+    ACTS[act](world)
+    until = world.now + 40 * DAY
+    at_once = (world.now, ahead(world, until))
+    live(world, world.now + 7 * HOUR)
+    later = (world.now, ahead(world, until))
+    live(world, until)
+    for since, plan in (at_once, later):
+        agrees(world, plan, since, until)
+
+
+def test_keys_that_their_provider_ends_are_planned_as_they_are_replaced() -> None:
+    policy = read({"rotate_every": "90d", "grace": "1d", "soak": "1d"}, PLAIN)
+    assert policy is not None
+    world = Months(replace(PLAIN, life=20 * DAY), policy, life=20 * DAY)
+    live(world, world.now + HOUR)
+    since, until = world.now, world.now + HORIZON
+    plan = ahead(world, until)
+    assert len(plan.rotations) == 5
     live(world, until)
     agrees(world, plan, since, until)
 
