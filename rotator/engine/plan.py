@@ -26,7 +26,8 @@ def plan(report: Report, names: Iterable[str], *, days: int, busy: int, in_fligh
     A day is busy with more than `busy` rotations. More than `in_flight` of one provider within an hour are a crowd.
     """
     until = report.at + timedelta(days=days)
-    entries = [_entry(report, name, until) for name in names]
+    known = {credential.name: credential for credential in report.store.credentials()}
+    entries = [_entry(report, name, known.get(name), until) for name in names]
     return {
         "at": stamp(report.at),
         "environment": report.store.installation().environment,
@@ -37,8 +38,7 @@ def plan(report: Report, names: Iterable[str], *, days: int, busy: int, in_fligh
     }
 
 
-def _entry(report: Report, name: str, until: datetime) -> dict[str, Any]:
-    credential = next((c for c in report.store.credentials() if c.name == name), None)
+def _entry(report: Report, name: str, credential: Credential | None, until: datetime) -> dict[str, Any]:
     managed = report.managed.get(name)
     situation = report.store.load(credential.id) if credential is not None else unseen(name, report.at)
     entry: dict[str, Any] = {

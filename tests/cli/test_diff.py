@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from rotator.store import tables
-from tests.cli.house import House
+from tests.cli.house import CONFIGURATION, House, new_house
 from tests.cli.test_looking import valid
+from tests.conftest import Canaries
 
 FLEET = 14
 DAY = timedelta(days=1)
@@ -33,17 +35,27 @@ ENTRIES = [
 FILE = HEAD + "".join(ENTRIES)
 
 
-@pytest.fixture
-def fleet(house: House) -> House:
-    """Fourteen credentials that have a key since 30 days."""
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
+    """The folder of an installation whose fourteen credentials have a key each. No test rotates them."""
+    house = new_house(tmp_path_factory.mktemp("fleet") / "house", template, Canaries())
     house.write(FILE)
     assert house.rotate("--quiet").status == 0
+    return house.folder
+
+
+@pytest.fixture
+def fleet(rotated: Path, canary: Canaries) -> Iterator[House]:
+    """Fourteen credentials that have a key since 30 days."""
+    house = House(rotated, canary)
+    house.write(FILE)
     aged(house, 30 * DAY)
-    return house
+    yield house
+    house.prove_silence()
 
 
 def aged(house: House, by: timedelta) -> None:
-    """Everything on record happened so much earlier."""
+    """Everything on record happened so long ago."""
     with house.opened() as service:
         at = service.store.now() - by
         with service.store.database.write() as connection:
@@ -202,16 +214,36 @@ def test_what_each_change_would_do_is_said(fleet: House) -> None:
         assert (said, ran.status) == (expected, status), name
 
 
-def test_a_rename_that_cannot_be_is_said_before_it_is_tried(fleet: House) -> None:
-    fleet.rotate("--now", "key-2")  # its old key is in its grace
+def test_a_rename_that_cannot_be_is_said_before_it_is_tried(house: House) -> None:
+    house.rotate()
+    house.rotate("--now", "web")  # its old key is in its grace
     new = changed(
-        fleet,
+        house,
         ("providers: {local: ", "providers: {here: {type: generated}, local: "),
-        ("key-2: {provider: local", "site: {moved_from: key-2, provider: here"),
+        ("  web:\n    provider: local", "  site:\n    moved_from: web\n    provider: here"),
+        text=CONFIGURATION,
     )
-    ran = fleet.run("diff", "--config", new)
+    ran = house.run("diff", "--config", new)
     assert ran.status == 1
-    assert "~ site: cannot take over from key-2: key-2 cannot be called site yet: it has work open" in ran.out
+    assert "~ site: cannot take over from web: web cannot be called site yet: it has work open at the" in ran.out
+
+
+NO_PROVIDER = "provider: no provider is called `spare`"
+
+
+def test_what_could_not_be_finished_any_more_is_said(house: House) -> None:
+    house.change("{local: {type: generated}}", "{local: {type: generated}, spare: {type: generated}}")
+    house.change("  mail:\n    provider: local", "  mail:\n    provider: spare")
+    house.rotate()
+    house.rotate("--now", "mail")
+    text = (house.folder / "rotator.yaml").read_text(encoding="utf-8")
+    text = text[: text.index("  mail:")].replace(", spare: {type: generated}", "")
+    ran = house.run("diff", "--config", changed(house, text=text))
+    assert ran.out.splitlines()[1:] == [
+        "~ provider spare is taken out",
+        f"- mail: 2 living keys become unmanaged: what is open cannot be finished ({NO_PROVIDER})",
+    ]
+    assert ran.status == 1
 
 
 def test_without_the_database_the_files_alone_are_compared(house: House) -> None:
@@ -246,7 +278,6 @@ def test_what_is_wrong_in_either_file_is_told_at_once(house: House) -> None:
 def test_the_plan_shows_what_comes_and_names_crowds_and_busy_days(fleet: House) -> None:
     fleet.change("jitter: 3d", "jitter: 0s")
     before = fleet.events()
-    (fleet.folder / "rotator.key").unlink()
     told = fleet.run("plan", "--days", "90", "--json").json
     valid([told], "plan")
     (crowd,) = told["crowds"]
