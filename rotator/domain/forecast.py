@@ -189,12 +189,15 @@ class _Ahead:
         if ready is None:
             return None
         ready = max(ready, self._now)
-        tried = trial(row.cause, self._question.settle, can_tell=self._course.can_tell)
-        if row.state is RotationState.PLANNED or (row.state is RotationState.CREATED and row.first_success_at is None):
-            ready += tried
-        elif row.state is RotationState.CREATED and row.first_success_at is not None:
-            ready = max(ready, row.first_success_at + tried)
+        if row.state is RotationState.CREATED and row.first_success_at is not None:
+            ready = max(ready, row.first_success_at + self._takes(row.cause))
+        elif row.state in (RotationState.PLANNED, RotationState.CREATED):
+            ready += self._takes(row.cause)
         return ready if row.urgent else self._unpaused(ready)
+
+    def _takes(self, cause: Cause) -> timedelta:
+        """How long a rotation waits between its first step and its last, where nothing fails."""
+        return trial(cause, self._question.settle, can_tell=self._course.can_tell)
 
     def _open(self, due: Due) -> None:
         now, policy = self._now, self._question.policy
@@ -216,7 +219,7 @@ class _Ahead:
         if not reuse:
             self._sent.append(now)
             self._change(versions=[*self._situation.versions, target])
-        self._completes = now + trial(due.cause, self._question.settle, can_tell=self._course.can_tell)
+        self._completes = now + self._takes(due.cause)
         if self._found.holds:
             self._found.holds[-1] = replace(self._found.holds[-1], until=now)
         self._found.rotations.append(

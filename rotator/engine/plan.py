@@ -49,6 +49,9 @@ def _entry(report: Report, name: str, credential: Credential | None, until: date
         "old_keys": [],
         "waits": [*_waits(report, name, situation)],
     }
+    if managed is None:
+        message = "the configuration does not name it any more"
+        entry["waits"].append(_wait("unmanaged", message, since=None, remedy=f"put {name} back to go on with it"))
     if managed is None or any(wait["reason"] == "not_adopted" for wait in entry["waits"]):
         return entry
     ahead = forecast(report.question(name, situation), course(managed, situation), until)

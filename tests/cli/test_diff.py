@@ -335,6 +335,19 @@ def test_the_plan_says_which_keys_a_person_makes_and_takes_away(house: House) ->
     assert "(awaiting_human). To do: `rotator supply web` takes it." in said
 
 
+def test_the_plan_says_that_nothing_comes_for_what_was_taken_out(house: House) -> None:
+    house.rotate()
+    house.rotate("--now", "mail")
+    text = (house.folder / "rotator.yaml").read_text(encoding="utf-8")
+    house.write(text[: text.index("  mail:")])
+    house.rotate("--quiet")
+    mail = house.run("plan", "mail", "--json").json["credentials"][0]
+    assert ([wait["reason"] for wait in mail["waits"]], mail["rotations"]) == (["unmanaged"], [])
+    assert [key["version"] for key in mail["old_keys"]] == [1]  # what is open is finished
+    web = house.run("plan", "--json").json["credentials"][1]
+    assert (web["name"], web["waits"]) == ("web", [])
+
+
 def test_the_plan_shows_a_rotation_that_is_under_way_and_one_that_is_blocked(house: House) -> None:
     house.rotate()
     with house.locked():
