@@ -135,16 +135,19 @@ class Comparison:
             if identity not in old:
                 current = situation.current if situation is not None else None
                 effect = "it is given the current key at once" if current is not None else ""
-                yield Change(sign="~", credentials=[name], what=f"destination {address} added", effect=effect)
+                where = f"{address} on another server" if address in _addresses(old) else address
+                yield Change(sign="~", credentials=[name], what=f"destination {where} added", effect=effect)
             elif _fields(targets) != _fields(old[identity]):
                 effect = "from the next rotation on"
                 yield Change(sign="~", credentials=[name], what=f"fields of {address} changed", effect=effect)
         for identity, targets in old.items():
             if identity not in new:
-                yield self._dropped(name, targets[0], situation)
+                address = targets[0].destination.address
+                where = f"{address} on the former server" if address in _addresses(new) else address
+                yield self._dropped(name, targets[0], where, situation)
 
-    def _dropped(self, name: str, target: Target, situation: Situation | None) -> Change:
-        what = f"destination {target.destination.address} dropped"
+    def _dropped(self, name: str, target: Target, where: str, situation: Situation | None) -> Change:
+        what = f"destination {where} dropped"
         if self.report is None:
             effect = "the key that stands there is not changed any more"
             return Change(sign="~", credentials=[name], what=what, effect=effect, danger="orphan")
@@ -250,6 +253,10 @@ def _by_identity(managed: Managed) -> dict[str, list[Target]]:
     for target in managed.targets:
         found.setdefault(target.destination.identity, []).append(target)
     return found
+
+
+def _addresses(places: Mapping[str, Sequence[Target]]) -> set[str]:
+    return {target.destination.address for targets in places.values() for target in targets}
 
 
 def _fields(targets: Sequence[Target]) -> dict[str, str]:

@@ -261,6 +261,18 @@ def test_without_the_database_the_files_alone_are_compared(house: House) -> None
     assert house.run("diff", "--config", new).status == 2  # no such database
 
 
+def test_a_server_that_is_another_is_not_the_same_place(house: House) -> None:
+    vault = "{type: vault-kv, address: 'https://one.example:8200', auth: {method: token, token: env:NOT_SET}}"
+    text = FILE.replace("destinations:\n", f"destinations:\n  vault: {vault}\n")
+    text = text.replace('[{to: app, fields: {KEY_2: "{secret}"}}]', "[{to: vault, path: web}]")
+    house.write(text)
+    new = changed(house, ("one.example", "two.example"), text=text)
+    first, there, dropped = lines(house, new, "--no-database")
+    assert first == "~ destination vault: address changed"
+    assert there == "~ key-2: destination vault:secret/web on another server added"
+    assert dropped.startswith("~ key-2: destination vault:secret/web on the former server dropped: ")
+
+
 def test_what_is_wrong_in_either_file_is_told_at_once(house: House) -> None:
     house.change("{type: generated}", "{type: generatde}")
     (house.folder / "new.yaml").write_text("credentials: {web: {provider: nobody}}\n", encoding="utf-8")
