@@ -354,7 +354,7 @@ class _Ahead:
         version, gone = self._situation.version(row.version_id), self._leaving[row.id]
         assert step is not None
         assert version is not None
-        later = replace(row, state=RetirementState(step.end), not_before=None)
+        later = replace(row, state=RetirementState(step.end), not_before=None, reason=None)
         if step.verb is Subject.ENABLE:
             self._set(replace(version, state=VersionState.PREVIOUS))
             self._leaving.pop(row.id)

@@ -146,12 +146,19 @@ def paused(question: Question) -> Decision | None:
     return NotDue(reason="paused", message=credential.pause_message, until=credential.paused_until)
 
 
+WAITS_FOR_A_KEY = ("current_refused", "no_other_key")
+"""Why a retirement waits that would only end when another key works: its slot is not free before that."""
+
+
 def slot_in_retirement(question: Question) -> Decision | None:
     """A provider with few slots, and ours are taken until the old key is retired."""
     keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
     if question.living is None or len(keys) < question.living:
         return None
-    ends = [r.not_before for r in question.situation.retirements if r.not_before is not None]
+    ending = [r for r in question.situation.retirements if r.reason not in WAITS_FOR_A_KEY]
+    if question.situation.retirements and not ending:
+        return None  # none of them ends before there is a new key: `create` says what is in its way
+    ends = [r.not_before for r in ending if r.not_before is not None]
     message = f"all {question.living} slots hold keys of this credential until the old one is retired"
     return NotDue(reason="slot_in_retirement", message=message, until=min(ends, default=None))
 

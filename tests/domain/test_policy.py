@@ -13,6 +13,10 @@ from rotator.domain.model import (
     Cause,
     Credential,
     CredentialId,
+    Retirement,
+    RetirementId,
+    RetirementReason,
+    RetirementState,
     Rotation,
     RotationId,
     RotationState,
@@ -64,6 +68,20 @@ def rotation() -> Rotation:
     )
 
 
+def waiting(reason: str) -> Retirement:
+    return Retirement(
+        id=RetirementId("t"),
+        credential_id=ID,
+        version_id=VersionId("v2"),
+        state=RetirementState.DISABLED,
+        why=RetirementReason.SUPERSEDED,
+        opened_at=NOW,
+        grace=DAY,
+        soak=DAY,
+        reason=reason,
+    )
+
+
 CREDENTIAL = Credential(id=ID, name="web", provider="p", managed=True, created_at=NOW)
 PAUSED = replace(CREDENTIAL, paused_at=NOW - DAY, paused_by="ann", pause_reason="freeze")
 QUIET = Situation(
@@ -75,6 +93,7 @@ QUIET = Situation(
     placements=(),
     last_completed_at=NOW - 10 * DAY,
 )
+FULL = replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED)), retirements=(waiting("soak"),))
 MONTHLY = Policy(rotate_every=30 * DAY)
 
 
@@ -126,6 +145,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "both slots hold keys of ours":
         ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED))), "living": 2},
          "slot_in_retirement"),
+    "a slot that an old key frees":
+        ({"situation": FULL, "living": 2, "wanted": Cause.MANUAL}, "slot_in_retirement"),
+    "a slot that an old key frees only when there is another key is not waited for":
+        ({"situation": replace(FULL, retirements=(waiting("current_refused"),)), "living": 2, "wanted": Cause.MANUAL},
+         "manual"),
     "a retired key takes no slot":
         ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.RETIRED))), "living": 2},
          "not_due"),

@@ -28,10 +28,10 @@ ASSISTED = ("assisted",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
-        ("sql", MIXES, 7, 15),
-        ("sql", SELDOM, 8, 240),
-        ("memory", MIXES, 14, 430),
-        ("memory", SELDOM, 8, 1500),
+        ("sql", MIXES, 7, 10),
+        ("sql", SELDOM, 8, 245),
+        ("memory", MIXES, 14, 250),
+        ("memory", SELDOM, 8, 1815),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
     )
