@@ -16,6 +16,8 @@ COMMANDS = {
     "check": ("check:check", "Try everything that the configuration says, and change nothing."),
     "status": ("status:status", "Where every credential stands."),
     "explain": ("status:explain", "Why a credential is where it is, and what happens next."),
+    "plan": ("plan:plan", "The rotations to come, and where it is too much at once."),
+    "diff": ("diff:diff", "What a changed configuration would do, for a pull request."),
     "policy": ("status:policy", "Each policy value of a credential and where it comes from."),
     "seen": ("seen:seen", "A consumer reports which key it holds."),
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),

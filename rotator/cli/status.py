@@ -89,8 +89,10 @@ def explain(name: str, as_json: bool, config: str | None) -> int:
         shown(service, [name], None)
         report = service.report()
         found, sentences = report.status([name]), sentences_of.explain(report, name)
+        decision = sentences_of.decision(report, name)
     if as_json:
-        click.echo(json.dumps({**found, "explanation": sentences}, indent=2, ensure_ascii=False))
+        told = {**found, "decision": decision, "explanation": sentences}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return Status.DONE
     say.tell(f"environment {found['environment']}, {words.moment(found['at'])}")
     for sentence in sentences:

@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.events import Subject
-from rotator.domain.model import OPEN_RETIREMENT, Retirement, RetirementReason, RetirementState, RotationState
+from rotator.domain.model import (
+    OPEN_RETIREMENT,
+    Cause,
+    Retirement,
+    RetirementReason,
+    RetirementState,
+    RotationState,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,16 @@ LOST_ANSWER_SOAK = timedelta(hours=1)
 """The most that an unlabelled lost key stays disabled before it is deleted."""
 
 NONE = timedelta(0)
+
+SUCCESSES = 3
+SPREAD = timedelta(seconds=30)
+"""A new key is believed after this many answers in a row, spread over its settle time but not over more than this."""
+
+
+def trial(cause: Cause, settle: timedelta, *, can_tell: bool) -> timedelta:
+    """Over how long a rotation's key is tried before it is given out; 0: one answer is enough."""
+    believed = cause in (Cause.PUT_BACK, Cause.ADDED, Cause.UNPAIR)  # in use already; a roll-back's may just be enabled
+    return min(settle, SPREAD) if can_tell and not believed else NONE
 
 
 def pace(

@@ -120,8 +120,13 @@ Check = Callable[[Question], Decision | None]
 
 def why_due(question: Question) -> Decision:
     """The first check that has an answer decides. A pure function of stored facts and the clock."""
-    decisions = (check(question) for check in CHAIN)
-    return next(decision for decision in decisions if decision is not None)  # the last one always has
+    return deciding(question)[1]
+
+
+def deciding(question: Question) -> tuple[str, Decision]:
+    """The name of the check that decides, and what it says."""
+    decisions = ((check.__name__, check(question)) for check in CHAIN)
+    return next((name, decision) for name, decision in decisions if decision is not None)  # the last one always has
 
 
 def already_open(question: Question) -> Decision | None:
@@ -184,12 +189,10 @@ def asked_for(question: Question) -> Decision | None:
 
 def too_soon(question: Question) -> Decision | None:
     """Two creates keep `min_interval` between them, whatever the clock or the configuration does."""
-    if not question.situation.creates:
+    made = last_create(question.situation, question.now)
+    if made is None or question.now >= made + question.policy.min_interval:
         return None
-    until = max(question.situation.creates) + question.policy.min_interval
-    if question.now >= until:
-        return None
-    until = min(until, question.now + question.policy.min_interval)
+    until = min(made, question.now) + question.policy.min_interval
     return NotDue(reason="min_interval", message="a key was created a short while ago", until=until)
 
 
@@ -261,6 +264,14 @@ CHAIN: tuple[Check, ...] = (
     slot_to_come,
     slot_reached,
 )
+
+
+def last_create(situation: Situation, now: datetime) -> datetime | None:
+    """When a key was last asked for: within a day any, and before that the current one."""
+    moments, current = list(situation.creates), situation.current
+    if current is not None and current.sent_at is not None and current.sent_at <= now:
+        moments.append(current.sent_at)
+    return max(moments, default=None)
 
 
 def supply_by(rotation: Rotation, policy: Policy) -> datetime:

@@ -23,7 +23,7 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import DAY, WAITS_FOR_A_KEY, supply_by
+from rotator.domain.policy import DAY, WAITS_FOR_A_KEY, last_create, supply_by
 from rotator.engine import regress
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
@@ -147,8 +147,9 @@ def _keep_create_limits(work: Work) -> None:
         until = min(recent[-limit], now) + DAY  # as in `policy.too_many_creates`
         message = f"{len(recent)} keys were created in 24 hours"
         raise TemporaryError(message, reason="max_creates", retry_after=(until - now).total_seconds())
-    if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
-        wait = (min(recent[-1], now) + policy.min_interval - now).total_seconds()
+    made = last_create(work.situation, now)
+    if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and made is not None:
+        wait = (min(made, now) + policy.min_interval - now).total_seconds()
         if wait > 0:
             message = "a key was created a short while ago"
             raise TemporaryError(message, reason="min_interval", retry_after=wait)

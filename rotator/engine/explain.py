@@ -13,12 +13,26 @@ from rotator.domain.model import (
     DeliveryState,
     Finding,
     Retirement,
+    RetirementReason,
     RetirementState,
     Sighting,
     Situation,
+    Version,
+    VersionState,
+    Waiting,
 )
 from rotator.domain.plans import GATES, HOLDS, ROTATION, Use, step_after, taking_away, to_be_tried
-from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
+from rotator.domain.policy import (
+    HOURS,
+    Due,
+    NotDue,
+    Question,
+    by_deadline,
+    deadline,
+    deciding,
+    next_rotation_at,
+    why_due,
+)
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.evidence import spoken
 from rotator.engine.report import Report, stamp
@@ -38,6 +52,8 @@ def explain(report: Report, name: str) -> list[str]:
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
     lines += _consumer_lines(report, name, situation)
+    if report.named(name):
+        lines.append(_decided(report, name, situation))
     lines.append(_next(report, name, situation))
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
@@ -106,9 +122,9 @@ def _rotation_lines(report: Report, name: str, situation: Situation) -> list[str
     opened = f"{row.cause.value}, opened {stamp(row.opened_at)} by {row.actor}"
     lines = [f"A rotation ({opened}) is {row.state.value}; its next step is {verb}, {when}."]
     if row.reason:
-        lines.append(f"It waits because: {row.message} ({row.reason}).")
+        lines.append(f"It waits because: {row.message} ({row.reason}).{_to_do(row)}")
     lines += [
-        f"{d.address} is {d.state.value}; {'blocked' if d.blocked else 'delayed'}: {d.message} ({d.reason})."
+        f"{d.address} is {d.state.value}; {'blocked' if d.blocked else 'delayed'}: {d.message} ({d.reason}).{_to_do(d)}"
         for d in situation.deliveries
         if d.reason
     ]
@@ -139,14 +155,15 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     verb, why = step.verb if step else "none", row.why.value.replace("_", " ")
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
     if row.reason:
-        lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).")
-        lines += [f"What ends that: {row.remedy}."] if row.remedy and not row.blocked else []
+        lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).{_to_do(row)}")
     if can_disable and to_be_tried(row):
         lines.append(
             f"In its brownout it is disabled for {row.brownout_for} and enabled again, to find who still uses it."
         )
     if row.state is not RetirementState.DISABLED and can_disable and row.soak:
         lines.append(f"After it is disabled it soaks for {row.soak} before it is deleted.")
+    if version is not None and _can_stay(row, version):
+        lines.append(f"`rotator reactivate {name} --key {version.key_id}` keeps it.")
     return lines
 
 
@@ -170,6 +187,16 @@ def _word_line(situation: Situation, word: Sighting, now: datetime) -> str:
     held = holding(situation, word.fingerprint)
     what = f"version {held.number} ({held.state.value})" if held else "a key that is not on record any more"
     return f"Consumer {word.consumer} holds {what}, as it said {stamp(word.seen_at)}, {ago(word.seen_at, now)}."
+
+
+def _can_stay(row: Retirement, version: Version) -> bool:
+    """Whether a person may call it off."""
+    was_current = version.state in (VersionState.PREVIOUS, VersionState.DISABLED)
+    return was_current and row.why is not RetirementReason.COMPROMISED and not (row.wanted_back or row.delete_started)
+
+
+def _to_do(row: Waiting) -> str:
+    return f" To do: {row.remedy}." if row.remedy else ""
 
 
 def _next(report: Report, name: str, situation: Situation) -> str:
@@ -196,6 +223,47 @@ def _planned(question: Question) -> str:
     if begins is not None:
         return f"The next rotation is due {stamp(begins)}{_because(question)}."
     return f"No rotation is planned: {decision.message}. `rotate --now {question.name}` rotates it."
+
+
+def decision(report: Report, name: str) -> dict[str, object] | None:
+    """The shape of `decision` in `explain --json`: which check of the policy decides now, and what it says."""
+    credential = next((c for c in report.store.credentials() if c.name == name), None)
+    if credential is None or name not in report.managed:
+        return None
+    check, found = deciding(report.question(name, report.store.load(credential.id)))
+    due = isinstance(found, Due)
+    return {
+        "check": check,
+        "due": due,
+        "reason": found.cause.value if isinstance(found, Due) else found.reason,
+        "message": found.message,
+        "until": None if isinstance(found, Due) else stamp(found.until),
+    }
+
+
+MOVES = {
+    "rotating": "`rotator abandon {name}` gives it up",
+    "paused": "`rotator unpause {name}` ends the pause",
+    "slot_in_retirement": "`rotate --now {name} --end-soak` does not wait for a soak",
+    "max_creates": "only time moves it, or another max_creates_per_day",
+    "min_interval": "`rotate --now {name}` does not wait",
+    "by_hand": "`rotate --now {name}` rotates it",
+    "window": "`rotate --now {name}` does not wait",
+    "blackout": "`rotate --now {name}` does not wait",
+    "not_due": "`rotate --now {name}` does not wait",
+}
+"""Reason of the policy → the command that would move it."""
+
+
+def _decided(report: Report, name: str, situation: Situation) -> str:
+    """Which check of the policy has the say now, and the command that would move what it holds."""
+    check, found = deciding(report.question(name, situation))
+    if isinstance(found, Due):
+        return f"The check {check} decides: {found.message} ({found.cause.value}); a pass goes on with it."
+    until = f" until {stamp(found.until)}" if found.until else ""
+    move = MOVES.get(found.reason)
+    todo = f" {move.format(name=name)}." if move else ""
+    return f"The check {check} decides: {found.message} ({found.reason}){until}.{todo}"
 
 
 def _because(question: Question) -> str:

@@ -355,18 +355,22 @@ class Report:
 
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
-        managed = self.managed[name]
-        return Question(
-            name=name,
-            situation=situation,
-            policy=managed.policy,
-            now=self.at,
-            living=managed.provider.capabilities.living,
-            settle=managed.settle,
-            can_disable=managed.provider.capabilities.can_disable,
-            unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
-            named=not managed.removed,
-        )
+        return question_of(self.managed[name], situation, self.at)
+
+
+def question_of(managed: Managed, situation: Situation, at: datetime) -> Question:
+    """What the policy's checks look at, at a moment."""
+    return Question(
+        name=managed.name,
+        situation=situation,
+        policy=managed.policy,
+        now=at,
+        living=managed.provider.capabilities.living,
+        settle=managed.settle,
+        can_disable=managed.provider.capabilities.can_disable,
+        unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
+        named=not managed.removed,
+    )
 
 
 def _waiters(situation: Situation) -> list[Rotation | Retirement | Delivery]:

@@ -31,6 +31,7 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
+from rotator.domain.plans import SPREAD, SUCCESSES, trial
 from rotator.domain.secret import Material, Secret
 from rotator.engine import hooks, intake, waves
 from rotator.engine.creation import create
@@ -51,10 +52,6 @@ from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
 from rotator.ports.store import Place, Update, Write
 
-SUCCESSES = 3
-SPREAD = timedelta(seconds=30)
-"""A new key is believed after this many answers in a row, spread over its settle time but not over more than this."""
-
 # authenticate
 
 
@@ -65,14 +62,8 @@ def authenticate(work: Work) -> None:
     if not _accepted(work, work.rotation(), version, answer):
         return
     rotation, now = work.rotation(), work.now()
-    spread = min(work.managed.settle, SPREAD)
-    believed = rotation.cause in (
-        Cause.PUT_BACK,
-        Cause.ADDED,
-        Cause.UNPAIR,
-    )  # in use already; a roll-back's may just be enabled
-    asks = work.provider.capabilities.can_tell and not believed and spread > timedelta(0)
-    needed = SUCCESSES if asks else 1
+    spread = trial(rotation.cause, work.managed.settle, can_tell=work.provider.capabilities.can_tell)
+    needed = SUCCESSES if spread else 1
     first = rotation.first_success_at or now
     if rotation.successes + 1 >= needed and (needed == 1 or now - first >= spread):
         detail: dict[str, Any] = {"answers": rotation.successes + 1, "verdict": answer.verdict.value}

@@ -109,7 +109,7 @@ def test_a_consumer_whose_last_word_is_the_old_key_keeps_it_until_it_names_anoth
     assert "consumer web-1 reported version 1 at " in session.place.status("session")["previous"][0]["message"]
     told = session.place.explain("session")
     assert "consumer web-1 reported version 1 at " in told
-    assert "What ends that: let web-1 read its key anew." in told
+    assert "To do: let web-1 read its key anew." in told
     assert "Consumer web-2 holds version 2 (current), as it said" in told
     session.says("web-1", session.holds())
     assert session.waits(3) is None
@@ -302,7 +302,7 @@ def test_a_program_that_runs_for_longer_than_the_newest_key_holds_the_old_one_un
     told = session.place.explain("session")
     assert f"web.pid (pid {program.process.pid}) runs since 2" in told
     assert "before version 2 was delivered at 2" in told
-    assert f"What ends that: restart {program.file}." in told
+    assert f"To do: restart {program.file}." in told
     program.stop()
     time.sleep(0.02)  # the system counts in hundredths of a second
     program.start()
