@@ -179,7 +179,8 @@ def rotations() -> None:
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
         among(
-            "rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback"
+            "rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback",
+            "rehearsal",
         ),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
@@ -230,7 +231,7 @@ def retirements() -> None:
         reference("retirement", "credential_id", "credential"),
         reference("retirement", "version_id", "version"),
         among("retirement", "state", "planned", "drained", "disabled", "deleted", "cancelled"),
-        among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra"),
+        among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra", "rehearsed"),
     )
     partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)
     partial("open_retirements", "retirement", "credential_id", where=RETIREMENT_IS_OPEN, unique=False)

@@ -15,6 +15,9 @@ class Subject(StrEnum):
     PUSH = "push"
     VERIFY = "verify"
     PROMOTE = "promote"
+    # a rehearsal: a rotation without a switch
+    REHEARSAL = "rehearsal"
+    REMOVE = "remove"  # what it put beside a destination is taken away
     # a retirement and its steps
     RETIREMENT = "retirement"
     DRAIN = "drain"
