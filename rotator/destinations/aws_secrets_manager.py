@@ -17,7 +17,7 @@ from rotator.access.aws import MISSING_PERMISSION, Access, AwsSettings, Declined
 from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, TemporaryError
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Destination, Reading, shadow_path
+from rotator.ports.destination import Capabilities, Reading, shadow_path
 
 ABSENT = "absent"
 """The revision of a secret that is not there, or has no value yet."""

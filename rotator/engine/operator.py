@@ -19,6 +19,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.plans import pace
+from rotator.engine import rehearsal
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import deleted
@@ -112,6 +113,17 @@ def abandon(work: Work, because: str | None = None) -> None:
         message = f"{work.managed.name} has no open rotation"
         raise SetupError(message, reason="nothing_to_do")
     rotation_steps.abandon(work, rotation, reason="abandoned", why="a person gave it up", because=because)
+
+
+def end_rehearsal(work: Work, because: str | None) -> None:
+    """A person wants a real rotation: a rehearsal that is open makes way for it."""
+    if rehearsal.is_open(work.situation):
+        give_up_rehearsal(work, "made_way", "a person wants a real rotation", because)
+
+
+def give_up_rehearsal(work: Work, reason: str, why: str, because: str | None = None) -> None:
+    """The rehearsal has failed, and why; its key and its shadows are taken away."""
+    rotation_steps.abandon(work, work.rotation(), reason=reason, why=why, because=because)
 
 
 def compromised(work: Work, key: str | None, because: str | None) -> bool:

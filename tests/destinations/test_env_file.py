@@ -28,7 +28,17 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, U
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Destination, Reading
-from tests.contracts.destination import FIELD, NEW, OLD, OTHER, DestinationContract, ShadowContract, found, put, shadow_of
+from tests.contracts.destination import (
+    FIELD,
+    NEW,
+    OLD,
+    OTHER,
+    DestinationContract,
+    ShadowContract,
+    found,
+    put,
+    shadow_of,
+)
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534 if ROOT else os.geteuid()
