@@ -167,6 +167,7 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
         version=version.id,
         destination=delivery.to,
         attempt=delivery.attempt + 1,
+        address=delivery.address,
         base_revision=base,
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
@@ -191,6 +192,7 @@ def _pushed(
         destination=delivery.to,
         attempt=delivery.attempt + 1,
         reason=reason,
+        address=delivery.address,
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
@@ -271,6 +273,7 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
         Outcome.SUCCEEDED,
         version=version.id,
         destination=delivery.to,
+        address=delivery.address,
         revision=seen.reading.revision,
         verdict=answer.verdict.value,
         asked=work.provider.capabilities.can_tell,

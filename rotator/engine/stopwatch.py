@@ -44,7 +44,14 @@ class Rehearsed:
     """What the trail says of one rehearsal."""
 
     laps: Sequence[Lap]
-    failed: Body | None  # its `rehearsal.failed`
+    succeeded: bool
+    failed: Body | None = None  # its `rehearsal.failed`
+
+    @property
+    def stopped_at(self) -> str:
+        """The step that it did not come past."""
+        done = {lap.step for lap in self.laps}
+        return next(step.value for step in (*STEPS, Subject.REHEARSAL) if step not in done)
 
     def until(self, *steps: Subject) -> timedelta | None:
         """The time from the beginning to the end of the first of these steps that was done; None where none was.
@@ -99,7 +106,7 @@ def _read(bodies: Sequence[Body], rotation: str) -> Rehearsed:
     began = next((_at(b) for b in own if b["event"] == name(Subject.REHEARSAL, Outcome.STARTED)), None)
     laps = [] if began is None else _laps(own, began)
     failed = [b for b in own if b["event"] == name(Subject.REHEARSAL, Outcome.FAILED)]
-    return Rehearsed(laps, failed[-1] if failed else None)
+    return Rehearsed(laps, any(b["event"] == _done(Subject.REHEARSAL) for b in own), failed[-1] if failed else None)
 
 
 def _laps(own: Sequence[Body], began: datetime) -> list[Lap]:
