@@ -9,6 +9,7 @@ from rotator.domain.events import Subject
 from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
 from rotator.domain.plans import ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
+from rotator.engine import stopwatch
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.report import Report, stamp
 from rotator.engine.work import AWAITING
@@ -25,6 +26,7 @@ def explain(report: Report, name: str) -> list[str]:
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
     lines.append(_next(report, name, situation))
+    lines += _rehearsed(report, name)
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
     ]
@@ -103,6 +105,18 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     if row.state is not RetirementState.DISABLED and can_disable and row.soak:
         lines.append(f"After it is disabled it soaks for {row.soak} before it is deleted.")
     return lines
+
+
+def _rehearsed(report: Report, name: str) -> list[str]:
+    """When `rotate --rehearse` was last done, and what it came to."""
+    end = stopwatch.last(report.store.events(credential=name))
+    if end is None:
+        return []
+    at, detail = end["at"][:16].replace("T", " "), end["detail"]
+    if end["reason"] is not None:
+        return [f"Last rehearsed {at} UTC: it failed ({end['reason']}): {detail.get('message')}."]
+    current, dead = (f"{detail.get(key, 0) / 1000:.1f} s" for key in ("current_after_ms", "dead_after_ms"))
+    return [f"Last rehearsed {at} UTC: a new key was verified everywhere after {current}, one was dead after {dead}."]
 
 
 def _next(report: Report, name: str, situation: Situation) -> str:

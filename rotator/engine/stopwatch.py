@@ -96,6 +96,17 @@ def summary(trail: Iterable[StoredEvent], version: int, now: datetime) -> dict[s
     }
 
 
+def last(trail: Iterable[StoredEvent]) -> Body | None:
+    """The end of the last rehearsal, `rehearsal.succeeded` or `rehearsal.failed`; None where there was none."""
+    ends = (name(Subject.REHEARSAL, Outcome.SUCCEEDED), name(Subject.REHEARSAL, Outcome.FAILED))
+    found = None
+    for event in trail:
+        if '"rehearsal.' in event.body:  # most are not, and reading them takes time
+            body = json.loads(event.body)
+            found = body if body["event"] in ends else found
+    return found
+
+
 def _ms(took: timedelta) -> int:
     return round(took / timedelta(milliseconds=1))
 
