@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -455,7 +456,9 @@ def next_item(work: Work) -> Item | None:
     frozen = situation.rotation is not None and pausing.holds(work, situation.rotation)
     failed = rehearsal.failure(situation, now)
     if situation.rotation is not None and failed is not None and not frozen:
-        return Item(Subject.ABANDON, situation.rotation.id, lambda: operator.give_up_rehearsal(work, *failed))
+        why, message = failed
+        give_up = functools.partial(operator.give_up_rehearsal, work, reason=why, why=message)
+        return Item(Subject.ABANDON, situation.rotation.id, give_up)
     if situation.rotation is not None and at is not None and at <= now and not frozen:
         verb, do = rotation.STEPS[situation.rotation.state]
         return Item(verb, situation.rotation.id, lambda: do(work))

@@ -118,10 +118,11 @@ def abandon(work: Work, because: str | None = None) -> None:
 def end_rehearsal(work: Work, because: str | None) -> None:
     """A person wants a real rotation: a rehearsal that is open makes way for it."""
     if rehearsal.is_open(work.situation):
-        give_up_rehearsal(work, "made_way", "a person wants a real rotation", because)
+        why = "a person wants a real rotation"
+        give_up_rehearsal(work, reason="made_way", why=why, because=because)
 
 
-def give_up_rehearsal(work: Work, reason: str, why: str, because: str | None = None) -> None:
+def give_up_rehearsal(work: Work, *, reason: str, why: str, because: str | None = None) -> None:
     """The rehearsal has failed, and why; its key and its shadows are taken away."""
     rotation_steps.abandon(work, work.rotation(), reason=reason, why=why, because=because)
 

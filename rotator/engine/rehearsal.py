@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rotator.domain.errors import PermanentError, SetupError
-from rotator.domain.events import Outcome, Subject
+from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
     Cause,
     RetirementReason,
@@ -54,7 +54,7 @@ def begin(work: Work, because: str | None = None) -> Rotation:
     assert isinstance(rotation, Rotation)
     rows = [Insert(d) for d in deliveries(work, rotation, shadows.targets(work.managed, rotation.id), ())]
     told = NewEvent(
-        event=f"{Subject.REHEARSAL}.{Outcome.STARTED}",
+        event=name(Subject.REHEARSAL, Outcome.STARTED),
         actor=work.around.actor,
         credential=work.managed.name,
         rotation=rotation.id,
@@ -67,27 +67,27 @@ def begin(work: Work, because: str | None = None) -> Rotation:
 
 def _refuse_by_provider(work: Work) -> None:
     """Kinds of keys for which there is no rehearsal. Raises SetupError."""
-    name, capabilities = work.managed.name, work.provider.capabilities
+    called, capabilities = work.managed.name, work.provider.capabilities
     if capabilities.origin == "supplied":
-        message = f"the key of {name} is made by a person, so there is nothing to rehearse"
-        raise SetupError(message, reason="cannot_rehearse", remedy=f"`rotate --now {name}` says what the person does")
+        message = f"the key of {called} is made by a person, so there is nothing to rehearse"
+        raise SetupError(message, reason="cannot_rehearse", remedy=f"`rotate --now {called}` says what the person does")
     if capabilities.origin == "chosen" and capabilities.living == 1 and capabilities.can_tell:
-        message = f"{name} has one key at a time: a new one would end the one that is in use"
+        message = f"{called} has one key at a time: a new one would end the one that is in use"
         raise SetupError(message, reason="cannot_rehearse")
 
 
 def _refuse_by_moment(work: Work) -> None:
     """Only a credential at rest is rehearsed: one key is current, and nothing else is under way that it could meet."""
-    name, situation, now = work.managed.name, work.situation, work.now()
+    called, situation, now = work.managed.name, work.situation, work.now()
     pausing.refuse(work)
     regress.refuse(work)
     if situation.current is None:
-        message = f"{name} has no key yet"
-        raise PermanentError(message, reason="never_rotated", remedy=f"`rotate {name}` makes the first one")
+        message = f"{called} has no key yet"
+        raise PermanentError(message, reason="never_rotated", remedy=f"`rotate {called}` makes the first one")
     leftover = next((v for v in situation.versions if v.state is VersionState.CONDEMNED), None)
     if leftover is not None:
         message = f"version {leftover.number} ({leftover.key_id or 'id not known'}) is still being taken away"
-        raise PermanentError(message, reason="taking_away", remedy=f"`rotator explain {name}` says what it waits for")
+        raise PermanentError(message, reason="taking_away", remedy=f"`rotator explain {called}` says what it waits for")
     account = work.store.account(work.managed.provider_name)
     if account.failures >= work.limits.brake_failures:
         message = f"{account.provider} has failed {account.failures} times in a row: {account.message}"
@@ -96,12 +96,12 @@ def _refuse_by_moment(work: Work) -> None:
     decision = why_due(asked)
     if isinstance(decision, NotDue):
         until = f", until {decision.until:%Y-%m-%d %H:%M} UTC" if decision.until else ""
-        message, remedy = f"{decision.message}{until}", f"rehearse later; `rotator explain {name}` says more"
+        message, remedy = f"{decision.message}{until}", f"rehearse later; `rotator explain {called}` says more"
         raise PermanentError(message, reason=decision.reason, remedy=remedy)
     soon = next_rotation_at(asked)
     if soon is not None and soon <= now + work.managed.policy.min_interval:
         message = f"the next rotation is due {soon:%Y-%m-%d %H:%M} UTC, and a key made now would put it off"
-        raise PermanentError(message, reason="due_soon", remedy=f"`rotate --now {name}` rotates it instead")
+        raise PermanentError(message, reason="due_soon", remedy=f"`rotate --now {called}` rotates it instead")
 
 
 # steps
@@ -143,8 +143,9 @@ def failure(situation: Situation, now: datetime) -> tuple[str, str] | None:
             return waiter.reason or "blocked", f"{where}{waiter.message}"
     if now < row.opened_at + LIMIT:
         return None
+    reason = "too_slow"
     why = next((f": {where}{w.message} ({w.reason})" for w, where in rows if w.reason), "")
-    return "too_slow", f"it did not come to its end within {LIMIT}{why}"
+    return reason, f"it did not come to its end within {LIMIT}{why}"
 
 
 def ends_at(rotation: Rotation) -> datetime | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Delivery, RotationId, Version
 from rotator.engine.work import Managed, Target, Work
 from rotator.ports.destination import Shadow, Shadows
-from rotator.ports.store import NewEvent, Update
+from rotator.ports.store import Update
 
 
 def shadows_of(managed: Managed, rotation_id: RotationId) -> Sequence[tuple[Target, Shadow]]:
@@ -54,10 +55,12 @@ def remove(work: Work, version: Version) -> None:
             remedy = f"{remedy} {work.managed.name} --destination {delivery.to}"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
         work.outwait_late_calls()
-        work.record([Update(delivery, {})], [_told(work, delivery, version, Outcome.STARTED)])
+        about: dict[str, Any] = {
+            "version": version.id,
+            "destination": delivery.to,
+            "address": delivery.address,
+        }
+        work.record([Update(delivery, {})], [work.event(Subject.REMOVE, Outcome.STARTED, **about)])
         work.call(shadow.remove)
-        work.record([Update(delivery, {"started": False})], [_told(work, delivery, version, Outcome.SUCCEEDED)])
-
-
-def _told(work: Work, delivery: Delivery, version: Version, outcome: Outcome) -> NewEvent:
-    return work.event(Subject.REMOVE, outcome, version=version.id, destination=delivery.to, address=delivery.address)
+        gone = Update(delivery, {"started": False})
+        work.record([gone], [work.event(Subject.REMOVE, Outcome.SUCCEEDED, **about)])

@@ -53,7 +53,7 @@ class Rehearsed:
         done = {lap.step for lap in self.laps}
         return next(step.value for step in (*STEPS, Subject.REHEARSAL) if step not in done)
 
-    def until(self, *steps: Subject) -> timedelta | None:
+    def until(self, steps: Sequence[Subject]) -> timedelta | None:
         """The time from the beginning to the end of the first of these steps that was done; None where none was.
 
         What it took to take the shadows away is not in it: nothing of the kind is done in earnest.
@@ -68,12 +68,12 @@ class Rehearsed:
     @property
     def current_after(self) -> timedelta | None:
         """How long it would take until a new key is verified at every place."""
-        return self.until(Subject.VERIFY)
+        return self.until([Subject.VERIFY])
 
     @property
     def dead_after(self) -> timedelta | None:
         """How long until a leaked key is dead: disabled, or deleted where the provider cannot disable."""
-        return self.until(Subject.DISABLE, Subject.DELETE)
+        return self.until([Subject.DISABLE, Subject.DELETE])
 
 
 def read(trail: Iterable[StoredEvent], rotation: str) -> Rehearsed:
