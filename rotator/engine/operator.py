@@ -23,6 +23,7 @@ from rotator.engine import rehearsal
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import deleted
+from rotator.engine.shadows import shadow_at
 from rotator.engine.work import AWAITING, MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
 
@@ -199,6 +200,8 @@ def forget_destination(work: Work, to: str, because: str | None = None) -> list[
     configured = {t.destination.identity for t in work.managed.targets}
     given: list[Placement | Delivery] = [*work.situation.placements]
     given += [delivery for rows in work.situation.unacknowledged.values() for delivery in rows]
+    standing = [delivery for rows in work.situation.shadows.values() for delivery in rows]
+    given += [delivery for delivery in standing if shadow_at(work.managed, delivery) is None]
     removed = [g for g in given if g.identity not in configured]
     gone = [g for g in removed if to in (g.address, g.to)]
     if not gone:

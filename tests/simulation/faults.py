@@ -46,6 +46,8 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "read": (*_ASKING, Fault.MEDDLED),
     "preflight": (),
     "write": _TAKING,
+    "shadow": _DOING,  # not twice: once it is removed, nothing would tell the second one from the first
+    "remove": (*_DOING, Fault.DROPPED),
     "claim": _STORING,
     "renew": _STORING,
     "release": _STORING,
@@ -121,6 +123,7 @@ class Profile:
     edits: float = 0.1  # edits of the configuration, for each hour
     clocks: float = 0.03  # jumps of a clock, for each hour
     outages: float = 0.0  # of a provider account, for each hour
+    rehearsals: float = 0.0  # for each hour
     restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
@@ -142,6 +145,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(name="seldom", call_fault=0.003, workers=(1, 2), people=0.03, operators=0.05, edits=0.01, clocks=0.005,
                 outages=0.003, restores=0.001),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
+        Profile(name="rehearsals", rehearsals=4, outages=0.03, operators=1, people=0.1, edits=0.05, call_fault=0.04),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip

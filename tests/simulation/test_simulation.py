@@ -34,6 +34,7 @@ SHARES = [
         ("memory", SELDOM, 8, 1500),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
+        ("memory", ("rehearsals",), 1, 120),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
