@@ -145,7 +145,8 @@ PROFILES: Mapping[str, Profile] = {
         Profile(name="seldom", call_fault=0.003, workers=(1, 2), people=0.03, operators=0.05, edits=0.01, clocks=0.005,
                 outages=0.003, restores=0.001),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
-        Profile(name="rehearsals", rehearsals=4, outages=0.03, operators=1, people=0.1, edits=0.05, call_fault=0.04),
+        Profile(name="rehearsals", rehearsals=4, outages=0.03, operators=1, people=0.1, edits=0.05, clocks=0,
+                call_fault=0.04),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip
