@@ -183,6 +183,7 @@ def rotations() -> None:
             "rotation",
             "cause",
             *("first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback", "unpair"),
+            "rehearsal",
         ),
     )
     partial("one_open_rotation", "rotation", "credential_id", where=ROTATION_IS_OPEN)
@@ -240,7 +241,7 @@ def retirements() -> None:
         reference("retirement", "credential_id", "credential"),
         reference("retirement", "version_id", "version"),
         among("retirement", "state", "planned", "browned_out", "drained", "disabled", "deleted", "cancelled"),
-        among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra"),
+        among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra", "rehearsed"),
     )
     partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)
     partial("open_retirements", "retirement", "credential_id", where=RETIREMENT_IS_OPEN, unique=False)

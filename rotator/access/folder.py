@@ -195,6 +195,12 @@ class Folder:
         finally:
             os.close(file)
 
+    def unlink(self) -> None:
+        """Take the file away for good; none is success. Only under the lock."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.name, dir_fd=self.descriptor)
+        os.fsync(self.descriptor)
+
     def _dress(self, file: int, seen: Seen | None, mode: int | None) -> None:
         """Give the new file owner, attributes and mode of the old one."""
         kept = 0o600

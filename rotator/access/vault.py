@@ -248,9 +248,10 @@ class Server:
             raise problem from None
 
 
-def missing_permission(path: str, message: str) -> AccessDenied:
-    """Our token lacks a capability at this API path."""
-    remedy = f'give it the policy: path "{path}" {{ capabilities = ["create", "read", "update"] }}'
+def missing_permission(path: str, message: str, *needed: str) -> AccessDenied:
+    """Our token lacks a capability at this API path; it needs these, or those that every place needs."""
+    listed = ", ".join(f'"{capability}"' for capability in needed or ("create", "read", "update"))
+    remedy = f'give it the policy: path "{path}" {{ capabilities = [{listed}] }}'
     return AccessDenied(message, reason="missing_permission", remedy=remedy)
 
 

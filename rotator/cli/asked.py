@@ -22,6 +22,7 @@ class Asked:
     selector: str | None = None
     everything: bool = False
     compromised: bool = False
+    rehearse: bool = False
     key: str | None = None
     without: Sequence[str] = ()
     overwrite: bool = False
@@ -58,9 +59,19 @@ class Asked:
 
     def check(self) -> None:
         """Refuse what contradicts itself, rather than guess. Raises UsageError."""
-        problem = self._wrong_selection() or self._wrong_urgency()
+        problem = self._wrong_rehearsal() if self.rehearse else self._wrong_selection() or self._wrong_urgency()
         if problem is not None:
             raise click.UsageError(problem, click.get_current_context(silent=True))
+
+    def _wrong_rehearsal(self) -> str | None:
+        alone = not (self.at_once or self.key or self.without or self.overwrite or self.end_soak)
+        if not alone or self.linger is not None:
+            return (
+                "--rehearse goes with --reason, --timeout and --dry-run, and with nothing that changes what is current"
+            )
+        if self.everything or self.selector or len(set(self.names)) != 1:
+            return "--rehearse goes with exactly one NAME"
+        return None
 
     def _wrong_selection(self) -> str | None:
         problem = None

@@ -14,6 +14,7 @@ EXAMPLES = options.examples(
     "rotate --now -l team=web            every credential with this label",
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
     "rotate --compromised web --without vault --reason 'vault is down'   written when it answers again",
+    "rotate --rehearse openai-web        everything but the switch, and how long each step takes",
     "rotate --dry-run                    what would happen and why; touches nothing",
 )
 EXIT_STATUS = (
@@ -34,9 +35,10 @@ EXIT_STATUS = (
 )
 @click.option("--overwrite", is_flag=True, help="With --compromised: also what somebody else put at a destination.")
 @click.option("--end-soak", is_flag=True, help="With --now: delete the disabled key that takes the slot.")
+@click.option("--rehearse", is_flag=True, help="Everything but the switch, beside the places of NAME; leaves no trace.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
 @options.as_json
-@click.option("--timeout", type=options.duration, help="With --now: how long to wait for it. Default 10m.")
+@click.option("--timeout", type=options.duration, help="With --now and --rehearse: how long to wait. Default 10m.")
 @click.option("--linger", type=options.duration, help="How long a pass waits. Default: lease + call budget + 10s.")
 @click.option(
     "--fail-on",

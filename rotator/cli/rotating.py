@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rotator import logs, wiring
-from rotator.cli import beforehand, say, screens, verdicts, words
+from rotator.cli import beforehand, rehearsing, say, screens, verdicts, words
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
 from rotator.cli.opening import chosen, configuration, harden
@@ -34,6 +34,8 @@ RARELY = timedelta(days=1)
 def carry_out(asked: Asked) -> int:
     """Do it; return the exit status."""
     asked.check()
+    if asked.rehearse:
+        return rehearsing.carry_out(asked)
     config = configuration(asked.config)
     if asked.dry_run:
         return beforehand.show_forecast(config, asked)

@@ -62,6 +62,9 @@ class Screen:
 
     def line(self, body: Body) -> str:
         """An event as one line, with the address of its destination where that is clear."""
+        told = body["detail"].get("address")
+        if told is not None:
+            return words.event_line(body, told)
         managed = self.managed.get(body["credential"] or "")
         places = [t.destination.address for t in managed.targets if t.to == body["destination"]] if managed else []
         return words.event_line(body, places[0] if len(places) == 1 else None)

@@ -17,7 +17,7 @@ from rotator.access.aws import MISSING_PERMISSION, Access, AwsSettings, Declined
 from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, TemporaryError
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Destination, Reading
+from rotator.ports.destination import Capabilities, Reading, shadow_path
 
 ABSENT = "absent"
 """The revision of a secret that is not there, or has no value yet."""
@@ -58,7 +58,7 @@ class AwsSecretsManager:
         self._access = Access(settings, timeout)
         self._place = _place(settings)
 
-    def at(self, path: str | None) -> Destination:
+    def at(self, path: str | None) -> AwsSecret:
         """The secret of this name. Raises ValueError where it cannot be one."""
         if path is None or not _NAME.fullmatch(path):
             message = "path is the secret's name (not its ARN): letters, digits and /_+=.@-, at most 512 of them"
@@ -141,6 +141,12 @@ class AwsSecret:
             if current is not None:
                 self._promote(expected, token)
         return self._seen(expected, token)
+
+    def shadow(self, token: str) -> AwsShadow:
+        """A secret of its own beside this one, under the account's default KMS key."""
+        path = shadow_path(self._path, token)
+        identity, address = shadow_path(self._identity, token), shadow_path(self._address, token)
+        return AwsShadow(self._access, path, identity=identity, address=address)
 
     def _describe(self) -> dict[str, Any] | None:
         """Return what AWS tells about the secret, None where it is not there. Raises WrongAccount and Refused."""
@@ -274,6 +280,33 @@ class AwsSecret:
                 raise Refused(no.message, reason=QUOTA, remedy=remedy) from None
             raise
         return answer
+
+
+class AwsShadow(AwsSecret):
+    """A secret that a rehearsal makes and takes away."""
+
+    def remove(self) -> None:
+        """Delete the secret without a recovery window. AWS may take a moment more; nobody can read it meanwhile."""
+        if self._being_deleted():
+            return
+        try:
+            self._change("DeleteSecret", "Name", SecretId=self._path, ForceDeleteWithoutRecovery=True)
+        except Declined as no:
+            if no.code != "ResourceNotFoundException":
+                raise
+        if not self._being_deleted() and self._describe() is not None:
+            message = f"the secret {self._path} is still there"
+            raise LostAnswer(message)
+
+    def _being_deleted(self) -> bool:
+        """Whether AWS has taken the request already. Makes sure of the account, too."""
+        try:
+            self._describe()
+        except Refused as refused:
+            if refused.reason != DELETED:
+                raise
+            return True
+        return False
 
 
 def _holder(described: Mapping[str, Any] | None, stage: str = "AWSCURRENT") -> str | None:

@@ -27,7 +27,7 @@ from rotator.access.folder import Folder, Seen
 from rotator.domain.errors import AccessDenied, Conflict, Refused, RotatorError, Unavailable
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Reading
+from rotator.ports.destination import Capabilities, Reading, shadow_path
 from rotator.settings import FilePath, Settings
 
 PUBLISHED = (
@@ -155,6 +155,10 @@ class FilePlace:
             folder.refuse_unsafe(seen)
             return folder.replace(seen, self._changed(seen, fields), token, self.server.settings.mode)
 
+    def shadow(self, token: str) -> FileShadow:
+        """A file of its own in the same folder."""
+        return FileShadow(self.server, shadow_path(str(self._target), token))
+
     @property
     def _target(self) -> Path:
         return Path(os.path.realpath(self.path))
@@ -187,6 +191,23 @@ class FilePlace:
             yield
         except OSError as failed:
             raise _problem(failed.errno, doing, self.address) from None
+
+
+@dataclass(frozen=True)
+class FileShadow(FilePlace):
+    """A file that a rehearsal makes and takes away."""
+
+    def remove(self) -> None:
+        """Unlink the file and what a crashed write left beside it, for good."""
+        with self._telling("write"), Folder.of(self._target) as folder, folder.locked(self.server.timeout):
+            folder.sweep()
+            folder.unlink()
+
+    @property
+    def _target(self) -> Path:
+        """Never what a link of this name leads to: that would be somebody else's file."""
+        folder, name = os.path.split(self.path)
+        return Path(os.path.realpath(folder)) / name
 
 
 def _secret(value: str) -> Secret:

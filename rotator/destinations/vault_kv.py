@@ -16,7 +16,7 @@ from rotator.access.vault import Segments, Server, ServerSettings, missing_permi
 from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, PermanentError, Refused, Unavailable
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Reading
+from rotator.ports.destination import Capabilities, Reading, shadow_path
 
 _ABSENT = "0"  # the revision of a path that never had a version; `cas` takes it as it is
 
@@ -156,6 +156,10 @@ class VaultPlace:
             raise LostAnswer(message)
         return str(version)
 
+    def shadow(self, token: str) -> VaultShadow:
+        """A secret of its own beside this one."""
+        return VaultShadow(self.kv, shadow_path(self.path, token))
+
     @property
     def _api(self) -> str:
         """The path that policies name."""
@@ -204,6 +208,30 @@ class VaultPlace:
             message = f"the value of {name} for {self.address} is not Unicode text"
             raise Refused(message, reason="unquotable", remedy="rotate again, to another value") from None
         return text
+
+
+@dataclass(frozen=True)
+class VaultShadow(VaultPlace):
+    """A secret that a rehearsal makes and takes away."""
+
+    def remove(self) -> None:
+        """Delete the secret with all its versions and its metadata, so that lists show it no more."""
+        path = f"{self.kv.mount}/metadata/{self.path}"
+        try:
+            answer = self.kv.server.ask(
+                path,
+                lambda client: client.secrets.kv.v2.delete_metadata_and_all_versions(
+                    self.path, mount_point=self.kv.mount
+                ),
+                changes=True,
+            )
+        except AccessDenied as denied:
+            if denied.reason != "missing_permission":
+                raise
+            raise missing_permission(path, denied.message, "delete") from None
+        if answer.status == HTTPStatus.BAD_REQUEST or self.read().revision != _ABSENT:
+            message = f"{self.address} is still there"
+            raise Unavailable(message, reason="not_confirmed")
 
 
 def _secret(value: object) -> Secret:

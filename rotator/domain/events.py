@@ -18,6 +18,9 @@ class Subject(StrEnum):
     PROBE = "probe"  # and are asked whether they work
     WAVE = "wave"  # a wave of destinations soaks before the next one is pushed
     PROMOTE = "promote"
+    # a rehearsal: a rotation without a switch
+    REHEARSAL = "rehearsal"
+    REMOVE = "remove"  # what it put beside a destination is taken away
     # a retirement and its steps
     RETIREMENT = "retirement"
     BROWNOUT = "brownout"  # the trial before it: disabled for a while, to find who still reads it; also a finding

@@ -74,6 +74,7 @@ class RetirementReason(StrEnum):
     ABANDONED = "abandoned"
     LOST_ANSWER = "lost_answer"
     EXTRA = "extra"
+    REHEARSED = "rehearsed"  # made to show that the way works, and never given to a consumer
 
 
 class Cause(StrEnum):
@@ -88,6 +89,7 @@ class Cause(StrEnum):
     DRIFT = "drift"  # a person decided about a destination that was changed by hand: a living key is written there
     ROLLBACK = "rollback"  # a person wants the previous key back
     UNPAIR = "unpair"  # an old key is taken away: the current one is written beside itself, where the old one stands
+    REHEARSAL = "rehearsal"  # everything but the switch: its new key is taken away again, so it ends `abandoned`
 
 
 REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK, Cause.UNPAIR)
@@ -377,6 +379,8 @@ class Situation:
     creates: Sequence[datetime] = field(default=())  # as of `creates_of_a_day`
     unacknowledged: Mapping[VersionId, Sequence[Delivery]] = field(default_factory=dict)
     """Condemned version → deliveries of its abandoned rotation of which nobody knows whether the write arrived."""
+    shadows: Mapping[VersionId, Sequence[Delivery]] = field(default_factory=dict)
+    """Condemned version → deliveries of its rehearsal whose shadows may still stand."""
 
     @property
     def current(self) -> Version | None:

@@ -92,6 +92,7 @@ GATES: dict[RetirementReason, Gates] = {
     RetirementReason.COMPROMISED: Gates(use=Use.RECORDED, other_key=True),
     RetirementReason.ABANDONED: Gates(use=Use.IGNORED, other_key=False),
     RetirementReason.LOST_ANSWER: Gates(use=Use.FORBIDDEN, other_key=False),
+    RetirementReason.REHEARSED: Gates(use=Use.IGNORED, other_key=False),
 }
 
 LOST_ANSWER_SOAK = timedelta(hours=1)
@@ -119,7 +120,7 @@ def pace(
             return grace, soak
         case RetirementReason.COMPROMISED:
             return NONE, soak if can_disable else NONE
-        case RetirementReason.ABANDONED:
+        case RetirementReason.ABANDONED | RetirementReason.REHEARSED:
             return NONE, NONE
         case RetirementReason.LOST_ANSWER:
             return settle, NONE if labels else min(soak, LOST_ANSWER_SOAK)

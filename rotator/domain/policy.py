@@ -101,7 +101,7 @@ class Question:
     settle: timedelta = timedelta(0)  # how long it may refuse a new key
     can_disable: bool = True  # False: the soak counts as more grace
     unplaced: bool = False  # a configured destination was never given anything, or was left out
-    wanted: Cause | None = None  # MANUAL or COMPROMISED where a person asked
+    wanted: Cause | None = None  # MANUAL, COMPROMISED or REHEARSAL where a person asked
     named: bool = True  # by the configuration of this process
 
     @property

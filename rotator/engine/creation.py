@@ -24,7 +24,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.policy import DAY, WAITS_FOR_A_KEY, last_create, supply_by
-from rotator.engine import regress
+from rotator.engine import regress, rehearsal
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
 from rotator.engine.reactivation import REPLACED
@@ -65,6 +65,8 @@ def preflight(work: Work) -> None:
     keys = keys_of_account(work)
     condemn_late_keys(work, keys)
     _refuse_full_slots(work, keys)
+    if rehearsal.is_open(work.situation):
+        rehearsal.preflight(work)
     for delivery in work.situation.deliveries:
         if delivery.without:
             continue

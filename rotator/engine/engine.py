@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from rotator.domain.model import (
     Rotation,
     RotationState,
     Situation,
+    VersionState,
 )
 from rotator.domain.plans import taking_away, to_be_tried
 from rotator.domain.policy import Decision, Due, NotDue, why_due
@@ -37,6 +39,7 @@ from rotator.engine import (
     pausing,
     reactivation,
     regress,
+    rehearsal,
     removed,
     retirement,
     rotation,
@@ -61,7 +64,10 @@ STEPS_AT_MOST = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a person asked for: rotate now, or rotate because of a leak (of one key, or of all)."""
+    """What a person asked for: rotate now, or rotate because of a leak (of one key, or of all).
+
+    With Cause.REHEARSAL: go on with the rehearsal that was begun, until nothing of it is left, and open nothing.
+    """
 
     cause: Cause
     key: str | None = None
@@ -83,6 +89,7 @@ class Progress:
     ready_at: datetime | None = None  # when anything can go on; None: not by itself
     rotation_ready_at: datetime | None = None
     browned_out: bool = False  # an old key is disabled for a while
+    rehearsal_ready_at: datetime | None = None  # when a rehearsal, or the taking-away of its key, can go on
     trouble: RotatorError | None = None  # what stopped the turn itself
 
 
@@ -204,7 +211,7 @@ class Engine:
                 continue
             if item is not None:
                 break
-            if work.situation.rotation is not None:
+            if work.situation.rotation is not None or _rehearses(wish):
                 break
             taken = take_in(work) if wish is None else take_in(work, wish.cause, without=without, because=wish.because)
             decision = taken.decision
@@ -275,10 +282,13 @@ class Engine:
 
         Gives what is left to wish for, and the identities of the places that it does not wait for.
         """
-        if wish is None or self._fulfilled(work, began):
+        if wish is None or _rehearses(wish):
+            return wish, ()
+        if self._fulfilled(work, began):
             return None, ()
         if wish.cause is not Cause.COMPROMISED:
             pausing.refuse(work)
+        operator.end_rehearsal(work, wish.because)
         needed = wish.cause is not Cause.COMPROMISED or operator.compromised(work, wish.key, wish.because)
         without = urgency.go_without(work, wish.without, wish.because)
         if wish.overwrite:
@@ -323,7 +333,9 @@ class Engine:
         rotation_at = rotation_ready_at(situation)
         if situation.rotation is not None and pausing.holds(work, situation.rotation):
             rotation_at = situation.credential.paused_until
-        moving = (r for r in situation.retirements if not pausing.holds(work, r))
+        moving = [r for r in situation.retirements if not pausing.holds(work, r)]
+        rehearsed = [ready_at(r) for r in moving if _was_never_current(situation, r)]
+        rehearsed += [rotation_at] if rehearsal.is_open(situation) else []
         times = [rotation_at, *(ready_at(r) for r in moving)]
         if _busy(decision):
             times.append(decision.until)
@@ -335,6 +347,7 @@ class Engine:
             ready_at=min((t for t in times if t is not None), default=None),
             rotation_ready_at=times[0],
             browned_out=bool(brownout.lasting(work)),
+            rehearsal_ready_at=min((t for t in rehearsed if t is not None), default=None),
         )
 
     # many credentials
@@ -387,7 +400,9 @@ class Engine:
                 return wake if wake <= end else None
             return now + 0.25 if wish is not None and now < held_until else None
         at = progress.ready_at
-        if wish is not None and progress.completed and progress.trouble is None:
+        if _rehearses(wish):
+            at = progress.rehearsal_ready_at
+        elif wish is not None and progress.completed and progress.trouble is None:
             at = None  # what is open now is not what was asked for: a place that was left out
         elif wish is not None:
             at = progress.rotation_ready_at or (progress.ready_at if self._still_wished(progress) else None)
@@ -405,6 +420,15 @@ class Engine:
         held_up = isinstance(progress.decision, NotDue) and progress.decision.reason == "slot_in_retirement"
         held_up = held_up or _busy(progress.decision)
         return progress.trouble is not None or (held_up and not progress.completed)
+
+
+def _rehearses(wish: Wish | None) -> bool:
+    return wish is not None and wish.cause is Cause.REHEARSAL
+
+
+def _was_never_current(situation: Situation, row: Retirement) -> bool:
+    version = situation.version(row.version_id)
+    return version is not None and version.state is VersionState.CONDEMNED
 
 
 def _busy(decision: Decision | None) -> TypeGuard[NotDue]:
@@ -445,13 +469,13 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
     row = situation.rotation
     if row is None:
         return None
-    own = ready_at(row)
+    own, end = ready_at(row), rehearsal.ends_at(row)
     state = _WAITING_DELIVERIES.get(row.state)
     times = [ready_at(d) for d in waves.at_hand(situation) if d.state is state and not d.without]
-    if own is None or not times:
-        return own
     known = [t for t in times if t is not None]
-    return max(own, min(known)) if known else None
+    if own is not None and times:
+        own = max(own, min(known)) if known else None
+    return own if end is None else min(own or end, end)
 
 
 def next_item(work: Work, *, hurried: bool = False) -> Item | None:
@@ -474,6 +498,11 @@ def next_item(work: Work, *, hurried: bool = False) -> Item | None:
         return _retirement_item(work, ready[0])
     at = rotation_ready_at(situation)
     frozen = situation.rotation is not None and pausing.holds(work, situation.rotation)
+    failed = rehearsal.failure(situation, now)
+    if situation.rotation is not None and failed is not None and not frozen:
+        why, message = failed
+        give_up = functools.partial(operator.give_up_rehearsal, work, reason=why, why=message)
+        return Item(Subject.ABANDON, situation.rotation.id, give_up)
     if situation.rotation is not None and at is not None and at <= now and not frozen:
         verb, do = rotation.STEPS[situation.rotation.state]
         return Item(verb, situation.rotation.id, lambda: do(work))

@@ -33,6 +33,7 @@ from rotator.domain.policy import (
     next_rotation_at,
     why_due,
 )
+from rotator.engine import stopwatch
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.evidence import spoken
 from rotator.engine.report import Report, stamp
@@ -55,6 +56,7 @@ def explain(report: Report, name: str) -> list[str]:
     if report.named(name):
         lines.append(_decided(report, name, situation))
     lines.append(_next(report, name, situation))
+    lines += _rehearsed(report, name)
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
     ]
@@ -197,6 +199,18 @@ def _can_stay(row: Retirement, version: Version) -> bool:
 
 def _to_do(row: Waiting) -> str:
     return f" To do: {row.remedy}." if row.remedy else ""
+
+
+def _rehearsed(report: Report, name: str) -> list[str]:
+    """When `rotate --rehearse` was last done, and what it came to."""
+    end = stopwatch.last(report.store.events(credential=name))
+    if end is None:
+        return []
+    at, detail = end["at"][:16].replace("T", " "), end["detail"]
+    if end["reason"] is not None:
+        return [f"Last rehearsed {at} UTC: it failed ({end['reason']}): {detail.get('message')}."]
+    current, dead = (f"{detail.get(key, 0) / 1000:.1f} s" for key in ("current_after_ms", "dead_after_ms"))
+    return [f"Last rehearsed {at} UTC: a new key was verified everywhere after {current}, one was dead after {dead}."]
 
 
 def _next(report: Report, name: str, situation: Situation) -> str:

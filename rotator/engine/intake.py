@@ -207,12 +207,13 @@ def open_rotation(
         urgent=cause is Cause.COMPROMISED,
     )
     chosen = work.managed.targets if places is None else places
-    return [Insert(rotation), *(Insert(d) for d in _deliveries(work, rotation, chosen, without))]
+    return [Insert(rotation), *(Insert(d) for d in deliveries(work, rotation, chosen, without))]
 
 
-def _deliveries(
+def deliveries(
     work: Work, rotation: Rotation, places: Sequence[Target], without: Collection[str]
 ) -> Sequence[Delivery]:
+    """One row for each place, in their order."""
     return [
         Delivery(
             id=DeliveryId(work.around.new_id()),

@@ -20,10 +20,11 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.plans import pace
+from rotator.engine import rehearsal, waves
 from rotator.engine import rotation as rotation_steps
-from rotator.engine import waves
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import deleted
+from rotator.engine.shadows import shadow_at
 from rotator.engine.work import AWAITING, MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
 
@@ -116,6 +117,18 @@ def abandon(work: Work, because: str | None = None) -> None:
     rotation_steps.abandon(work, rotation, reason="abandoned", why="a person gave it up", because=because)
 
 
+def end_rehearsal(work: Work, because: str | None) -> None:
+    """A person wants a real rotation: a rehearsal that is open makes way for it."""
+    if rehearsal.is_open(work.situation):
+        why = "a person wants a real rotation"
+        give_up_rehearsal(work, reason="made_way", why=why, because=because)
+
+
+def give_up_rehearsal(work: Work, *, reason: str, why: str, because: str | None = None) -> None:
+    """The rehearsal has failed, and why; its key and its shadows are taken away."""
+    rotation_steps.abandon(work, work.rotation(), reason=reason, why=why, because=because)
+
+
 def compromised(work: Work, key: str | None, because: str | None) -> bool:
     """A key has leaked: hurry what is being retired; say whether a new key is needed.
 
@@ -190,6 +203,8 @@ def forget_destination(work: Work, to: str, because: str | None = None) -> list[
     configured = {t.destination.identity for t in work.managed.targets}
     given: list[Placement | Delivery] = [*work.situation.placements]
     given += [delivery for rows in work.situation.unacknowledged.values() for delivery in rows]
+    standing = [delivery for rows in work.situation.shadows.values() for delivery in rows]
+    given += [delivery for delivery in standing if shadow_at(work.managed, delivery) is None]
     removed = [
         g for g in given if g.identity not in configured or (isinstance(g, Placement) and work.managed.left_out(g))
     ]

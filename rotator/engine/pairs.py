@@ -24,8 +24,8 @@ def partner(work: Work, version: Version) -> Version:
     taken away yet. While a key that is about to be is replaced beside the current one, that is nobody.
     """
     rotation = work.situation.rotation
-    if rotation is not None and rotation.cause is Cause.UNPAIR:
-        return version
+    if rotation is not None and rotation.cause in (Cause.UNPAIR, Cause.REHEARSAL):
+        return version  # of a rehearsal nobody reads, and no key in use is written beside its place
     others = [v for v in work.situation.versions if v.id != version.id and _relied_on(work, v)]
     others.sort(key=lambda v: (v.state is VersionState.CURRENT, _replaced_at(work, v), v.number), reverse=True)
     return next((v for v in others if work.kept(v) is not None), version)

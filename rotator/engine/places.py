@@ -11,6 +11,7 @@ from rotator.domain.errors import PermanentError, RotatorError, TemporaryError, 
 from rotator.domain.model import Delivery, Observed, Placement, Version, VersionId
 from rotator.domain.secret import Secret
 from rotator.domain.template import Template
+from rotator.engine import shadows
 from rotator.engine.work import Target, Work
 from rotator.ports.destination import Destination, Reading
 from rotator.ports.store import Place
@@ -71,13 +72,14 @@ def templates_of(delivery: Delivery) -> dict[str, Template]:
 
 
 def reach(work: Work, delivery: Delivery) -> Destination:
-    """Today's way to the place that a delivery has pinned."""
+    """Today's way to the place, or to the shadow of one, that a delivery has pinned."""
     target = work.managed.target_at(delivery.identity)
-    if target is None:
+    destination = shadows.shadow_at(work.managed, delivery) if target is None else target.destination
+    if destination is None:
         message = f"{delivery.address} is not in the configuration any more"
         remedy = f"put the destination {delivery.to} back, or `rotator abandon {work.managed.name}`"
         raise PermanentError(message, reason="destination_removed", remedy=remedy)
-    return target.destination
+    return destination
 
 
 def look(

@@ -21,7 +21,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import GATES, TRIED, drain_from, pace
 from rotator.domain.secret import Material, Secret
-from rotator.engine import evidence, regress
+from rotator.engine import evidence, regress, shadows, stopwatch
 from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
@@ -31,6 +31,9 @@ from rotator.ports.store import DropSealed, Insert, Update
 
 UNPAIRING = "unpairing"
 """Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
+
+NEVER_USED = (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER, RetirementReason.REHEARSED)
+"""Why keys are taken away that were never current."""
 
 CLOCK_APART = timedelta(minutes=5)
 """Beyond this difference between the database's clock and the host's, nothing is taken away."""
@@ -101,8 +104,12 @@ def version_of(work: Work, retirement: Retirement) -> Version:
 
 
 def drain(work: Work, retirement: Retirement) -> None:
-    """planned → drained: every gate holds, freshly checked. A key whose id was lost is located first."""
+    """planned → drained: every gate holds, freshly checked. A key whose id was lost is located first.
+
+    What a rehearsal has put beside places goes before its key does.
+    """
     version = version_of(work, retirement)
+    shadows.remove(work, version)
     if version.key_id is None:
         locate(work, retirement, version)
         return
@@ -206,7 +213,7 @@ def _served_elsewhere(
         raise TemporaryError(message, reason="put_back_first")
     _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
-    never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
+    never_used = retirement.why in NEVER_USED
     without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
@@ -402,13 +409,17 @@ def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str
     now = work.now()
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed, **known)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
+    end = []
+    if retirement.why is RetirementReason.REHEARSED:
+        took = stopwatch.summary(work.store.events(credential=work.managed.name), version.number, now)
+        end = [work.event(Subject.REHEARSAL, Outcome.SUCCEEDED, version=version.id, **took)]
     work.record(
         [
             Update(retirement, {"state": RetirementState.DELETED, "closed_at": now, **MOVING}),
             Update(version, {"state": VersionState.RETIRED, "retired_at": now}),
             DropSealed(version.id),
         ],
-        [told, done],
+        [told, done, *end],
     )
 
 

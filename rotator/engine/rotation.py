@@ -33,7 +33,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import SPREAD, SUCCESSES, trial
 from rotator.domain.secret import Material, Secret
-from rotator.engine import hooks, intake, waves
+from rotator.engine import hooks, intake, rehearsal, waves
 from rotator.engine.creation import create
 from rotator.engine.pairs import holders
 from rotator.engine.places import (
@@ -167,6 +167,7 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
         version=version.id,
         destination=delivery.to,
         attempt=delivery.attempt + 1,
+        address=delivery.address,
         base_revision=base,
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
@@ -197,10 +198,12 @@ def _pushed(
         destination=delivery.to,
         attempt=delivery.attempt + 1,
         reason=reason,
+        address=delivery.address,
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
-    work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, held, revision)], [told])
+    placed = placements(work, delivery.to, reach(work, delivery), fields, held, revision)
+    work.record([row, *([] if rehearsal.is_open(work.situation) else placed)], [told])  # a shadow serves nobody
 
 
 def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery], None]) -> None:
@@ -289,6 +292,7 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
         Outcome.SUCCEEDED,
         version=version.id,
         destination=delivery.to,
+        address=delivery.address,
         revision=seen.reading.revision,
         verdict=answer.verdict.value,
         asked=work.provider.capabilities.can_tell,
@@ -305,6 +309,9 @@ def promote(work: Work) -> None:
 
     So does what a person had reactivated: nothing lives for ever without one.
     """
+    if rehearsal.is_open(work.situation):
+        rehearsal.conclude(work)
+        return
     rotation, target, current = work.rotation(), work.target(), work.situation.current
     now = work.now()
     writes: list[Write] = []
@@ -340,6 +347,7 @@ def promote(work: Work) -> None:
 def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: str | None = None) -> None:
     """One transaction: the rotation is given up, its new key condemned, and what was pushed is put back."""
     impossible = _cannot_be_put_back(work, rotation)
+    rehearsed = rotation.cause is Cause.REHEARSAL  # nothing of a consumer's was written
     target, current, now = work.situation.target, work.situation.current, work.now()
     writes: list[Write] = [
         Update(rotation, {"state": RotationState.ABANDONED, "closed_at": now, **MOVING, "reason": reason})
@@ -353,7 +361,13 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
             message=why,
             because=because,
         ),
-        work.event(Subject.ROTATION, Outcome.FAILED, version=target.id if target else None, reason=reason),
+        work.event(
+            Subject.REHEARSAL if rehearsed else Subject.ROTATION,
+            Outcome.FAILED,
+            version=target.id if target else None,
+            reason=reason,
+            message=why,
+        ),
     ]
     if target is not None and target.awaited:
         writes.append(Update(target, {"state": VersionState.RETIRED, "retired_at": now}))
@@ -367,7 +381,7 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         writes += again
         told += [retirement_opened(work, target)] if again else []
     unfenced = rotation.cause is Cause.PUT_BACK or any(d.started for d in work.situation.deliveries)
-    if current is not None and unfenced and not impossible:
+    if current is not None and unfenced and not impossible and not rehearsed:
         writes += intake.put_back(work, rotation, current)
         told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
     work.record(writes, told)

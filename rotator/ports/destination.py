@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rotator.domain.secret import Secret
 
@@ -65,3 +66,35 @@ class Destination(Protocol):
         with the same arguments: at most one of them takes effect.
         """
         ...
+
+
+class Shadow(Destination, Protocol):
+    """A place of our own beside one that consumers read: nobody reads it, and it can be taken away again."""
+
+    def remove(self) -> None:
+        """Take it away, every older version of it included; return once readers see nothing there.
+
+        May be repeated: what is not there is success. So it is also how to learn that we lack the permission, before
+        anything is written. Raises LostAnswer where it may have been taken away.
+        """
+        ...
+
+
+@runtime_checkable
+class Shadows(Protocol):
+    """A destination that can have shadows: for what tries the way to a place without touching the place."""
+
+    def shadow(self, token: str) -> Shadow:
+        """The shadow of this name, whether it stands or not: same server, its own identity and address. No I/O.
+
+        The same token always names the same shadow. Raises ValueError unless it is eight hex digits.
+        """
+        ...
+
+
+def shadow_path(path: str, token: str) -> str:
+    """What the shadow of a path is called: `web/openai.rehearsal-1a2b3c4d`. Nothing of a consumer's has such a name."""
+    if not re.fullmatch("[0-9a-f]{8}", token):
+        message = "a shadow is named by eight hex digits"
+        raise ValueError(message)
+    return f"{path}.rehearsal-{token}"

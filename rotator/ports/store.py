@@ -347,6 +347,6 @@ class Store(Protocol):
         """The time of the newest event: a clock behind it has been set back."""
         ...
 
-    def events(self, after: int = 0) -> Iterator[StoredEvent]:
-        """The trail in order, from the event after `after`."""
+    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
+        """The trail in order, from the event after `after`; with a name, of that credential alone."""
         ...

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, sele
 
 from rotator.domain.model import (
     REUSES,
+    Cause,
     Credential,
     CredentialId,
     Delivery,
@@ -39,8 +40,8 @@ _DELIVERIES = (
     .where(tables.delivery.c.rotation_id == bindparam("rotation"))
     .order_by(tables.delivery.c.position, tables.delivery.c.id)
 )
-_UNACKNOWLEDGED = (
-    select(tables.rotation.c.target_id, tables.delivery)
+_LEFT_BEHIND = (  # by abandoned rotations: writes that may still arrive, and the shadows of rehearsals
+    select(tables.rotation.c.target_id, tables.rotation.c.cause, tables.delivery)
     .join_from(tables.rotation, tables.delivery, tables.delivery.c.rotation_id == tables.rotation.c.id)
     .join(tables.version, tables.version.c.id == tables.rotation.c.target_id)
     .where(
@@ -48,7 +49,7 @@ _UNACKNOWLEDGED = (
         tables.version.c.state == VersionState.CONDEMNED,
         tables.rotation.c.state == RotationState.ABANDONED,
         tables.delivery.c.started,
-        tables.delivery.c.state == DeliveryState.PLANNED,
+        or_(tables.delivery.c.state == DeliveryState.PLANNED, tables.rotation.c.cause == Cause.REHEARSAL),
     )
     .order_by(tables.delivery.c.position, tables.delivery.c.id)
 )
@@ -131,6 +132,7 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
     if rotation is not None and rotation.target_id is not None:
         named.append(rotation.target_id)
     versions = many(connection, Version, _VERSIONS, credential=credential_id, named=named)
+    unacknowledged, shadows = _left_behind(connection, credential_id, versions)
     return Situation(
         credential=credential,
         versions=versions,
@@ -140,19 +142,23 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
         placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
         last_completed_at=_last_completed_at(versions, completed_at),
         creates=creates_of_a_day(list(connection.scalars(_CREATES, {"credential": credential_id}))[::-1], now),
-        unacknowledged=_unacknowledged(connection, credential_id, versions),
+        unacknowledged=unacknowledged,
+        shadows=shadows,
     )
 
 
-def _unacknowledged(
+def _left_behind(
     connection: Connection, credential_id: CredentialId, versions: Sequence[Version]
-) -> dict[VersionId, list[Delivery]]:
-    found: dict[VersionId, list[Delivery]] = {}
+) -> tuple[dict[VersionId, list[Delivery]], dict[VersionId, list[Delivery]]]:
+    """Writes that nobody has acknowledged, and shadows that may still stand, by condemned version."""
+    unacknowledged: dict[VersionId, list[Delivery]] = {}
+    shadows: dict[VersionId, list[Delivery]] = {}
     if any(version.state is VersionState.CONDEMNED for version in versions):  # there is none, nearly always
-        for row in connection.execute(_UNACKNOWLEDGED, {"credential": credential_id}).mappings():
+        for row in connection.execute(_LEFT_BEHIND, {"credential": credential_id}).mappings():
             values = dict(row)
-            found.setdefault(values.pop("target_id"), []).append(Delivery(**values))
-    return found
+            kind = shadows if values.pop("cause") is Cause.REHEARSAL else unacknowledged
+            kind.setdefault(values.pop("target_id"), []).append(Delivery(**values))
+    return unacknowledged, shadows
 
 
 def _parts(row: Row[Any]) -> tuple[Credential, Rotation | None, datetime | None]:

@@ -1,6 +1,7 @@
 """What every destination must do, as tests that a destination's own test class inherits.
 
-A subclass inherits `DestinationContract`, and `FaultContract` where the place is reached over HTTP.
+A subclass inherits `DestinationContract`, `ShadowContract` where the place can have shadows, and `FaultContract` where
+it is reached over HTTP.
 
 What a subclass gives. Fixtures (function-scoped; the place is absent at the start of a test):
 
@@ -14,9 +15,12 @@ What a subclass gives. Fixtures (function-scoped; the place is absent at the sta
     unreachable  like `place`, at an address where nothing listens                   (faults)
     private      the secrets of our own that must never show, such as a token        (faults)
 
-And one method:
+    beside       gives the names of all that stands at the place or beginning like it (shadows)
+
+And these methods:
 
     is_write(request)  whether a request at the gate is one that changes the place   (faults)
+    is_removal(request)  whether it is the one that takes a shadow away              (faults and shadows)
 
 Logs are looked at with the root logger at DEBUG: an adapter whose library logs secrets there floors that logger.
 """
@@ -44,7 +48,7 @@ from rotator.domain.errors import (
     Unavailable,
 )
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Destination
+from rotator.ports.destination import Destination, Shadow, Shadows
 from rotator.testbed.gate import Answer, CutMidBody, Delay, Fault, Gate, Lose, Request
 
 FIELD = "OPENAI_API_KEY"
@@ -295,6 +299,100 @@ class DestinationContract:
         shown += [repr(place.capabilities), told(lambda: put(place, OLD, base)), told(lambda: put(denied, OLD, "0"))]
         shown += [told(lambda value=value: put(place, NEW + value)) for value in ODD.values()]  # type: ignore[misc]
         assert not showing([OLD, NEW, OTHER], "\n".join([*shown, caplog.text]))
+
+
+TOKEN = "1a2b3c4d"
+
+
+def shadow_of(place: object, token: str = TOKEN) -> Shadow:
+    """The shadow of a place that can have one."""
+    assert isinstance(place, Shadows)
+    return place.shadow(token)
+
+
+class ShadowContract:
+    """For places that can have shadows: they are places like any other, and can be taken away without a trace."""
+
+    def test_a_shadow_is_a_place_of_its_own(self, place: Destination, twin: Destination) -> None:
+        shadow = shadow_of(place)
+        assert shadow.identity not in (place.identity, shadow_of(place, "0a0b0c0d").identity)
+        assert shadow.address != place.address
+        assert shadow.identity == shadow_of(place).identity == shadow_of(twin).identity
+        for wrong in ("", "1A2B3C4D", "1a2b3c4", "../../x", "1a2b3c4d\n"):
+            with pytest.raises(ValueError, match="eight hex digits"):
+                shadow_of(place, wrong)
+
+    def test_a_shadow_is_written_and_taken_away_beside_the_place(
+        self, place: Destination, neighbour: Neighbour, beside: Callable[[], list[str]]
+    ) -> None:
+        neighbour.write({**NEIGHBOURS, FIELD: OLD})
+        before, revision = beside(), place.read().revision
+        shadow = shadow_of(place)
+        assert dict(shadow.read().fields) == {}
+        shadow.preflight({FIELD: None})
+        written = put(shadow, NEW)
+        assert found(shadow) == NEW
+        assert shadow.read().revision == written
+        assert len(beside()) == len(before) + 1
+        shadow.remove()
+        assert dict(shadow.read().fields) == {}
+        assert beside() == before
+        assert place.read().revision == revision
+        assert neighbour.read() == {**NEIGHBOURS, FIELD: OLD}
+
+    def test_all_versions_of_a_shadow_go_and_removing_may_be_repeated(
+        self, place: Destination, twin: Destination, beside: Callable[[], list[str]]
+    ) -> None:
+        put(place, OLD)
+        before = beside()
+        shadow = shadow_of(place)
+        shadow.remove()  # what never stood there
+        put(shadow, NEW, put(shadow, OLD))
+        shadow.remove()
+        for again in (shadow, shadow_of(twin)):
+            again.remove()
+        assert beside() == before
+        assert found(place) == OLD
+
+    def test_other_shadows_stay(self, place: Destination) -> None:
+        put(shadow_of(place), OLD)
+        other = shadow_of(place, "0a0b0c0d")
+        put(other, NEW)
+        shadow_of(place).remove()
+        assert found(other) == NEW
+        other.remove()
+
+    def test_a_missing_permission_to_remove_is_told_before_anything_is_written(self, denied: Destination) -> None:
+        with pytest.raises(AccessDenied) as told:
+            shadow_of(denied).remove()
+        assert told.value.remedy
+
+
+class ShadowFaults:
+    """The same over HTTP."""
+
+    @staticmethod
+    def is_removal(request: Request) -> bool:
+        """See the module's docstring."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("fault", ["the connection is cut", "500", "500 without effect", "nothing"])
+    def test_a_lost_answer_to_a_removal_is_told_and_it_can_be_repeated(
+        self, place: Destination, gated: Destination, gate: Gate, beside: Callable[[], list[str]], fault: str
+    ) -> None:
+        put(place, OLD)
+        before = beside()
+        put(shadow_of(place), NEW)
+        gate.on(self.is_removal, UNTOLD[fault])
+        with contextlib.suppress(LostAnswer):  # some answers say it without a body
+            shadow_of(gated).remove()
+        assert len([request for request in gate.requests if self.is_removal(request)]) == 1
+        shadow_of(gated).remove()
+        assert beside() == before
+
+    def test_a_shadow_at_a_server_that_is_not_there_was_not_removed(self, unreachable: Destination) -> None:
+        with pytest.raises(Unavailable):
+            shadow_of(unreachable).remove()
 
 
 UNTOLD: Mapping[str, Fault] = {

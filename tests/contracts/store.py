@@ -774,6 +774,19 @@ class StoreContract:
         work.record(Update(condemned, {"state": VersionState.RETIRED}))
         assert work.load().unacknowledged == {}
 
+    def test_shadows_that_may_still_stand_are_kept_apart_until_their_key_is_gone(self, work: Work) -> None:
+        condemned = work.version(VersionState.CONDEMNED, number=1)
+        rehearsed = work.rotation(RotationState.ABANDONED, cause=Cause.REHEARSAL, target_id=condemned.id)
+        states = (DeliveryState.VERIFIED, DeliveryState.PLANNED, DeliveryState.PUSHED)
+        stands = [work.delivery(rehearsed, n, started=True, state=state) for n, state in enumerate(states)]
+        work.insert(condemned, rehearsed, *stands, work.delivery(rehearsed, 3))
+        assert work.load().shadows == {condemned.id: stands}
+        assert work.load().unacknowledged == {}
+        work.record(Update(stands[0], {"started": False}))
+        assert work.load().shadows == {condemned.id: stands[1:]}
+        work.record(Update(condemned, {"state": VersionState.RETIRED}))
+        assert work.load().shadows == {}
+
     def test_one_credential_loads_nothing_of_another(self, work: Work) -> None:
         other = Work(work.store, "other")
         version = other.version(VersionState.RETIRED, sent_at=START, number=99)

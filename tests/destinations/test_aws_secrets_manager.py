@@ -19,7 +19,18 @@ from rotator.ports.destination import Destination
 from rotator.testbed.aws import Aws, AwsKey
 from rotator.testbed.gate import Answer, Delay, Fault, Gate, Lose, Request
 from rotator.testbed.process import free_port
-from tests.contracts.destination import FIELD, NEW, OLD, OTHER, DestinationContract, FaultContract, found, put
+from tests.contracts.destination import (
+    FIELD,
+    NEW,
+    OLD,
+    OTHER,
+    DestinationContract,
+    FaultContract,
+    ShadowContract,
+    ShadowFaults,
+    found,
+    put,
+)
 
 PATIENT = timedelta(seconds=20)
 HASTY = timedelta(seconds=1.5)
@@ -124,8 +135,18 @@ def asks_for(*operations: str) -> Callable[[Request], bool]:
     return lambda request: request.headers.get("x-amz-target", "").partition(".")[2] in operations
 
 
-class TestAwsSecretsManager(DestinationContract, FaultContract):
+class TestAwsSecretsManager(DestinationContract, FaultContract, ShadowContract, ShadowFaults):
     """Secrets Manager keeps the contract."""
+
+    @pytest.fixture
+    def beside(self, aws: Aws, path: str) -> Callable[[], list[str]]:
+        manager = aws.client("secretsmanager")
+
+        def names() -> list[str]:
+            listed = manager.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
+            return sorted(found["Name"] for found in listed if found["Name"].startswith(path))
+
+        return names
 
     @pytest.fixture
     def twin(self, server: Server, path: str) -> Destination:
@@ -154,6 +175,10 @@ class TestAwsSecretsManager(DestinationContract, FaultContract):
     @staticmethod
     def is_write(request: Request) -> bool:
         return asks_for("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage")(request)
+
+    @staticmethod
+    def is_removal(request: Request) -> bool:
+        return asks_for("DeleteSecret")(request)
 
 
 # Versions and stages

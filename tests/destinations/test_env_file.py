@@ -28,7 +28,17 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, U
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Destination, Reading
-from tests.contracts.destination import FIELD, NEW, OLD, OTHER, DestinationContract, found, put
+from tests.contracts.destination import (
+    FIELD,
+    NEW,
+    OLD,
+    OTHER,
+    DestinationContract,
+    ShadowContract,
+    found,
+    put,
+    shadow_of,
+)
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534 if ROOT else os.geteuid()
@@ -104,6 +114,13 @@ class AsNobody:
         with as_nobody():
             return self.place.write(fields, expected, token)
 
+    def shadow(self, token: str) -> AsNobody:
+        return AsNobody(shadow_of(self.place, token))
+
+    def remove(self) -> None:
+        with as_nobody():
+            self.place.remove()  # type: ignore[attr-defined]  # only of a shadow
+
 
 class FileNeighbour:
     """A consumer that uses python-dotenv, and an editor that writes in place."""
@@ -127,7 +144,11 @@ def open_folder() -> Iterator[Path]:
         Path(made).chmod(0o755)
 
 
-class TestEnvFile(DestinationContract):
+class TestEnvFile(DestinationContract, ShadowContract):
+    @pytest.fixture
+    def beside(self, folder: Path) -> Callable[[], list[str]]:
+        return lambda: sorted(entry.name for entry in folder.iterdir())
+
     @pytest.fixture
     def twin(self, build: Build, folder: Path, tmp_path: Path) -> Destination:
         return build(tmp_path / "web" / ".." / "web" / ".env")
@@ -171,6 +192,35 @@ def test_a_file_that_readers_take_differently_is_found_out_beforehand(place: Fil
                 call()
         assert file.read_text() == text
     assert beside(file) == []
+
+
+def test_the_shadow_of_a_link_stands_beside_the_file_that_it_names(build: Build, folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.env"
+    link.symlink_to(folder / ".env")
+    shadow = shadow_of(build(link))
+    put(shadow, NEW)
+    assert [entry.name for entry in folder.iterdir()] == [".env.rehearsal-1a2b3c4d"]
+    shadow.remove()
+    assert list(folder.iterdir()) == []
+
+
+def test_removing_a_shadow_never_follows_a_link_that_somebody_put_there(place: FilePlace, folder: Path) -> None:
+    theirs = folder / "theirs"
+    theirs.write_text("A=1\n")
+    shadow = shadow_of(place)
+    (folder / ".env.rehearsal-1a2b3c4d").symlink_to(theirs)
+    with pytest.raises(Refused):
+        shadow.preflight({FIELD: None})
+    shadow.remove()
+    assert [entry.name for entry in folder.iterdir()] == ["theirs"]
+
+
+def test_what_a_crashed_write_of_a_shadow_left_goes_with_it(place: FilePlace, folder: Path) -> None:
+    shadow = shadow_of(place)
+    put(shadow, NEW)
+    (folder / "..env.rehearsal-1a2b3c4d.rotator-x").write_text(NEW)
+    shadow.remove()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_new_file_is_for_its_owner_only(place: FilePlace, file: Path) -> None:

@@ -30,7 +30,19 @@ from rotator.ports.destination import Destination
 from rotator.testbed.gate import Answer, Gate, Request
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.process import free_port
-from tests.contracts.destination import FIELD, NEW, OLD, OTHER, DestinationContract, FaultContract, found, put
+from tests.contracts.destination import (
+    FIELD,
+    NEW,
+    OLD,
+    OTHER,
+    DestinationContract,
+    FaultContract,
+    ShadowContract,
+    ShadowFaults,
+    found,
+    put,
+    shadow_of,
+)
 
 Build = Callable[..., VaultKV]
 
@@ -96,7 +108,17 @@ def neighbour(openbao: OpenBao, path: str) -> VaultNeighbour:
     return VaultNeighbour(openbao, path)
 
 
-class TestVaultKV(DestinationContract, FaultContract):
+class TestVaultKV(DestinationContract, FaultContract, ShadowContract, ShadowFaults):
+    @pytest.fixture
+    def beside(self, openbao: OpenBao, path: str) -> Callable[[], list[str]]:
+        folder, name = path.split("/")
+
+        def names() -> list[str]:
+            listed = openbao.call("GET", f"secret/metadata/{folder}?list=true")["data"]["keys"]
+            return [found for found in listed if found.startswith(name)]
+
+        return names
+
     @pytest.fixture
     def twin(self, build: Build, path: str) -> Destination:
         return build().at(f"/{path}/")
@@ -124,6 +146,20 @@ class TestVaultKV(DestinationContract, FaultContract):
     @staticmethod
     def is_write(request: Request) -> bool:
         return request.method == "POST" and "/data/" in request.path
+
+    @staticmethod
+    def is_removal(request: Request) -> bool:
+        return request.method == "DELETE"
+
+
+def test_the_remedy_for_a_shadow_names_what_removing_it_needs(build: Build, path: str, openbao: OpenBao) -> None:
+    rules = 'path "secret/data/*" { capabilities = ["create", "read", "update"] }'
+    place = build(token=token_with(openbao, rules)).at(path)
+    with pytest.raises(AccessDenied) as told:
+        shadow_of(place).remove()
+    assert told.value.remedy is not None
+    assert f"secret/metadata/{path}" in told.value.remedy
+    assert '"delete"' in told.value.remedy
 
 
 def test_a_deleted_secret_has_no_fields_and_keeps_its_number(

@@ -374,11 +374,12 @@ class Episode:
         # A value that is ours alone lives nowhere but at the places, and deleting it asks nobody.
         if setting.capabilities.can_tell and alive != [current.key_id]:
             return f"{setting.name} has the keys {alive}, and {current.key_id} is current"
+        shadows = [place.name for place in self.world.shadows.values() if place.fields]
         for place in setting.places:
             served = [self.world.called(v) for n, v in place.fields.items() if n.startswith(setting.name.upper())]
             if current.key_id not in served:
                 return f"{place.name} serves {served} and not {current.key_id}"
-        return None
+        return f"a rehearsal has left {shadows}" if shadows else None
 
 
 class BugError(BaseException):

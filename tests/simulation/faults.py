@@ -48,6 +48,8 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "reload": (*_ASKING, Fault.LOST),
     "probe": _ASKING,
     "write": _TAKING,
+    "shadow": _DOING,  # not twice: once it is removed, nothing would tell the second one from the first
+    "remove": (*_DOING, Fault.DROPPED),
     "claim": _STORING,
     "renew": _STORING,
     "release": _STORING,
@@ -123,6 +125,7 @@ class Profile:
     edits: float = 0.1  # edits of the configuration, for each hour
     clocks: float = 0.03  # jumps of a clock, for each hour
     outages: float = 0.0  # of a provider account, for each hour
+    rehearsals: float = 0.0  # for each hour
     restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
     hooked: float = 0.0  # share of destinations that have hooks, and a wave
     brownouts: bool = False
@@ -150,6 +153,8 @@ PROFILES: Mapping[str, Profile] = {
                 call_fault=0.02, shapes=("labelled", "chosen", "disabling")),
         Profile(name="brownouts", outages=0.03, operators=1, people=0, edits=0, clocks=0.1, call_fault=0.02,
                 shapes=("slots", "disabling"), brownouts=True),
+        Profile(name="rehearsals", rehearsals=4, outages=0.03, operators=1, people=0.1, edits=0.05, clocks=0,
+                call_fault=0.04),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),
     )
 }  # fmt: skip

@@ -20,6 +20,7 @@ from rotator.domain.model import (
     OPEN_ROTATION,
     REUSES,
     Account,
+    Cause,
     Credential,
     CredentialId,
     Delivery,
@@ -307,18 +308,22 @@ class MemoryStore:
             placements=sorted(placements, key=lambda p: (p.identity, p.field)),
             last_completed_at=max((m for m in moments if m is not None), default=None),
             creates=creates_of_a_day([v.sent_at for v in versions if v.sent_at is not None], now),
-            unacknowledged=self._unacknowledged([v for v in versions if v.state is VersionState.CONDEMNED]),
+            unacknowledged=self._left_behind(versions, shadows=False),
+            shadows=self._left_behind(versions, shadows=True),
         )
 
-    def _unacknowledged(self, condemned: Sequence[Version]) -> dict[VersionId, list[Delivery]]:
+    def _left_behind(self, versions: Sequence[Version], *, shadows: bool) -> dict[VersionId, list[Delivery]]:
+        """By condemned version: what its rehearsal may have left, or the writes of which nobody has heard."""
+        condemned = [v for v in versions if v.state is VersionState.CONDEMNED]
         found: dict[VersionId, list[Delivery]] = {}
         left = [r for r in self.tables.rows.values() if isinstance(r, Delivery)] if condemned else []
-        left = [row for row in left if row.started and row.state is DeliveryState.PLANNED]
+        left = [row for row in left if row.started and (shadows or row.state is DeliveryState.PLANNED)]
         for version in condemned:
             for row in left:
                 rotation = self.tables.rows[row.rotation_id]
                 assert isinstance(rotation, Rotation)
-                if rotation.target_id == version.id and rotation.state is RotationState.ABANDONED:
+                own = rotation.target_id == version.id and rotation.state is RotationState.ABANDONED
+                if own and (rotation.cause is Cause.REHEARSAL) is shadows:
                     found.setdefault(version.id, []).append(row)
         return {version_id: sorted(rows, key=lambda d: (d.position, d.id)) for version_id, rows in found.items()}
 
@@ -591,10 +596,11 @@ class MemoryStore:
                 tables.lines.append(line(event, seq=seq, at=at, previous_hash=previous))
             return tables.lines
 
-    def events(self, after: int = 0) -> Iterator[StoredEvent]:
+    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
         seq = after
         while seq < len(self.tables.events):
-            yield self.lines(seq + 1)[seq]
+            if credential in (None, self.tables.events[seq][0].credential):
+                yield self.lines(seq + 1)[seq]
             seq += 1
 
     def head(self) -> tuple[int, str]:

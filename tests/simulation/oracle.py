@@ -79,6 +79,7 @@ class Oracle:
         self.told: Counter[str] = Counter()
         self._started: Counter[tuple[str, str, int]] = Counter()  # verb, credential, version: announced, not yet called
         self._pushes: dict[tuple[str, str], Push] = {}  # credential, destination
+        self._removals: set[tuple[str, str]] = set()  # credential, address of a shadow
         self._sent: set[str] = set()
         self._creates: dict[str, list[datetime]] = defaultdict(list)
         self._created_at: dict[str, float] = defaultdict(lambda: -1e9)
@@ -164,6 +165,8 @@ class Oracle:
         self.effects["taken"] += 1
         guard = self._guards.get(key.id, {})
         without = self._without.get(key.id, ())
+        left = [place.name for place in self.world.shadows.values() if key.secret in place.fields.values()]
+        self.require(not left, "rehearsal", f"{key.id} is taken away while it stands at {left}")
         for place, name in self.world.serving(key):
             who, at = place.put[name]
             if (key.credential, place.identity) in self.excused or place.identity in without:
@@ -256,6 +259,12 @@ class Oracle:
                 self.require(
                     done, "waves", f"{pinned.to} is given a key before {delivery.to} is verified and has soaked"
                 )
+
+    def removing(self, worker: Worker, shadow: Destination) -> None:
+        """A shadow is about to be removed: where one may stand, that was announced."""
+        announced = (shadow.credential, shadow.address) in self._removals
+        self.require(announced or not shadow.place.fields, "I13", f"removing {shadow.address} was not announced")
+        self._trusted(worker, shadow.credential)
 
     def taking(self, call: str, worker: Worker, provider: Provider, key_id: str) -> None:
         """A key is about to be disabled or deleted."""
@@ -501,6 +510,8 @@ class Oracle:
                 self._pushes[event.credential, place] = Push(event.rotation, event.version, base)
             case "verify.succeeded" if event.destination is not None:
                 self._read_back(worker, event)
+            case "remove.started":
+                self._removals.add((event.credential, event.detail["address"]))
             case "disable.started" | "brownout.started":
                 self._disabling(event.event, event.credential, event.version)
             case "promote.succeeded" | "restore.succeeded":

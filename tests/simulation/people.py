@@ -12,8 +12,9 @@ from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, S
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
 from rotator.domain.policy import WAITS_FOR_A_KEY
 from rotator.domain.secret import Material
-from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rollback
+from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rehearsal, rollback
 from rotator.engine.engine import Engine, Wish
+from rotator.engine.shadows import shadow_at
 from rotator.engine.supply import supply
 from rotator.engine.work import Work
 from tests.simulation.memory import MemoryStore
@@ -38,6 +39,7 @@ class People:
         self.worker = Worker(self.world, "operator")
         self.doubter = Worker(self.world, "doubter")  # gives rotations up just when something has been pushed
         self.maker = Worker(self.world, "maker")  # makes the keys that only a person can make
+        self.rehearser = Worker(self.world, "rehearser")
         self._doubted: str | None = None
         self._regrets = False
         self.furthest = NONE  # how far the clock ever stood ahead
@@ -58,6 +60,8 @@ class People:
             baton.start(self.doubter, self._doubt)
             self.world.oracle.on_trouble = self._doubtful
             self.world.oracle.on_disable = self._regretful
+        if profile.rehearsals:
+            baton.start(self.rehearser, lambda: self._rehearse(profile.rehearsals))
         if any(setting.shape is Supplied for setting in self.play.all_settings()):
             baton.start(self.maker, self._make)
 
@@ -147,7 +151,7 @@ class People:
                 return
             store.restore(backup)
             self.world.oracle.trace("the database is restored from a backup")
-            for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
+            for worker in (*self.play.workers, self.worker, self.doubter, self.maker, self.rehearser):
                 worker.dead = True
             self.world.oracle.restored()
             self.world.oracle.unconfirmed = True
@@ -173,13 +177,13 @@ class People:
         self.furthest = max(self.furthest, self.world.database_jump)
         self.world.oracle.trace(f"the database's clock jumps by {by}{', all hosts with it' if together else ''}")
         if together:
-            for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
+            for worker in (*self.play.workers, self.worker, self.doubter, self.maker, self.rehearser):
                 worker.host_jump += by
 
     def mend_clocks(self) -> None:
         """All clocks agree again, and none is behind what was ever recorded."""
         self.world.jump(self.furthest - self.world.database_jump)
-        for worker in (*self.play.workers, self.worker, self.doubter, self.maker):
+        for worker in (*self.play.workers, self.worker, self.doubter, self.maker, self.rehearser):
             worker.host_jump = self.world.database_jump
 
     # operators
@@ -189,6 +193,25 @@ class People:
             self.world.baton.pause(self.random.expovariate(rate / 3600))
             name = self.random.choice(sorted(self.play.settings))
             self.command(self._verb(), name)
+
+    def _rehearse(self, rate: float) -> None:
+        while not self.world.calm:
+            self.world.baton.pause(self.random.expovariate(rate / 3600))
+            self.command(self.rehearse, self.random.choice(sorted(self.play.settings)), self.rehearser)
+
+    def rehearse(self, worker: Worker, name: str) -> None:
+        """`rotate --rehearse`: until nothing of it can go on, or patience ends."""
+        with self._hold(worker, name) as work:
+            worker.step, worker.began = "rehearse", self.world.baton.now
+            rehearsal.begin(work)
+        engine, baton = self._engine(worker, name), self.world.baton
+        began, end = self.world.database_time(), baton.now + 600
+        while baton.now < end:
+            progress = engine.turn(name, Wish(cause=Cause.REHEARSAL), began)
+            self.play.look_at(progress)
+            if progress.held is None and progress.trouble is None and progress.rehearsal_ready_at is None:
+                return
+            baton.pause(max(1.0, min(self.play.next_look(progress), 60.0)))
 
     def _doubtful(self, credential: str) -> None:
         if self._doubted is None and not self.world.calm and self.random.random() < 0.4 * self.world.profile.operators:
@@ -514,20 +537,28 @@ class People:
     def _forget(self, setting: Setting) -> None:
         situation = self.world.oracle.situation(setting.name)
         configured = {p.identity for p in setting.places}
-        pinned = [d for d in situation.deliveries if d.identity not in configured]
+        rows = [d for d in situation.deliveries if d.identity in self.world.places]  # no shadows
+        pinned = [d for d in rows if d.identity not in configured]
         if pinned:
             setting.places = [*setting.places, *(self.world.places[d.identity] for d in pinned)]
             self.play.config_version += 1
             return
         with self._hold(self.worker, setting.name) as work:
             everywhere: list[Placement | Delivery] = [*situation.placements]
-            for rows in situation.unacknowledged.values():
-                everywhere += rows
+            for unheard in situation.unacknowledged.values():
+                everywhere += unheard
+            for standing in situation.shadows.values():
+                for shadow in standing:
+                    self.world.remove(self.world.shadows[shadow.identity])
+                everywhere += standing
             for given in everywhere:
-                if given.identity not in configured:
+                if given.identity not in configured and self._can_forget(work, given):
                     self.world.oracle.excused.add((setting.name, given.identity))
                     operator.forget_destination(work, given.address)
                     return
+
+    def _can_forget(self, work: Work, given: Placement | Delivery) -> bool:
+        return not isinstance(given, Delivery) or shadow_at(work.managed, given) is None
 
     def _settle(self, setting: Setting) -> None:
         known = self.world.oracle.store.known_keys(setting.account.identity)

@@ -238,3 +238,27 @@ class Destination:
 
     def _write(self, values: dict[str, str | None], expected: int) -> str:
         return str(self.world.put(self.place, values, By.US, expected))
+
+    def shadow(self, token: str) -> Shadow:
+        place = Place(f"{self.place.name}.rehearsal-{token}", conditional=True)
+        return Shadow(self.worker, self.world.shadows.setdefault(place.identity, place), self.credential)
+
+
+class Shadow(Destination):
+    """A place that a rehearsal makes. Once it is gone it is as if it never was: no revision tells a late write."""
+
+    def read(self) -> destination.Reading:
+        return self.worker.call("read", self._read)  # no person knows of it
+
+    def write(self, fields: Mapping[str, Secret], expected: str, token: str) -> str:
+        values: dict[str, str | None] = {name: value.reveal() for name, value in fields.items()}
+        self.world.oracle.writing(self.worker, self, values, int(expected))
+        bound = 1.9 * self.world.budget.total_seconds()  # waiting is all that protects it: so says the design
+        return self.worker.call("shadow", lambda: self._write(values, int(expected)), bound=bound)
+
+    def remove(self) -> None:
+        self.world.oracle.removing(self.worker, self)
+        self.worker.call("remove", lambda: self.world.remove(self.place))
+        if self.place.fields:
+            message = "acknowledged, and never done"
+            raise Unavailable(message)

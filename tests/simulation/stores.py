@@ -210,5 +210,5 @@ class WorkerStore:
     def last_event_at(self) -> datetime | None:
         return self._read(self.real.last_event_at)
 
-    def events(self, after: int = 0) -> Iterator[StoredEvent]:
-        return self.real.events(after)
+    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
+        return self.real.events(after, credential=credential)

@@ -40,6 +40,7 @@ SHARES = [
         ("memory", READERS, 1, 200),
         ("sql", BROWNOUTS, 1, 20),
         ("memory", BROWNOUTS, 1, 250),
+        ("memory", ("rehearsals",), 1, 120),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)

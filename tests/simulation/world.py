@@ -101,6 +101,7 @@ class World:
         self.jumped_at = 0.0
         self.database_back_at = 0.0  # until then it does not answer
         self.places: dict[str, Place] = {}  # by identity
+        self.shadows: dict[str, Place] = {}  # those of rehearsals, which nobody reads
         self.by_secret: dict[str, WorldKey] = {}
         self.oracle: Oracle = None  # type: ignore[assignment]  # given by its maker, which needs the world
         self._made = 0
@@ -230,6 +231,11 @@ class World:
         place.revision += 1
         self.oracle.wrote(place, before, fields, by)
         return place.revision
+
+    def remove(self, shadow: Place) -> None:
+        """Take a shadow away: afterwards it is as if nothing ever stood there."""
+        shadow.fields, shadow.put, shadow.revision = {}, {}, 1
+        self.oracle.trace(f"{shadow.name} is removed")
 
     def serving(self, key: WorldKey) -> list[tuple[Place, str]]:
         """Where the key stands."""

@@ -1,0 +1,592 @@
+"""`rotate --rehearse`: everything but the switch, and no trace of it, wherever it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+
+from rotator import wiring
+from rotator.config import load
+from rotator.domain.errors import PermanentError, RotatorError, SetupError
+from rotator.domain.model import Cause
+from rotator.engine import operator, rehearsal, shadows
+from rotator.engine.engine import Progress, Wish
+from rotator.ports.destination import Shadows
+from rotator.ports.provider import Asks
+from rotator.store.holder import this_process
+from rotator.testbed.gate import Answer, Delay, Refuse, Request
+from rotator.wiring import Seam
+from tests.engine.conftest import OpenAIWeb
+from tests.engine.place import Consumer, Place, dotenv_value
+from tests.engine.test_abandon import DeadOnArrival
+from tests.engine.test_going_back import held
+from tests.engine.test_guards import Crash, On, reason
+from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
+from tests.engine.test_lost_answers import is_create
+from tests.engine.test_pausing import pause, unpause
+from tests.engine.test_rotation import is_write
+
+T = TypeVar("T")
+STEPS = ["rehearsal.started", "rehearsal.failed", "rehearsal.succeeded"]
+
+
+def rehearse(place: Place, name: str = "web", *, patience: float = 10, seam: Seam | None = None) -> Progress:
+    """As `rotate --rehearse` does it."""
+    with place.service(seam) as service:
+        done = _rehearse(service, name, patience)
+    if place.bugs:
+        raise place.bugs[0]
+    return done
+
+
+def _rehearse(service: wiring.Service, name: str, patience: float) -> Progress:
+    engine = service.running()
+    with engine.hold(name) as work:
+        rehearsal.begin(work, "drill")
+    return engine.run([name], Wish(cause=Cause.REHEARSAL), timedelta(seconds=patience))[name]
+
+
+def refusal(place: Place, name: str = "web") -> tuple[type[RotatorError], str]:
+    """How a rehearsal is refused; nothing has happened then."""
+    before = place.status(name)
+    with pytest.raises(RotatorError) as told, held(place, name) as work:
+        rehearsal.begin(work)
+    assert place.status(name)["rotation"] == before["rotation"]
+    assert told.value.remedy
+    return type(told.value), told.value.reason
+
+
+def failed(place: Place) -> tuple[str, str]:
+    """The reason and the message of the rehearsal that failed last."""
+    event = [e for e in place.events if e["event"] == "rehearsal.failed"][-1]
+    return event["reason"], event["detail"]["message"]
+
+
+def listing(web: OpenAIWeb) -> Any:
+    """Everything that stands in the folders of the paths, old versions included."""
+    kv, found = web.client.secrets.kv.v2, {}
+    for folder in {path.rpartition("/")[0] for path in web.paths}:
+        for name in kv.list_secrets(folder)["data"]["keys"]:
+            path = f"{folder}/{name}"
+            found[path] = list(kv.read_secret_metadata(path)["data"]["versions"])
+    assert found.keys() >= set(web.paths)
+    return found
+
+
+class Before:
+    """What a rehearsal must leave as it was."""
+
+    def __init__(self, web: OpenAIWeb) -> None:
+        self.web = web
+        self.seen = self._look()
+
+    def _look(self) -> Any:
+        web = self.web
+        status = web.place.status("web")
+        places = [(row["state"], row["version"]) for row in status["destinations"]]
+        stands = (status["current"]["key_id"], status["next_rotation_at"], places, web.value(0), web.value(1))
+        return web.live(), listing(web), stands
+
+    def unchanged(self) -> None:
+        assert self._look() == self.seen
+        assert reason(self.web.place) == ("ok", None)
+        assert self.web.place.status("web")["previous"] == []
+        self.web.place.verified()
+
+
+@pytest.fixture
+def settled(web_embedded: OpenAIWeb) -> OpenAIWeb:
+    """`web` after its first rotation."""
+    web_embedded.place.rotate()
+    web_embedded.place.events.clear()
+    return web_embedded
+
+
+# all goes well
+
+
+def test_a_rehearsal_does_everything_but_the_switch_and_leaves_no_trace(web: OpenAIWeb) -> None:
+    web.place.rotate()
+    web.place.events.clear()
+    before = Before(web)
+    with Consumer([lambda: web.works(0), lambda: web.works(1)]) as consumer:
+        rehearse(web.place)
+    before.unchanged()
+    assert consumer.dead == 0
+    assert len(web.emulator.creates) == 2
+    assert [e["event"] for e in web.place.events if e["destination"] is None] == [
+        "rehearsal.started",
+        "create.started",
+        "create.succeeded",
+        "authenticate.succeeded",
+        "push.succeeded",
+        "verify.succeeded",
+        "retirement.started",
+        "drain.succeeded",
+        "delete.started",
+        "delete.succeeded",
+        "retirement.succeeded",
+        "rehearsal.succeeded",
+    ]
+    assert web.place.told("remove.started", "remove.succeeded") == ["remove.started", "remove.succeeded"] * 2
+    written = [e["detail"]["address"] for e in web.place.events if e["event"] == "push.started"]
+    assert all(".rehearsal-" in address for address in written)
+
+
+def test_the_trail_says_how_long_each_step_took(settled: OpenAIWeb) -> None:
+    rehearse(settled.place)
+    told = settled.place.events[-1]["detail"]
+    assert list(told["took_ms"]) == sorted(["create", "authenticate", "push", "verify", "remove", "drain", "delete"]), (
+        "in the order of RFC 8785"
+    )
+    assert told["current_after_ms"] < told["dead_after_ms"] <= sum(told["took_ms"].values())
+    began, ended = (settled.place.events[at]["at"] for at in (0, -1))
+    assert began < ended
+
+
+def test_a_key_with_two_slots_is_disabled_and_deleted(deployer: Deployer) -> None:  # noqa: F811
+    deployer.place.rotate(patience=10)
+    before = deployer.listed(), deployer.body(), names(deployer)
+    deployer.place.events.clear()
+    with Consumer([deployer.works]) as consumer:
+        rehearse(deployer.place, "deployer")
+    assert (deployer.listed(), deployer.body(), names(deployer)) == before
+    assert consumer.dead == 0
+    told = deployer.place.told("disable.succeeded", "delete.succeeded", "rehearsal.succeeded")
+    assert told == ["disable.succeeded", "delete.succeeded", "rehearsal.succeeded"]
+    assert "disable" in deployer.place.events[-1]["detail"]["took_ms"]
+
+
+def names(deployer: Deployer) -> list[str]:  # noqa: F811 - a fixture's value
+    """The secrets that begin like its own."""
+    listed = deployer.manager.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
+    return [secret["Name"] for secret in listed if secret["Name"].startswith(deployer.secret)]
+
+
+class Session:
+    """The credential `web`: a generated value in two files."""
+
+    def __init__(self, place: Place, **policy: Any) -> None:
+        self.place = place
+        self.folder = place.folder / "served"
+        self.folder.mkdir()
+        place.engine = {"lease": "2s", "call_budget": "500ms", "workers": 2}
+        place.policy |= {"max_creates_per_day": 1000}
+        self.write(**policy)
+        place.rotate()
+        place.events.clear()
+
+    def write(
+        self, *, provider: str = "generated", places: Sequence[str] = ("one.env", "two.env"), **policy: Any
+    ) -> None:
+        self.place.write(
+            providers={"local": {"type": provider}},
+            destinations={"files": {"type": "env-file"}},
+            credentials={
+                "web": {
+                    "provider": "local",
+                    **({"options": {"instructions": "ask the partner"}} if provider == "manual" else {}),
+                    "policy": policy,
+                    "destinations": [
+                        {"to": "files", "path": str(self.folder / name), "fields": {"KEY": "{secret}"}}
+                        for name in places
+                    ],
+                }
+            },
+        )
+
+    def look(self) -> Any:
+        """Names, contents and inodes: a file that was written anew has another."""
+        return {f.name: (f.read_text(), f.stat().st_ino, f.stat().st_mtime_ns) for f in self.folder.iterdir()}
+
+
+@pytest.fixture
+def session(embedded: Place) -> Session:
+    return Session(embedded)
+
+
+def test_a_value_that_we_choose_is_rehearsed_beside_its_files(session: Session) -> None:
+    before = session.look()
+    rehearse(session.place)
+    assert session.look() == before
+    assert session.place.told(*STEPS) == ["rehearsal.started", "rehearsal.succeeded"]
+
+
+def test_a_place_that_can_have_no_shadow_is_looked_at_and_not_rehearsed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadows, "Shadows", Asks)  # which no place is
+    before = session.look()
+    rehearse(session.place)
+    assert session.look() == before
+    assert session.place.told(*STEPS) == ["rehearsal.started", "rehearsal.succeeded"]
+    assert "push.started" not in session.place.told()
+    assert len(session.place.events[0]["detail"]["not_rehearsed"]) == 2
+
+
+def test_a_rehearsal_moves_neither_the_schedule_nor_what_counts_as_rotated(session: Session) -> None:
+    planned = session.place.status("web")["next_rotation_at"]
+    rehearse(session.place)
+    status = session.place.status("web")
+    assert (status["next_rotation_at"], status["current"]["version"]) == (planned, 1)
+    session.place.events.clear()
+    session.place.rotate()
+    assert session.place.events == []
+    assert session.place.rotate("web", now=True)["web"].completed
+
+
+# killed
+
+
+class Dying(Seam):
+    """The process ends at the n-th moment: before each call to the outside and each commit, or after some effects."""
+
+    def __init__(self, after: frozenset[str] | None = None) -> None:
+        self.after = after  # None: before all of them
+        self.arm(0)
+
+    def arm(self, at: int) -> None:
+        """A new life, until the n-th moment from now."""
+        self.at, self.passed, self.dead = at, 0, False
+
+    def wrap(self, port: T, kind: str) -> T:
+        for name in dir(type(port)):
+            if name.startswith("_") or name == "close" or not callable(getattr(type(port), name, None)):
+                continue
+            object.__setattr__(port, name, self._mortal(getattr(port, name), kind, name))
+        return port
+
+    def _mortal(self, call: Callable[..., Any], kind: str, name: str) -> Callable[..., Any]:
+        outside = name == "record" if kind == "store" else name not in ("shadow", "generate")
+
+        def mortal(*args: Any, **kwargs: Any) -> Any:
+            self._moment(counts=self.after is None and outside)
+            result = call(*args, **kwargs)
+            self._moment(counts=self.after is not None and name in self.after)
+            return self.wrap(result, kind) if name == "shadow" else result
+
+        return mortal
+
+    def _moment(self, *, counts: bool) -> None:
+        self.passed += counts
+        self.dead = self.dead or (counts and self.passed == self.at)
+        if self.dead:  # and a dead process does nothing more
+            raise Crash
+
+
+DEAD = json.dumps({**json.loads(this_process("worker")), "started": "0"})
+"""The holder of a lease whose process has ended, as anybody on this host can see."""
+
+
+class Killed:
+    """A worker that is killed, and one that comes after it, each with a service of its own."""
+
+    def __init__(self, place: Place, name: str, seam: Dying) -> None:
+        self.place = place
+        self.name = name
+        self.seam = seam
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        around = replace(self.place.surroundings(), holder=DEAD)
+        opened = wiring.opened(load(self.place.file), around, seam=self.seam)
+        with opened as self.mortal, self.place.service() as self.survivor:
+            yield
+
+    def at(self, moment: int) -> bool:
+        """Rehearse and be killed at this moment; False where there is none."""
+        self.seam.arm(moment)
+        with suppress(Crash):
+            _rehearse(self.mortal, self.name, 10)
+        return self.seam.dead
+
+    def recovered(self) -> None:
+        """Passes run until nothing is left to do."""
+        for _ in range(10):
+            self.survivor.running().run([self.name], None, timedelta(seconds=5))
+            status = self.survivor.report().status([self.name])["credentials"][0]
+            if status["status"] == "ok" and not status["previous"]:
+                return
+        pytest.fail(f"it does not come to its end: {status}")
+
+    def everywhere(self, look: Callable[[], Any]) -> int:
+        """Be killed at each moment in turn; afterwards everything is as before. Returns how many there are."""
+        before, moment = look(), 1
+        with self.standing():
+            while self.at(moment):
+                self.recovered()
+                assert look() == before, f"killed at moment {moment}"
+                moment += 1
+            assert look() == before
+        self.place.verified()
+        assert not self.place.bugs
+        return moment - 1
+
+
+def killed(place: Place, moment: int, seam: Dying) -> None:
+    """A rehearsal of `web` that is killed."""
+    worker = Killed(place, "web", seam)
+    with worker.standing():
+        assert worker.at(moment)
+
+
+def recovered(place: Place, name: str) -> None:
+    """Passes run until nothing is left to do."""
+    worker = Killed(place, name, Dying())
+    with worker.standing():
+        worker.recovered()
+
+
+def test_a_rehearsal_that_is_killed_anywhere_leaves_no_trace(session: Session) -> None:
+    session.write(places=("one.env",))
+    assert Killed(session.place, "web", Dying()).everywhere(session.look) > 30
+
+
+EFFECTS = frozenset({"create", "write", "remove", "disable", "delete"})
+
+
+def test_a_rehearsal_that_is_killed_after_any_effect_leaves_no_trace_at_aws(deployer: Deployer) -> None:  # noqa: F811
+    deployer.place.policy |= {"max_creates_per_day": 1000}
+    deployer.place.engine = {"lease": "2s", "call_budget": "1s", "workers": 2}
+    deployer.write()
+    deployer.place.rotate(patience=10)
+    killed = Killed(deployer.place, "deployer", Dying(EFFECTS))
+    assert killed.everywhere(lambda: (deployer.listed(), deployer.body(), names(deployer))) > len(EFFECTS)
+
+
+def test_a_rehearsal_that_was_killed_long_ago_is_not_gone_on_with(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = session.look()
+    killed(session.place, 2, Dying(frozenset({"write"})))
+    assert len(session.look()) == len(before) + 2, "both shadows stand"
+    monkeypatch.setattr(rehearsal, "LIMIT", timedelta(0))
+    recovered(session.place, "web")
+    assert session.look() == before
+    assert session.place.told(*STEPS) == ["rehearsal.started", "rehearsal.failed"]
+    assert failed(session.place)[0] == "too_slow"
+
+
+# something fails
+
+
+def is_removal(request: Request) -> bool:
+    return request.method == "DELETE" and "/v1/secret/metadata/" in request.path
+
+
+def is_shadow_write(request: Request) -> bool:
+    return is_write(request) and ".rehearsal-" in request.path
+
+
+def test_a_shadow_that_cannot_be_removed_holds_its_key_until_it_can(settled: OpenAIWeb) -> None:
+    web, before = settled, Before(settled)
+    web.place.events = On("verify.succeeded", lambda: web.vault_gate.on(is_removal, Answer(503), times=None), number=3)
+    rehearse(web.place, patience=2)
+    status = web.place.status("web")
+    assert (status["previous"][0]["state"], status["previous"][0]["step"]) == ("condemned", "drain")
+    assert status["previous"][0]["reason"] == "lost_answer"
+    assert len(web.live()) == 2, "a shadow goes before its key"
+    assert refusal(web.place) == (PermanentError, "taking_away")
+    web.vault_gate.clear()
+    recovered(web.place, "web")
+    before.unchanged()
+    assert web.place.told(*STEPS) == ["rehearsal.started", "rehearsal.succeeded"]
+
+
+def test_a_write_that_arrives_late_leaves_no_shadow_behind(settled: OpenAIWeb, monkeypatch: pytest.MonkeyPatch) -> None:
+    web, before = settled, Before(settled)
+    monkeypatch.setattr(rehearsal, "LIMIT", timedelta(seconds=1))
+    web.vault_gate.on(is_shadow_write, Delay(3, late_effect=True))
+    rehearse(web.place, patience=2.5)
+    time.sleep(2)
+    recovered(web.place, "web")
+    before.unchanged()
+    assert web.place.told().count("remove.succeeded") == 2
+
+
+def test_a_shadow_that_we_may_not_remove_is_never_written(settled: OpenAIWeb) -> None:
+    web, before = settled, Before(settled)
+    rules = 'path "secret/data/*" { capabilities = ["create", "read", "update"] }'
+    web.bao.call("POST", "sys/policies/acl/no-removal", {"policy": rules})
+    made = web.bao.call("POST", "auth/token/create", {"policies": ["no-removal"]})
+    (web.place.folder / "token").write_text(made["auth"]["client_token"])
+    rehearse(web.place)
+    assert failed(web.place)[0] == "missing_permission"
+    assert "create.started" not in web.place.told()
+    before.unchanged()
+
+
+def test_a_key_that_the_provider_refuses_to_make_fails_it(settled: OpenAIWeb) -> None:
+    web, before = settled, Before(settled)
+    no = Answer(400, body=b'{"error": {"message": "no", "code": "invalid_scopes"}}', effect=False)
+    web.gate.on(is_create, no, times=None)
+    rehearse(web.place)
+    assert web.place.told(*STEPS) == ["rehearsal.started", "rehearsal.failed"]
+    before.unchanged()
+
+
+def test_a_new_key_that_does_not_work_fails_it(settled: OpenAIWeb) -> None:
+    web, before = settled, Before(settled)
+    rehearse(web.place, seam=DeadOnArrival(web.emulator))
+    assert failed(web.place)[0] == "key_refused"
+    before.unchanged()
+
+
+@pytest.mark.parametrize("when", ["before a key is made", "when it is pushed"])
+def test_a_place_that_does_not_answer_for_long_fails_it(
+    settled: OpenAIWeb, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    web, before = settled, Before(settled)
+    monkeypatch.setattr(rehearsal, "LIMIT", timedelta(seconds=1))
+    early = when == "before a key is made"
+    web.vault_gate.on((lambda _: True) if early else is_shadow_write, Refuse(), times=None)
+    rehearse(web.place)
+    why, message = failed(web.place)
+    assert why == "too_slow"
+    assert ("vault" in message) or ("127.0.0.1" in message)
+    assert (len(web.emulator.creates) == 1) is early
+    web.vault_gate.clear()
+    recovered(web.place, "web")
+    before.unchanged()
+
+
+def test_a_place_that_holds_somebody_elses_value_fails_it_before_a_key_is_made(settled: OpenAIWeb) -> None:
+    settled.put("sk-somebody-else", 1)
+    stands = listing(settled)
+    rehearse(settled.place)
+    assert failed(settled.place)[0] == "foreign"
+    assert len(settled.emulator.creates) == 1
+    assert listing(settled) == stands
+
+
+# people
+
+
+def test_a_person_can_give_it_up(session: Session) -> None:
+    before = session.look()
+    killed(session.place, 1, Dying(frozenset({"write"})))
+    with held(session.place) as work:
+        operator.abandon(work, "enough")
+    recovered(session.place, "web")
+    assert session.look() == before
+    assert failed(session.place) == ("abandoned", "a person gave it up")
+
+
+@pytest.mark.parametrize("cause", [Cause.COMPROMISED, Cause.MANUAL])
+def test_it_makes_way_for_a_real_rotation(deployer: Deployer, cause: Cause) -> None:  # noqa: F811
+    deployer.place.rotate(patience=10)
+    old, stands = next(iter(deployer.listed())), names(deployer)
+    deployer.place.events.clear()
+    deployer.place.events = On("push.succeeded", lambda: pause(deployer.place))
+    rehearse(deployer.place, "deployer", patience=1)
+    assert len(deployer.listed()) == 2, "it is paused in the middle, and both slots are taken"
+    unpause(deployer.place)
+    with Consumer([deployer.works]) as consumer:
+        done = deployer.place.rotate("deployer", now=True, cause=cause, patience=15)["deployer"]
+    assert done.completed
+    assert consumer.dead == 0
+    recovered(deployer.place, "deployer")
+    assert old not in deployer.listed()
+    assert len(deployer.listed()) == 1
+    assert names(deployer) == stands
+    assert failed(deployer.place)[0] == "made_way"
+
+
+def test_a_pause_holds_it_at_its_next_step(session: Session) -> None:
+    before = session.look()
+    session.place.events = On("push.succeeded", lambda: pause(session.place))
+    rehearse(session.place, patience=0.5)
+    session.place.rotate(patience=0.5)
+    assert session.look() != before
+    unpause(session.place)
+    recovered(session.place, "web")
+    assert session.look() == before
+
+
+# it does not begin
+
+
+def test_it_does_not_begin_while_the_credential_is_paused(session: Session) -> None:
+    pause(session.place)
+    assert refusal(session.place) == (PermanentError, "paused")
+
+
+def test_it_does_not_begin_beside_an_open_rotation_and_joins_one_of_its_kind(session: Session) -> None:
+    with held(session.place) as work:
+        first = rehearsal.begin(work)
+        assert rehearsal.begin(work).id == first.id
+    recovered(session.place, "web")
+    session.place.events = On("push.succeeded", lambda: pause(session.place))
+    session.place.rotate("web", now=True, patience=0.2)
+    unpause(session.place)
+    assert refusal(session.place) == (PermanentError, "rotating")
+
+
+def test_it_does_not_begin_before_the_first_key(embedded: Place) -> None:
+    session = Session.__new__(Session)
+    session.place, session.folder = embedded, embedded.folder
+    session.write()
+    assert refusal_of_new(embedded) == (PermanentError, "never_rotated")
+
+
+def refusal_of_new(place: Place) -> tuple[type[RotatorError], str]:
+    with pytest.raises(RotatorError) as told, held(place) as work:
+        rehearsal.begin(work)
+    return type(told.value), told.value.reason
+
+
+def test_it_does_not_begin_when_a_key_now_would_put_the_next_rotation_off(session: Session) -> None:
+    session.write(rotate_every="2h", min_interval="2h")
+    assert refusal(session.place) == (PermanentError, "due_soon")
+
+
+def test_its_keys_count_for_the_limit_of_a_day(session: Session) -> None:
+    session.write(max_creates_per_day=2)
+    rehearse(session.place)
+    assert refusal(session.place) == (PermanentError, "max_creates")
+
+
+def test_it_does_not_begin_while_an_old_key_takes_the_slot(deployer: Deployer) -> None:  # noqa: F811
+    deployer.write(soak="1h")
+    deployer.place.rotate(patience=10)
+    deployer.place.rotate("deployer", now=True, patience=10)
+    assert refusal(deployer.place, "deployer") == (PermanentError, "slot_in_retirement")
+
+
+def test_a_strangers_key_in_the_slot_fails_it(deployer: Deployer) -> None:  # noqa: F811
+    deployer.place.rotate(patience=10)
+    stranger = deployer.by_hand()
+    rehearse(deployer.place, "deployer")
+    why, message = failed(deployer.place)
+    assert why == "slot_full"
+    assert stranger in message
+    assert stranger in deployer.listed()
+
+
+def test_a_key_that_a_person_makes_is_not_rehearsed(embedded: Place) -> None:
+    session = Session(embedded)
+    session.write(provider="manual")
+    with pytest.raises(SetupError) as told, held(embedded) as work:
+        rehearsal.begin(work)
+    assert told.value.reason == "cannot_rehearse"
+
+
+def test_every_built_in_destination_can_have_shadows(settled: OpenAIWeb) -> None:
+    with settled.place.service(unlock=False) as service:
+        places = [target.destination for target in service.managed["web"].targets]
+    assert all(isinstance(place, Shadows) for place in places)
+
+
+def test_what_is_served_is_never_what_a_rehearsal_wrote(session: Session) -> None:
+    value = dotenv_value(session.folder / "one.env", "KEY")
+    with Consumer([lambda: dotenv_value(session.folder / "one.env", "KEY") == value]) as consumer:
+        for _ in range(3):
+            rehearse(session.place)
+    assert consumer.dead == 0
