@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 CredentialId = NewType("CredentialId", str)
 VersionId = NewType("VersionId", str)
 RotationId = NewType("RotationId", str)
 RetirementId = NewType("RetirementId", str)
 DeliveryId = NewType("DeliveryId", str)
+RequestId = NewType("RequestId", str)
 
 WHOLE_BODY = ""
 """The field name that stands for the whole body of a place (`value:` in the configuration)."""
@@ -206,12 +207,19 @@ class Retirement(Waiting):
     wanted_back: bool = False  # a person reactivates it: nothing is taken away any more, it ends `cancelled`
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
     without: Sequence[str] = ()  # identities of places that a person said it does not wait for
+    forced: bool = False  # a person goes past what speaks for its being in use still
+    revoked: bool = False  # a person wants the key to stop working now, whoever reads it: no gate but the account
     closed_at: datetime | None = None
 
     @property
     def open(self) -> bool:
         """Whether there is anything left to do."""
         return self.state in OPEN_RETIREMENT
+
+    @property
+    def uncontained(self) -> bool:
+        """Whether its key is to stop working now, and may work still."""
+        return self.revoked and self.state in (RetirementState.PLANNED, RetirementState.DRAINED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +287,31 @@ class Finding:
     urgent: bool = False  # somebody is out of service now
     ignored_at: datetime | None = None  # a person has seen it and wants to hear no more of it
     cleared_at: datetime | None = None
+
+
+class RequestState(StrEnum):
+    """What became of a request."""
+
+    STANDING = "standing"
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A verb that a person wants done, for a worker that has the secrets. Carried out once."""
+
+    id: RequestId
+    credential_id: CredentialId
+    state: RequestState
+    verb: str
+    arguments: Mapping[str, Any]  # JSON, never a secret
+    actor: str
+    asked_at: datetime
+    because: str | None = None
+    done_at: datetime | None = None
+    reason: str | None = None  # why it was refused, or stands still
+    message: str | None = None  # what came of it, in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +386,11 @@ class Situation:
     def retirement_of(self, version_id: VersionId) -> Retirement | None:
         """The open retirement of a version."""
         return next((r for r in self.retirements if r.version_id == version_id), None)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the key that consumers should read was revoked. Only then has a current version a retirement."""
+        return self.current is not None and self.retirement_of(self.current.id) is not None
 
     def placements_at(self, identity: str) -> dict[str, Placement]:
         """Field → what we put there, for one destination."""

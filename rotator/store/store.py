@@ -16,6 +16,8 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Request,
+    RequestId,
     Situation,
     Version,
     VersionId,
@@ -23,7 +25,19 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Seal, StoredEvent, Write
-from rotator.store import accounts, audit, enrolment, findings, homes, leases, reading, records, schema, tables
+from rotator.store import (
+    accounts,
+    audit,
+    enrolment,
+    findings,
+    homes,
+    leases,
+    reading,
+    records,
+    requests,
+    schema,
+    tables,
+)
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 
@@ -152,6 +166,20 @@ class SqlStore:
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         """Pause a credential, or end its pause; say whether that changed anything."""
         return enrolment.pause(self.database, credential_id, pause, event)
+
+    def ask(self, request: Request, event: NewEvent) -> None:
+        """Record what a person wants done."""
+        requests.ask(self.database, request, event)
+
+    def requests(self, credential_id: CredentialId) -> Sequence[Request]:
+        """Those that stand, oldest first."""
+        with self.database.read() as connection:
+            return requests.standing(connection, credential_id)
+
+    def request(self, request_id: RequestId) -> Request | None:
+        """One request."""
+        with self.database.read() as connection:
+            return requests.find(connection, request_id)
 
     def load(self, credential_id: CredentialId) -> Situation:
         """Everything on record about one credential. Raises LookupError where there is none of this id."""
