@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from rotator.engine import (
     regress,
     removed,
     retirement,
+    revocation,
     rotation,
     urgency,
     watch,
@@ -168,6 +170,7 @@ class Engine:
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
+        self._contain(work)
         held = self._held(work, began if wish else None)
         if held is None:
             progress = self._work_on(work, wish, began)
@@ -179,6 +182,13 @@ class Engine:
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
         return progress
+
+    def _contain(self, work: Work) -> None:
+        """A key that a person has revoked is made to stop working before anything else, whatever stops other work."""
+        for row in revocation.uncontained(work.situation):
+            at = ready_at(row)
+            if at is not None and at <= work.now():
+                self._do(work, Item(Subject.REVOKE, row.id, functools.partial(revocation.contain, work, row)))
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
@@ -423,7 +433,7 @@ def next_item(work: Work) -> Item | None:
         why = "the worker that sent the request did not live to record an answer"
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
     ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
-    ready = [r for r in ready if not pausing.holds(work, r)]
+    ready = [r for r in ready if not r.uncontained and not pausing.holds(work, r)]
     unlocated = {r.id for r in creation.unlocated_keys(work)}
     ready.sort(key=lambda r: (r.id not in unlocated, not r.wanted_back))
     if ready and (ready[0].id in unlocated or ready[0].wanted_back):

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.domain.errors import PermanentError, TemporaryError, Unavailable, WrongAccount
+from rotator.domain.errors import (
+    PermanentError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+    Unavailable,
+    WrongAccount,
+)
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -26,7 +33,7 @@ from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
-from rotator.ports.store import DropSealed, Insert, Update
+from rotator.ports.store import DropSealed, Insert, Update, Write
 
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
@@ -82,6 +89,34 @@ def _made_by(work: Work, version: Version) -> datetime:
     return (version.sent_at or version.created_at) + work.limits.call_budget + timedelta(seconds=1)
 
 
+def replaced(
+    work: Work,
+    version: Version,
+    why: RetirementReason,
+    *,
+    grace: timedelta,
+    soak: timedelta,
+    without: Sequence[str] = (),
+) -> list[Write]:
+    """The rows of a version that is current no more. One that was revoked is on its way already, and goes on."""
+    row = work.situation.retirement_of(version.id)
+    if row is None:
+        opened = open_retirement(work, version, why, grace=grace, soak=soak, without=without)
+        return [Update(version, {"state": VersionState.PREVIOUS}), opened]
+    if row.state is not RetirementState.DISABLED:
+        return [Update(version, {"state": VersionState.PREVIOUS})]
+    now = work.now()
+    soaking = {"reason": "soak", "message": "revoked; deleted after the soak", "since": now} if row.soak else {}
+    changes = {**MOVING, **soaking, "not_before": now + row.soak}
+    return [Update(version, {"state": VersionState.DISABLED}), Update(row, changes)]
+
+
+def revoked_and_read(work: Work, version: Version) -> PermanentError:
+    """Why nothing more becomes of a current version that was revoked, until it is replaced."""
+    message = f"OUTAGE: version {version.number} ({version.key_id}) is revoked, and the destinations serve it"
+    return PermanentError(message, reason="revoked", remedy=f"`rotate --now {work.managed.name}` makes a new key")
+
+
 def version_of(work: Work, retirement: Retirement) -> Version:
     """The version that a retirement takes away."""
     version = work.situation.version(retirement.version_id)
@@ -101,10 +136,21 @@ def drain(work: Work, retirement: Retirement) -> None:
         locate(work, retirement, version)
         return
     guarded = guard(work, retirement, version)
-    evidence = _use(work, retirement, version, guarded.keys)
-    evidence |= guarded.evidence
+    evidence = _evidence(work, retirement, version, guarded.keys) | guarded.evidence
     told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value, **evidence)
     work.record([Update(retirement, {"state": RetirementState.DRAINED, **MOVING})], [told])
+
+
+def _evidence(work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]) -> dict[str, Any]:
+    """What speaks for its being in use still. Raises where that holds the retirement, unless a person goes past it."""
+    try:
+        return _use(work, retirement, version, keys)
+    except (StaleLease, StoreUnavailable):
+        raise
+    except (TemporaryError, PermanentError) as hold:
+        if not retirement.forced:
+            raise
+        return {"usage": hold.message, "forced": hold.reason}
 
 
 @dataclass(frozen=True)
@@ -119,6 +165,11 @@ def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
     """What must be true at the very moment a key is taken away; read anew before each step that does."""
     _clock_is_sane(work)
     right_account(work, version)
+    if version.state is VersionState.CURRENT:
+        raise revoked_and_read(work, version)
+    if retirement.revoked:  # it works no more: there is nobody who could lose it
+        regress.refuse(work)
+        return Guarded((), {"revoked": True})
     seen = survey(work)
     _served_elsewhere(work, retirement, version, seen)
     _another_key_works(work, retirement, version, seen)
@@ -177,6 +228,8 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
+    if retirement.forced:  # a person goes past what is not known, never past what is
+        without |= _not_known_to_serve(work, version, seen)
     seen.require_all(but=without)
     for address, look in seen.looks.items():
         if address in without:
@@ -195,6 +248,15 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
         if not look.holders or look.holders & condemned:
             message = f"{address} does not serve a key that stays"
             raise TemporaryError(message, reason="destination_serves_condemned")
+
+
+def _not_known_to_serve(work: Work, version: Version, seen: Survey) -> set[str]:
+    """Addresses of which nobody can tell what they serve. One that had this very version last is none of them."""
+    last = {p.address for p in work.situation.placements if p.version_id == version.id}
+    unread = {target.destination.address for target, _ in seen.problems}
+    ours = (Standing.OURS, Standing.WANTED)
+    unclear = {a for a, at in seen.looks.items() if at.standing not in ours and version.id not in at.holders}
+    return (unread - last) | unclear
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
@@ -385,6 +447,13 @@ def delete(work: Work, retirement: Retirement) -> None:
 def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str) -> None:
     """The end of a retirement. `confirmed` says how it is known that the key is gone."""
     now = work.now()
+    if version.state is VersionState.CURRENT:  # revoked, and a person has ended it: the destinations serve it still
+        problem = revoked_and_read(work, version)
+        why = {"reason": problem.reason, "message": problem.message, "remedy": problem.remedy, "since": now}
+        changes = {**MOVING, "state": RetirementState.DISABLED, "soak": timedelta(0), "blocked": True, **why}
+        told = work.event(Subject.REVOKE, Outcome.SUCCEEDED, version=version.id, how=confirmed)
+        work.record([Update(retirement, {**changes, "delete_started": True})], [told])
+        return
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
     work.record(

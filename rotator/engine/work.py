@@ -410,6 +410,25 @@ class Work:
         self._noted.clear()
         self.refresh()
 
+    def along(self, update: Update) -> None:
+        """Have it recorded in the same transaction as whatever is recorded next."""
+        self._noted.append(update)
+
+    def not_along(self, update: Update) -> None:
+        """Nothing was recorded, and it is not to be."""
+        if update in self._noted:
+            self._noted.remove(update)
+
+    @contextmanager
+    def acting_for(self, actor: str) -> Iterator[None]:
+        """What is done in the block is another's doing, in the trail and on the rows."""
+        around = self.around
+        self.around = replace(around, actor=actor)
+        try:
+            yield
+        finally:
+            self.around = around
+
     def record_notes(self) -> None:
         """Commit what was only noted, if it can be: it is not worth a failure."""
         if self._noted:
