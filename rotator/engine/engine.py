@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Subject
@@ -31,18 +31,19 @@ from rotator.engine import (
     brakes,
     creation,
     deadlines,
-    operator,
     pausing,
     reactivation,
     regress,
     removed,
+    requests,
     retirement,
     revocation,
     rotation,
     urgency,
     watch,
 )
-from rotator.engine.intake import hasten, question, take_in
+from rotator.engine.dry import DryWork
+from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -65,6 +66,7 @@ class Wish:
     without: Sequence[str] = ()  # places, by name or address, that neither key waits for
     overwrite: bool = False  # what stands at a place may be overwritten, whoever put it there
     end_soak: bool = False  # our own disabled keys are deleted now
+    said: bool = False  # an earlier turn of the same run has put it on record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Progress:
     name: str
     held: Lease | None = None  # somebody else works on it
     decision: Decision | None = None  # why nothing was opened
+    joined: bool = False  # what was wished for is on record, as far as words go
     completed: bool = False  # a new key became current since the run began
     rotation: Rotation | None = None  # still open
     ready_at: datetime | None = None  # when anything can go on; None: not by itself
@@ -127,22 +130,39 @@ class Engine:
         claimed = self.store.claim(credential_id, self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
-        work = Work(
-            store=self.store,
-            fingerprint=self.fingerprint,
-            managed=self.managed[name],
-            lease=claimed,
-            asked_at=asked_at,
-            limits=self.limits,
-            around=self.around,
-            pace=self._paces[self.managed[name].provider_name],
-        )
+        work = Work(store=self.store, lease=claimed, asked_at=asked_at, **self._given(name))
         try:
             yield work
             work.record_notes()
         finally:
             if work.calls_ended:
                 self.store.release(work.lease)
+
+    def _given(self, name: str) -> dict[str, Any]:
+        managed = self.managed[name]
+        return {
+            "fingerprint": self.fingerprint,
+            "managed": managed,
+            "limits": self.limits,
+            "around": self.around,
+            "pace": self._paces[managed.provider_name],
+        }
+
+    def dry(self, name: str) -> DryWork:
+        """A credential for a dry run: held from nobody, and nothing done with it is recorded."""
+        if name in self.left_out:
+            raise removed.problem(name, self.left_out[name])
+        credential_id, asked_at = self.credential_id(name), self.around.monotonic()
+        last = self.store.lease(credential_id)
+        lease = Lease(
+            credential_id=credential_id,
+            holder=self.around.holder,
+            epoch=last.epoch if last else 0,
+            until=self.store.now() + self.limits.lease,
+            released=False,
+            fenced_at=last.fenced_at if last else None,
+        )
+        return DryWork(self.store, lease=lease, asked_at=asked_at, **self._given(name))
 
     def credential_id(self, name: str) -> CredentialId:
         """The row of a credential; `enroll` has made one for each name of the configuration."""
@@ -171,7 +191,8 @@ class Engine:
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         self._contain(work)
-        held = self._held(work, began if wish else None)
+        asked = requests.carry_out(work) or wish is not None
+        held = self._held(work, began if asked else None)
         if held is None:
             progress = self._work_on(work, wish, began)
         else:
@@ -214,7 +235,7 @@ class Engine:
         else:
             message = "this credential makes no progress"
             raise TemporaryError(message, reason="bug")
-        return self._progress(work, decision, began)
+        return replace(self._progress(work, decision, began), joined=True)
 
     def _held(self, work: Work, asked_at: datetime | None) -> NotDue | None:
         """Why nothing at all is done now, whatever is ready."""
@@ -258,17 +279,18 @@ class Engine:
         """
         if wish is None or self._fulfilled(work, began):
             return None, ()
-        if wish.cause is not Cause.COMPROMISED:
-            pausing.refuse(work)
-        needed = wish.cause is not Cause.COMPROMISED or operator.compromised(work, wish.key, wish.because)
-        without = urgency.go_without(work, wish.without, wish.because)
-        if wish.overwrite:
-            urgency.overwrite(work, wish.because)
-        if wish.end_soak:
-            urgency.end_soak(work, wish.because)
+        needed, without = urgency.join(
+            work,
+            wish.cause,
+            key=wish.key,
+            without=wish.without,
+            overwrite=wish.overwrite,
+            end_soak=wish.end_soak,
+            because=wish.because,
+            said=wish.said,
+        )
         if not needed:
             return None, without
-        hasten(work)
         open_now = work.situation.rotation
         return (None if open_now is not None and open_now.cause not in REUSES else wish), without
 
@@ -331,12 +353,13 @@ class Engine:
         results: dict[str, Progress] = {}
         due = dict.fromkeys(names, self.around.monotonic())
         running: dict[Future[Progress], str] = {}
+        wishes = dict.fromkeys(due, wish) if wish is not None else {}
         with ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
                 for name in [n for n, at in due.items() if at <= now]:
                     del due[name]
-                    running[pool.submit(self.turn, name, wish, began)] = name
+                    running[pool.submit(self.turn, name, wishes.get(name), began)] = name
                 if not running and (self.around.stopping() or not due):
                     break
                 if not running:
@@ -346,6 +369,8 @@ class Engine:
                 for future in done:
                     name = running.pop(future)
                     results[name] = future.result()
+                    if wish is not None and results[name].joined:
+                        wishes[name] = replace(wish, said=True)
                     again = self._again(results[name], wish, end, held_until)
                     if again is not None and not self.around.stopping():
                         due[name] = again

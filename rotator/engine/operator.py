@@ -128,13 +128,19 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
     writes: list[Write] = [Update(v, {"compromised_at": v.compromised_at or now}) for v in versions]
     for version in versions:
         writes += _hurried(work, version)
-    new_key_needed = key is None or any(v.state is VersionState.CURRENT for v in versions)
+    new_key_needed = needs_new_key(work, key)
     if situation.rotation is not None and new_key_needed:
         writes.append(Update(situation.rotation, {"urgent": True}))
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
     return new_key_needed
+
+
+def needs_new_key(work: Work, key: str | None) -> bool:
+    """Whether what has leaked is the current key, or among all of them."""
+    current = work.situation.current
+    return key is None or (current is not None and current.key_id == key)
 
 
 def _leaked(work: Work, key: str | None) -> set[VersionId]:

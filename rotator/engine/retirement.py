@@ -101,8 +101,9 @@ def replaced(
     """The rows of a version that is current no more. One that was revoked is on its way already, and goes on."""
     row = work.situation.retirement_of(version.id)
     if row is None:
-        opened = open_retirement(work, version, why, grace=grace, soak=soak, without=without)
-        return [Update(version, {"state": VersionState.PREVIOUS}), opened]
+        rows: list[Write] = [open_retirement(work, version, why, grace=grace, soak=soak, without=without)]
+        steps_back = version.state is VersionState.CURRENT  # what a person had reactivated has done so before
+        return [Update(version, {"state": VersionState.PREVIOUS}), *rows] if steps_back else rows
     if row.state is not RetirementState.DISABLED:
         return [Update(version, {"state": VersionState.PREVIOUS})]
     now = work.now()

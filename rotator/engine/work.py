@@ -410,15 +410,6 @@ class Work:
         self._noted.clear()
         self.refresh()
 
-    def along(self, update: Update) -> None:
-        """Have it recorded in the same transaction as whatever is recorded next."""
-        self._noted.append(update)
-
-    def not_along(self, update: Update) -> None:
-        """Nothing was recorded, and it is not to be."""
-        if update in self._noted:
-            self._noted.remove(update)
-
     @contextmanager
     def acting_for(self, actor: str) -> Iterator[None]:
         """What is done in the block is another's doing, in the trail and on the rows."""
