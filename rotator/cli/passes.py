@@ -14,6 +14,7 @@ EXAMPLES = options.examples(
     "rotate --now -l team=web            every credential with this label",
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
     "rotate --compromised web --without vault --reason 'vault is down'   written when it answers again",
+    "rotate --now openai-web --request   a worker with the secrets begins it; for whoever has none",
     "rotate --dry-run                    what would happen and why; touches nothing",
 )
 EXIT_STATUS = (
@@ -35,6 +36,7 @@ EXIT_STATUS = (
 @click.option("--overwrite", is_flag=True, help="With --compromised: also what somebody else put at a destination.")
 @click.option("--end-soak", is_flag=True, help="With --now: delete the disabled key that takes the slot.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
+@click.option("--request", is_flag=True, help="With --now: have the next pass begin it; needs the database only.")
 @options.as_json
 @click.option("--timeout", type=options.duration, help="With --now: how long to wait for it. Default 10m.")
 @click.option("--linger", type=options.duration, help="How long a pass waits. Default: lease + call budget + 10s.")

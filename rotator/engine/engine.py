@@ -148,7 +148,8 @@ class Engine:
             "pace": self._paces[managed.provider_name],
         }
 
-    def dry(self, name: str) -> DryWork:
+    @contextmanager
+    def dry(self, name: str) -> Iterator[DryWork]:
         """A credential for a dry run: held from nobody, and nothing done with it is recorded."""
         if name in self.left_out:
             raise removed.problem(name, self.left_out[name])
@@ -162,7 +163,7 @@ class Engine:
             released=False,
             fenced_at=last.fenced_at if last else None,
         )
-        return DryWork(self.store, lease=lease, asked_at=asked_at, **self._given(name))
+        yield DryWork(self.store, lease=lease, asked_at=asked_at, **self._given(name))
 
     def credential_id(self, name: str) -> CredentialId:
         """The row of a credential; `enroll` has made one for each name of the configuration."""
@@ -170,7 +171,7 @@ class Engine:
             if credential.name == name:
                 return credential.id
         message = f"there is no credential {name} on record"
-        raise SetupError(message, reason="unknown_credential")
+        raise SetupError(message, reason="unknown_credential", remedy="a pass puts it there: `rotate`")
 
     def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""

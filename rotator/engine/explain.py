@@ -24,6 +24,11 @@ def explain(report: Report, name: str) -> list[str]:
     lines += _rotation_lines(report, situation)
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
+    lines += [
+        f"Requested: {request.verb}, by {request.actor} at {stamp(request.asked_at)}; the next pass does it"
+        + (f" ({request.reason}: {request.message})." if request.reason else ".")
+        for request in report.store.requests(credential.id)
+    ]
     lines.append(_next(report, name, situation))
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)

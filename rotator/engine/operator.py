@@ -21,7 +21,7 @@ from rotator.domain.model import (
 from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
-from rotator.engine.retirement import deleted
+from rotator.engine.retirement import REVOKED, deleted
 from rotator.engine.work import AWAITING, MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
 
@@ -46,7 +46,7 @@ def resume(
     rows: list[Rotation | Retirement | Delivery] = [*work.situation.retirements, *work.situation.deliveries]
     if work.situation.rotation is not None:
         rows.append(work.situation.rotation)
-    stuck = [row for row in rows if row.blocked]
+    stuck = [row for row in rows if row.blocked and row.reason != REVOKED]
     stuck += [row for row in rows if not row.blocked and row.attempt and row.not_before]
     told = work.event(Subject.RESUME, Outcome.SUCCEEDED, because=because, cleared=[row.reason or "" for row in stuck])
     work.record([Update(row, dict(MOVING)) for row in stuck], [told])

@@ -17,6 +17,7 @@ from rotator.domain.model import (
     Retirement,
     RetirementReason,
     RetirementState,
+    Situation,
     Version,
     VersionState,
 )
@@ -60,21 +61,19 @@ def retire(work: Work, *, key: str, force: bool = False, because: str | None = N
         message = f"version {version.number} is about to be current again"
         raise SetupError(message, reason="rotating", remedy=f"`rotator abandon {work.managed.name}`")
     rows = retired_again(work, version, why_replaced(version))
+    opened = [retirement_opened(work, version)] if rows else []
+    past = None
     if force:
-        rows = _forced(work.situation.retirement_of(version.id), rows)
-        told = work.event(
-            Subject.RETIRE, Outcome.SUCCEEDED, version=version.id, because=because, past=gone_past(work, version)
-        )
-        work.record(rows, [told] if rows else [])
-    elif rows:
-        told = work.event(Subject.RETIRE, Outcome.SUCCEEDED, version=version.id, because=because)
-        work.record(rows, [told, retirement_opened(work, version)])
+        past, rows = gone_past(work.situation, version), _forced(work.situation.retirement_of(version.id), rows)
+    if rows:
+        told = work.event(Subject.RETIRE, Outcome.SUCCEEDED, version=version.id, because=because, past=past)
+        work.record(rows, [told, *opened])
     return version
 
 
-def gone_past(work: Work, version: Version) -> str:
+def gone_past(situation: Situation, version: Version) -> str:
     """What holds a retirement now, as its row says; what `--force` goes past."""
-    row = work.situation.retirement_of(version.id)
+    row = situation.retirement_of(version.id)
     until = f", until {row.not_before:%Y-%m-%d %H:%M} UTC" if row is not None and row.not_before else ""
     return f"{row.reason}: {row.message}{until}" if row is not None and row.reason else "its grace"
 

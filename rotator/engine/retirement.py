@@ -112,10 +112,14 @@ def replaced(
     return [Update(version, {"state": VersionState.DISABLED}), Update(row, changes)]
 
 
+REVOKED = "revoked"
+"""Why the row of a revoked current version is blocked: only its successor ends that."""
+
+
 def revoked_and_read(work: Work, version: Version) -> PermanentError:
     """Why nothing more becomes of a current version that was revoked, until it is replaced."""
     message = f"OUTAGE: version {version.number} ({version.key_id}) is revoked, and the destinations serve it"
-    return PermanentError(message, reason="revoked", remedy=f"`rotate --now {work.managed.name}` makes a new key")
+    return PermanentError(message, reason=REVOKED, remedy=f"`rotate --now {work.managed.name}` makes a new key")
 
 
 def version_of(work: Work, retirement: Retirement) -> Version:

@@ -81,6 +81,32 @@ def named(situation: Situation, *, key: str | None, all_keys: bool) -> list[Vers
     return found
 
 
+def effect(managed: Managed, situation: Situation, versions: Sequence[Version], key: str | None) -> list[str]:
+    """What revoking these versions will break, as far as is on record. Asks nobody."""
+    lines = [] if versions else [f"{key} is not on record; it is revoked if the provider lists it as one of its keys"]
+    for version in versions:
+        role = ", which consumers should read," if version.state is VersionState.CURRENT else f", {version.state},"
+        lines.append(f"version {version.number} ({version.key_id}){role} {_how(managed)}, at once and for good")
+        last = {p.address: p for p in situation.placements if p.version_id == version.id}
+        seen = [f"{a} (seen {p.checked_at or p.placed_at:%Y-%m-%d %H:%M} UTC)" for a, p in sorted(last.items())]
+        if seen:
+            lines.append(f"OUTAGE to come: served by {', '.join(seen)}; whoever reads there fails from then on")
+        else:
+            lines.append("no destination is on record as serving it; whoever holds it fails from then on")
+        if version.state is VersionState.CURRENT:
+            lines.append(f"`rotate --compromised {managed.name}` makes a new key first, and takes this one away then")
+    return lines
+
+
+def _how(managed: Managed) -> str:
+    capabilities = managed.provider.capabilities
+    if capabilities.can_disable:
+        return f"is disabled at {managed.provider_name}"
+    if capabilities.can_delete:
+        return f"is deleted at {managed.provider_name}, for it cannot disable keys"
+    return "has to be ended by a person where it was made: this provider's API cannot do it"
+
+
 def _stranger(work: Work, key: str | None) -> Version:
     """A key that the provider lists for this very credential, with a row from here on: ours by this record."""
     listed = next((k for k in work.ask(work.provider.keys) if k.id == key), None)
