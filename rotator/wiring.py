@@ -134,6 +134,7 @@ def open_service(
         sealer=sealer,
         environment=config.environment,
         observe=around.observe,
+        dry=dry,
     )
     try:
         named = {*config.credentials, *(c.moved_from for c in config.credentials.values())}

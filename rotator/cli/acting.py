@@ -49,7 +49,8 @@ def act(
         wanted = chosen(service, names, selector)
         tell_environment(service, manner)
         if manner.request:
-            return _ask(service, wanted, verb, arguments, because, manner.timeout or _WATCHED)
+            timeout = _WATCHED if manner.timeout is None else manner.timeout
+            return _ask(service, wanted, verb, arguments, because, timeout)
         if len(wanted) == 1:
             _do(service, wanted[0], verb, arguments, because, manner)
             return Status.DONE

@@ -52,10 +52,12 @@ def open_store(
     clock: Clock | None = None,
     environment: str | None = None,
     observe: Observe = lambda _: None,
+    dry: bool = False,
 ) -> SqlStore:
     """Open an existing database and check that it is the right one; None as environment is not checked.
 
-    `observe` is told each event of this process once it is committed.
+    `observe` is told each event of this process once it is committed. `dry`: a sealing key is not tried before it is
+    needed, for the first one that a database sees is noted there.
 
     Raises SetupError with reason `bad_store_url`, `no_database`, `database_refused`, `schema_outdated`,
     `schema_newer`, `other_environment`, or, where a sealer is given, `wrong_sealing_key`;
@@ -66,7 +68,7 @@ def open_store(
         with opening():
             schema.check(store.database)
             schema.check_environment(store.installation().environment, environment, store.database.where)
-            if sealer is not None:
+            if sealer is not None and not dry:
                 _ = store.fingerprint
     except BaseException:
         store.close()
