@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import Credential, Retirement, RetirementReason, Rotation
+from rotator.domain.model import Credential, Retirement, RetirementReason, Rotation, Situation
 from rotator.engine.work import Work
 from rotator.ports.store import NewEvent, Pause, Store
 
@@ -33,9 +33,14 @@ def unpause(store: Store, credential: Credential, *, actor: str, because: str | 
 
 
 def holds(work: Work, row: Rotation | Retirement) -> bool:
-    """Whether a pause holds this row. A leaked key goes all the same, and until it is replaced nothing is held."""
-    credential, rotation = work.situation.credential, work.situation.rotation
-    if credential.paused_at is None or not credential.paused(work.now()):
+    """Whether a pause holds this row now."""
+    return work.situation.credential.paused_at is not None and frozen(work.situation, row, work.now())
+
+
+def frozen(situation: Situation, row: Rotation | Retirement, now: datetime) -> bool:
+    """The same by the rows. A leaked key goes all the same, and until it is replaced nothing is held."""
+    rotation = situation.rotation
+    if not situation.credential.paused(now):
         return False
     leaked = isinstance(row, Retirement) and row.why is RetirementReason.COMPROMISED
     return not leaked and not (rotation is not None and rotation.urgent)

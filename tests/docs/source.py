@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.plans import GOING_BACK, RETIREMENT, ROTATION
+from rotator.domain.plans import CONTAINING, GOING_BACK, RETIREMENT, ROTATION
 
 PACKAGE = Path(__file__).parents[2] / "rotator"
 NOT_THE_SERVICE = ("demo", "testbed")
@@ -45,7 +45,7 @@ def events() -> dict[Subject, set[Outcome]]:
                     found[Subject[members[0][1]]].add(Outcome[members[1][1]])
                 elif members and members[0] and isinstance(node.func, ast.Name) and node.func.id == "_event":
                     found[Subject[members[0][1]]].add(Outcome.SUCCEEDED)  # store.enrolment's short way
-    for step in (*ROTATION, *RETIREMENT, *GOING_BACK):  # Work.wait and Work.failed tell about the step at hand
+    for step in (*ROTATION, *RETIREMENT, *GOING_BACK, *CONTAINING):  # Work.wait and Work.failed tell about the step at hand
         found[step.verb] |= {Outcome.DELAYED, Outcome.BLOCKED}
     return found
 
