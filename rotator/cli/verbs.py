@@ -59,10 +59,7 @@ def resume(
     if problem is not None:
         raise click.UsageError(problem, click.get_current_context())
     given = {"delete": delete, "keep": list(keep), "gone": gone}
-    status = act(configuration(config), names, "resume", given, reason, manner, selector=selector)
-    if manner.here and status == Status.DONE:
-        say.tell("`rotate` tries it now, or the next pass")
-    return status
+    return act(configuration(config), names, "resume", given, reason, manner, selector=selector)
 
 
 @click.command(

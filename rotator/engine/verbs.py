@@ -93,7 +93,8 @@ def resume(
     """`operator.resume`."""
     cleared = operator.resume(work, delete=delete, keep=keep, gone=gone, because=because)
     said = [f"awaiting_human: {gone} is recorded as gone"] if gone is not None else []
-    return [f"cleared {line}" for line in (*said, *cleared)] or ["nothing was blocked or waiting"]
+    said = [f"cleared {line}" for line in (*said, *cleared)]
+    return [*said, f"`rotate {work.managed.name}` tries it now"] if said else ["nothing was blocked or waiting"]
 
 
 def abandon(work: Work, *, rotation: str | None = None, because: str | None = None) -> list[str]:

@@ -42,6 +42,8 @@ READS = frozenset(
         "material",
         "now",
         "placed",
+        "request",
+        "requests",
         "version",
     }
 )

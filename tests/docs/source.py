@@ -45,7 +45,12 @@ def events() -> dict[Subject, set[Outcome]]:
                     found[Subject[members[0][1]]].add(Outcome[members[1][1]])
                 elif members and members[0] and isinstance(node.func, ast.Name) and node.func.id == "_event":
                     found[Subject[members[0][1]]].add(Outcome.SUCCEEDED)  # store.enrolment's short way
-    for step in (*ROTATION, *RETIREMENT, *GOING_BACK, *CONTAINING):  # Work.wait and Work.failed tell about the step at hand
+    for step in (
+        *ROTATION,
+        *RETIREMENT,
+        *GOING_BACK,
+        *CONTAINING,
+    ):  # what Work.wait and Work.failed tell about
         found[step.verb] |= {Outcome.DELAYED, Outcome.BLOCKED}
     return found
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from rotator.domain.errors import SetupError, Unavailable
 from rotator.domain.model import Cause, VersionState
-from rotator.engine import adoption, drift, operator, pausing, regress, revocation
+from rotator.engine import adoption, drift, operator, pausing, reactivation, regress, revocation
 from rotator.engine.rollback import rollback
+from rotator.ports.provider import Key
 from rotator.testbed.gate import Gate, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.wiring import Seam
@@ -153,6 +156,47 @@ def test_after_a_crash_before_the_call_the_next_pass_does_it_whatever_stops_othe
     web.place.rotate(patience=0)
     assert web.live() == []
     assert web.place.told("revoke.started", "revoke.succeeded") == ["revoke.succeeded"]
+
+
+def test_after_a_crash_behind_the_call_the_next_pass_notes_what_was_done(web: Web) -> None:
+    web.place.rotate()
+
+    def make(delete: Callable[[str], None]) -> Callable[[str], None]:
+        def dying(key_id: str) -> None:
+            delete(key_id)
+            raise Crash
+
+        return dying
+
+    with suppress(Crash):
+        revoke(web.place, seam=Patched("provider", delete=make))
+    assert web.live() == []
+    assert reason(web.place) != ("blocked", "revoked")
+    web.place.rotate(patience=0)
+    assert reason(web.place)[0] == "blocked"
+    assert web.place.told("revoke.started", "revoke.succeeded") == ["revoke.started", "revoke.succeeded"]
+
+
+def test_a_forced_retirement_goes_past_use_and_the_trail_says_so(web: Web) -> None:
+    web.place.rotate()
+    old, value = web.live()[0], web.value()
+    web.write(policy={"grace": "1s", "require_idle": "1s", "hold_alarm": "30s"})
+    web.place.rotate("web", now=True, patience=0)
+
+    def used(keys: Callable[[], list[Key]]) -> Callable[[], list[Key]]:
+        return lambda: [replace(k, last_used_at=datetime.now(UTC), last_used_by="a reader") for k in keys()]
+
+    in_use = Patched("provider", keys=used)
+    web.place.rotate(patience=1.5, seam=in_use)
+    assert web.place.status("web")["previous"][0]["reason"] == "in_use"
+    with held(web.place) as work:
+        reactivation.retire(work, key=old, force=True, because="that was our scan")
+    web.place.rotate(patience=1, seam=in_use)
+    assert value is not None
+    assert not web.emulator.accepts(value)
+    told = {event["event"]: event["detail"] for event in web.place.events}
+    assert told["retire.succeeded"]["past"].startswith("in_use: version 1 was used by a reader at 20")
+    assert told["drain.succeeded"]["forced"] == "in_use"
 
 
 def test_a_provider_that_does_not_answer_is_tried_by_every_pass(web: Web) -> None:
