@@ -436,6 +436,16 @@ class Work:
         self._noted.clear()
         self.refresh()
 
+    @contextmanager
+    def acting_for(self, actor: str) -> Iterator[None]:
+        """What is done in the block is another's doing, in the trail and on the rows."""
+        around = self.around
+        self.around = replace(around, actor=actor)
+        try:
+            yield
+        finally:
+            self.around = around
+
     def record_notes(self) -> None:
         """Commit what was only noted, if it can be: it is not worth a failure."""
         if self._noted:
