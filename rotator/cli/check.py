@@ -124,7 +124,7 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
         yield lambda target=target: _guarded(  # type: ignore[misc]
             lambda: _destination(managed, target), managed.name, "destination", target.destination.address
         )
-    for consumer in managed.consumers:
+    for consumer in (reader.consumer for reader in managed.consumers):
         yield lambda consumer=consumer: _guarded(  # type: ignore[misc]
             lambda: _consumer(managed, consumer), managed.name, "consumer", consumer.name
         )

@@ -34,7 +34,7 @@ from rotator.config.models import (
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
-from rotator.config.targets import Places, Source, read_targets
+from rotator.config.targets import Places, Source, names_of, read_targets
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.engine.work import Limits
 from rotator.ports.provider import Capabilities, Provider
@@ -264,7 +264,7 @@ def read_credential(
     own = Layer.of("credential", part.at("policy"))
     policy = read_policy(part.at("policy"), [*layers, own], capabilities)
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
-    consumers = read_consumers(part.at("consumers"))
+    consumers = read_consumers(part.at("consumers"), names_of(part.at("destinations")))
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

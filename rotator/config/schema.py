@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, NoAdapter, Registry
-from rotator.config.consumers import HEARTBEAT
+from rotator.config.consumers import HEARTBEAT, AskedEntry
 from rotator.config.entries import (
     CredentialEntry,
     DefaultsEntry,
@@ -62,7 +62,10 @@ def json_schema() -> Schema:
     credential["policy"] = schemas[PolicyEntry]
     credential["options"] = _any_of([*(schemas[adapter.Options] for adapter in providers.values()), {"type": "null"}])
     credential["destinations"]["items"] = _any_of([{"type": "string"}, schemas[TargetEntry]])
-    credential["consumers"] = _consumers([schemas[adapter.Settings] for adapter in consumers.values()])
+    asked = [schemas[adapter.Settings] for adapter in consumers.values()]
+    for schema in asked:
+        _define(defs, schema)["properties"].update(AskedEntry.model_json_schema()["properties"])
+    credential["consumers"] = _consumers(asked)
     top = _define(defs, schemas[FileEntry])["properties"]
     properties = {
         **top,

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rotator.domain.model import Cause
 from rotator.engine import sightings
 from rotator.engine.rollback import rollback
 from rotator.ports.consumer import Word
+from rotator.ports.store import Place as Placed
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from tests.cli.house import until
 from tests.engine.place import Consumer, Place, dotenv_value
@@ -33,20 +35,23 @@ class Session:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.env = place.folder / "app.env"
+        self.env = place.folder / "env.env"
+        self.places: tuple[str, ...] = ("env",)
         self.drop = place.folder / "seen"
         self.write()
 
     def write(self, consumers: list[dict[str, Any]] | None = None, **policy: Any) -> None:
         self.place.write(
             providers={"local": {"type": "generated"}},
-            destinations={"env": {"type": "env-file", "path": str(self.env)}},
+            destinations={to: {"type": "env-file", "path": str(self.env.with_name(f"{to}.env"))} for to in self.places},
             credentials={
                 "session": {
                     "provider": "local",
                     "policy": policy,
                     "consumers": consumers or [],
-                    "destinations": [{"to": "env", "fields": {"SESSION": "{secret}", "PRINT": "{fingerprint}"}}],
+                    "destinations": [
+                        {"to": to, "fields": {"SESSION": "{secret}", "PRINT": "{fingerprint}"}} for to in self.places
+                    ],
                 }
             },
         )
@@ -308,6 +313,27 @@ def test_a_program_that_runs_for_longer_than_the_newest_key_holds_the_old_one_un
     program.start()
     assert session.waits(3) is None
     assert [(c["old"], c["process"]) for c in session.detail()["consumers"]] == [(False, f"pid {program.process.pid}")]
+
+
+def test_a_program_counts_from_the_place_that_it_reads(session: Session, program: Program) -> None:
+    def place_again(env: str) -> None:
+        """As a later wave, or a place that was left out, is given the key later than others."""
+        with session.place.service() as service, service.running().hold("session") as work:
+            rows = [row for row in work.situation.placements if row.to == env]
+            work.record([Placed(replace(row, placed_at=work.now())) for row in rows], [])
+
+    session.places = ("env", "late")
+    session.write([{"pidfile": "web.pid", "reads": "env"}])
+    session.rotated()
+    program.start()
+    place_again("late")
+    assert session.waits(2) is None
+    session.write([{"pidfile": "web.pid"}])
+    session.place.rotate("session", now=True, patience=0)
+    program.stop()
+    program.start()
+    place_again("late")
+    assert session.waits() == "consumer_not_restarted"
 
 
 def test_a_program_that_has_ended_holds_nothing(session: Session, program: Program) -> None:
