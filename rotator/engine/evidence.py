@@ -18,6 +18,8 @@ from rotator.ports.provider import Key, Meters
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
 
+_TOLD_AT_MOST = 5  # of those that hold a key, in one message; the rest is counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
@@ -75,13 +77,15 @@ def _wait_out(
 
 
 def _hold(work: Work, retirement: Retirement, holds: Sequence[Hold]) -> NoReturn:
-    """Raise for all of them: the first gives the reason, what is known before what is not. After `hold_alarm` it is
-    for a person.
+    """Raise for all of them; the first gives the reason. A hold of longer than `hold_alarm` is for a person.
+
+    What is known comes before what is not.
     """
     holds = sorted(holds, key=lambda hold: hold.reason == "consumer_unknown")
     now, policy = work.now(), work.managed.policy
-    message = "; ".join(hold.message for hold in holds)
-    remedies = list(dict.fromkeys(hold.remedy for hold in holds if hold.remedy))
+    more = f"; and {len(holds) - _TOLD_AT_MOST} more" if len(holds) > _TOLD_AT_MOST else ""
+    message = "; ".join(hold.message for hold in holds[:_TOLD_AT_MOST]) + more
+    remedies = list(dict.fromkeys(hold.remedy for hold in holds[:_TOLD_AT_MOST] if hold.remedy))
     if retirement.reason in HOLDS and retirement.since and now - retirement.since > policy.hold_alarm:
         remedy = "; ".join([*remedies, f"find the reader; then `rotator resume {work.managed.name}`"])
         raise PermanentError(message, reason="old_key_in_use", remedy=remedy)

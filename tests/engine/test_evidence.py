@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -482,3 +482,29 @@ def test_of_a_leaked_key_that_can_be_disabled_it_is_known_who_held_it_as_it_died
     assert deployer.listed()[old] == "Inactive"
     (disabled,) = [e["detail"] for e in deployer.place.events if e["event"] == "disable.succeeded"]
     assert [(c["process"], c["old"]) for c in disabled["consumers"]] == [(f"pid {os.getpid()}", True)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (60, "1 minute ago"),
+        (120, "2 minutes ago"),
+        (7199, "119 minutes ago"),
+        (7200, "2 hours ago"),
+        (172_799, "47 hours ago"),
+        (172_800, "2 days ago"),
+    ],
+)
+def test_how_long_ago_it_was_is_said_in_whole_units(seconds: int, words: str) -> None:
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    assert sightings.ago(now - timedelta(seconds=seconds), now) == words
+
+
+def test_of_many_who_hold_a_key_the_first_are_named_and_the_rest_is_counted(session: Session) -> None:
+    session.write([{"heartbeat": f"web-{number}"} for number in range(8)])
+    session.rotated()
+    assert session.waits() == "consumer_silent"
+    message = session.place.status("session")["previous"][0]["message"]
+    assert (message.count("has not reported"), message.endswith("; and 3 more")) == (5, True)
