@@ -20,7 +20,7 @@ from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
-from rotator.engine.work import Managed, Surroundings, Target
+from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
@@ -235,7 +235,10 @@ class Adapters:
             targets=targets,
             removed=credential.removed,
             owner=credential.owner,
-            consumers=self._consumers[credential.name],
+            consumers=[
+                Reader(consumer=consumer, reads=config.reads)
+                for consumer, config in zip(self._consumers[credential.name], credential.consumers.asked, strict=True)
+            ],
             heartbeats=credential.consumers.heartbeats,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
         )

@@ -338,8 +338,7 @@ class Report:
             version = situation.version(row.version_id)
             number = version.number if version else "?"
             until = f", not before {stamp(row.not_before)}" if row.not_before else ""
-            held = f": {row.message}" if row.reason in HOLDS else ""
-            message = f"version {number} is being retired ({row.why.value}){until}{held}"
+            message = f"version {number} is being retired ({row.why.value}){until}"
             found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
         return found
 
