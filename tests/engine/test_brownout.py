@@ -142,6 +142,9 @@ def lasting(house: House) -> House:
 def test_the_old_key_is_enabled_again_when_its_time_is_over_and_that_was_it(lasting: House) -> None:
     (message,) = lasting.findings
     assert lasting.old in message
+    until = message.partition(" is disabled until ")[2][:19].replace(" ", "T")
+    assert lasting.place.status("deployer")["previous"][0]["not_before"] == f"{until}Z"
+    assert f"the next step is restore, not before {until}Z" in lasting.place.explain("deployer")
     lasting.run(0.5)
     assert lasting.status == "Inactive"
     lasting.time_passes()

@@ -36,7 +36,7 @@ SHARES = [
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
         ("sql", BROWNOUTS, 1, 20),
-        ("memory", BROWNOUTS, 1, 250),
+        ("memory", BROWNOUTS, 1, 150),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
