@@ -239,6 +239,13 @@ class Retirement(Waiting):
         return self.state in OPEN_RETIREMENT
 
     @property
+    def due_at(self) -> datetime | None:
+        """When its next step is due at the earliest; None: at once. While a brownout lasts, one only looks before."""
+        if self.restore_at is None or self.not_before is None:
+            return self.not_before
+        return max(self.restore_at, self.not_before)
+
+    @property
     def gone_from(self) -> datetime | None:
         """When its key can stop working for good at the earliest; None: at once."""
         trial = self.brownout_for is not None and self.state in (RetirementState.PLANNED, RetirementState.BROWNED_OUT)

@@ -266,7 +266,7 @@ class Engine:
         dimmed = brownout.lasting(work) if held.reason != "reconcile" else ()
         for row in dimmed:
             if is_ready(row, work.now()) and (item := _retirement_item(work, row)) is not None:
-                self._do(work, item)
+                self._do(work, item, counts=False)  # nor does its failure keep the brake on for others
         progress = self._progress(work, held, began)
         if held.reason == "reconcile":
             return replace(progress, ready_at=None, rotation_ready_at=None)
@@ -334,8 +334,11 @@ class Engine:
         open_now = work.situation.rotation
         return (None if open_now is not None and open_now.cause not in REUSES else wish), without
 
-    def _do(self, work: Work, item: Item) -> bool:
-        """Do it and learn from it; False where the account's brake is on now, so that the turn ends."""
+    def _do(self, work: Work, item: Item, *, counts: bool = True) -> bool:
+        """Do it and learn from it; False where the account's brake is on now, so that the turn ends.
+
+        `counts`: whether a failure is one for the brake.
+        """
         done = False
         try:
             item.do()
@@ -350,6 +353,8 @@ class Engine:
             self.around.bug(work.managed.name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             self._note(work, item, TemporaryError(message, reason="bug"))
+        if not counts:
+            work.blamed = None
         return brakes.learn(work, done=done)
 
     def _note(self, work: Work, item: Item, error: RotatorError) -> None:

@@ -159,7 +159,7 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     can_disable = managed.provider.capabilities.can_disable if managed else True
     step = taking_away(row, can_disable=can_disable)
     at = ready_at(row)
-    when = "waits for a person" if at is None else _when(at, report.at)
+    when = "waits for a person" if at is None else _when(row.due_at or at, report.at)
     number = version.number if version else "?"
     verb, why = step.verb if step else "none", row.why.value.replace("_", " ")
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
