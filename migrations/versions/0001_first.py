@@ -164,6 +164,7 @@ def rotations() -> None:
         large("grace"),
         large("soak"),
         text("target_id", null=True),
+        text("beside_id", null=True),
         text("actor"),
         flag("urgent"),
         number("successes"),
@@ -173,6 +174,7 @@ def rotations() -> None:
         key("rotation", "id"),
         reference("rotation", "credential_id", "credential"),
         reference("rotation", "target_id", "version"),
+        reference("rotation", "beside_id", "version"),
         among(
             "rotation",
             "state",

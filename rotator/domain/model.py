@@ -178,6 +178,7 @@ class Rotation(Waiting):
     grace: timedelta
     soak: timedelta
     target_id: VersionId | None = None
+    beside_id: VersionId | None = None  # what it writes beside the target (`mode: pair`); None: the target itself
     actor: str = ""
     urgent: bool = False  # --compromised: what it replaces dies as soon as the new key is verified everywhere
     successes: int = 0  # of authenticate, in a row

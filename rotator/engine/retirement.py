@@ -21,7 +21,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import GATES, Use, drain_from, pace
 from rotator.domain.secret import Material, Secret
-from rotator.engine import regress
+from rotator.engine import pairs, regress
 from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
@@ -193,9 +193,7 @@ def _served_elsewhere(
 
     Where it may stand `beside` another one, gives the addresses of the places where it does.
     """
-    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
-        message = "until the current key is put back everywhere, a late write of another may still arrive"
-        raise TemporaryError(message, reason="put_back_first")
+    _no_write_may_arrive(work)
     _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER)
@@ -222,6 +220,16 @@ def _served_elsewhere(
             message = f"{address} does not serve a key that stays"
             raise TemporaryError(message, reason="destination_serves_condemned")
     return [at for at, look in seen.looks.items() if version.id in look.beside and at not in without]
+
+
+def _no_write_may_arrive(work: Work) -> None:
+    """What was sent and not read back yet may bring the key to a place that has been looked at."""
+    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
+        message = "until the current key is put back everywhere, a late write of another may still arrive"
+        raise TemporaryError(message, reason="put_back_first")
+    if pairs.unconfirmed(work):
+        message = "a write that puts one key beside another is not confirmed yet, and may still arrive"
+        raise TemporaryError(message, reason=UNPAIRING)
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:

@@ -34,7 +34,7 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material, Secret
 from rotator.engine import intake
 from rotator.engine.creation import create
-from rotator.engine.pairs import holders
+from rotator.engine.pairs import holders, pin
 from rotator.engine.places import (
     Standing,
     look,
@@ -147,6 +147,7 @@ def push(work: Work) -> None:
     material = work.material(version)
     if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
         return  # it died since: nothing more is given out
+    pin(work)
     each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version))
     if all(d.state is not DeliveryState.PLANNED or d.without for d in work.situation.deliveries):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)

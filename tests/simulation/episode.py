@@ -39,10 +39,16 @@ class Setting:
     account: Account
     policy: Policy
     places: list[Place]
+    pair: bool = False  # the key before the current one stands beside it, and readers are slow
     former: list[Place] = field(default_factory=list)  # taken out of the configuration
 
     def fields(self) -> Mapping[str, Template]:
         """What consumers read."""
+        companions = {f"{name}_PREVIOUS": template.before() for name, template in self.main().items()}
+        return {**self.main(), **(companions if self.pair else {})}
+
+    def main(self) -> Mapping[str, Template]:
+        """The fields that hold the key which a place serves."""
         called = self.name.upper()
         if len(self.capabilities.material) > 1:
             return {f"{called}_ID": Template("{access_key_id}"), f"{called}_SECRET": Template("{secret_access_key}")}
@@ -55,8 +61,8 @@ class Setting:
             provider_name="sim",
             provider=self.shape(worker, self.account, self.name, self.capabilities),
             policy=self.policy,
-            targets=[Target(to=p.name, destination=Destination(worker, p, self.name), templates=self.fields())
-                     for p in self.places],
+            targets=[Target(to=p.name, destination=Destination(worker, p, self.name), templates=self.fields(),
+                            lag=5 * MINUTE * self.pair) for p in self.places],
         )  # fmt: skip
 
 
@@ -158,6 +164,7 @@ class Episode:
             account=Account(f"account:{name}", 2 if slots else None, settle.total_seconds()),
             policy=policy,
             places=random.sample(places, random.randint(1, 2)),
+            pair=self.profile.pairs,
         )
 
     # the play

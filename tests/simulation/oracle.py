@@ -133,7 +133,7 @@ class Oracle:
         for name, value in fields.items():
             key = self.world.by_secret.get(value or "")
             if key is None:
-                public = any(value == k.id for k in self.world.by_secret.values()) if name.endswith("_ID") else False
+                public = any(value == k.id for k in self.world.by_secret.values()) if "_ID" in name else False
                 self.require(public, "I1", f"{place.name} was given {name}, which is no key at all")
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
@@ -488,7 +488,8 @@ class Oracle:
         """I9: what stands there was read in this step, and is this version's value."""
         identity = self._place(event)
         at, fields = worker.seen.get(identity, (-1.0, {}))
-        keys = [self.world.by_secret[v] for v in fields.values() if v in self.world.by_secret]
+        served = [value for name, value in fields.items() if not name.endswith("_PREVIOUS")]
+        keys = [self.world.by_secret[value] for value in served if value in self.world.by_secret]
         version = self.store.version(self._version_of.get(keys[0].id, VersionId(""))) if keys else None
         mine = [k for k in keys if k.credential == event.credential]
         version = self.store.version(self._version_of.get(mine[0].id, VersionId(""))) if mine else version

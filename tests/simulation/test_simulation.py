@@ -25,6 +25,7 @@ SCALE = int(os.environ.get("SIMULATION_SCALE", "1"))
 MIXES = ("everything", "everything", "crashes", "stale", "people", "clocks", "restores")
 SELDOM = ("seldom",)
 ASSISTED = ("assisted",)
+PAIRS = ("pairs",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
@@ -34,6 +35,8 @@ SHARES = [
         ("memory", SELDOM, 8, 1500),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
+        ("sql", PAIRS, 1, 15),
+        ("memory", PAIRS, 1, 200),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
