@@ -165,6 +165,7 @@ def rotations() -> None:
         large("soak"),
         text("target_id", null=True),
         text("beside_id", null=True),
+        flag("rewrites"),
         text("actor"),
         flag("urgent"),
         number("successes"),

@@ -10,6 +10,7 @@ from rotator.domain.model import (
     DeliveryState,
     RetirementReason,
     RetirementState,
+    Rotation,
     Version,
     VersionState,
 )
@@ -47,12 +48,18 @@ def pin(work: Work) -> None:
     found = next((v for v in _before(work, version) if _works(work, v)), None) if pairs else None
     chosen = found.id if found is not None else None
     if rotation.beside_id != chosen:
-        work.record([Update(rotation, {"beside_id": chosen})], [])
+        sent = any(paired(d) and d.started for d in work.situation.deliveries)
+        work.record([Update(rotation, {"beside_id": chosen, "rewrites": rotation.rewrites or sent})], [])
 
 
 def paired(delivery: Delivery) -> bool:
     """Whether its place holds two keys."""
     return any(Template(text).companion for text in delivery.templates.values())
+
+
+def rewritten(rotation: Rotation, delivery: Delivery) -> bool:
+    """Whether a write with another key beside the target may still arrive, which only another write keeps out."""
+    return rotation.rewrites and delivery.started and paired(delivery)
 
 
 def unconfirmed(work: Work) -> bool:

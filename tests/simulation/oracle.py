@@ -228,7 +228,9 @@ class Oracle:
             version is not None and version.number == push.version, "I13", f"{place.name} is given another version"
         )
         same = all(place.fields.get(name) == value for name, value in values.items())
-        fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK
+        rotation = self.situation(credential).rotation
+        rewrites = rotation is not None and rotation.rewrites
+        fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK or rewrites
         needless = same and place.revision == base and not fencing
         self.require(not needless, "I11", f"{place.name} is given once more what it has")
         self._trusted(worker, credential)
