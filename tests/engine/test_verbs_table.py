@@ -22,7 +22,8 @@ from tests.engine.place import Place
 from tests.engine.test_going_back import held, rotated_twice, soaking, unavailable
 from tests.engine.test_guards import Crash, On, Patched
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
-from tests.engine.test_pausing import pause
+from tests.engine.test_pausing import pause, unpause
+from tests.engine.test_rehearsal import rehearse
 from tests.engine.test_rotation import is_write
 
 VERBS: Mapping[str, Callable[[Work, str], object]] = {
@@ -46,6 +47,7 @@ TABLE = {
     "pushed to one of two":   ("no_previous", "no_previous", "never_current", "done",          "done"),
     "pushed":                 ("no_previous", "no_previous", "never_current", "done",          "done"),
     "verified":               ("no_previous", "no_previous", "never_current", "done",          "done"),
+    "being rehearsed":        ("no_previous", "no_previous", "never_current", "done",          "done"),
     "being put back":         ("no_previous", "no_previous", "never_current", "done",          "done"),
     "being rolled back":      ("nothing",     "nothing",     "rotating",      "done",          "done"),
     # a retirement
@@ -149,6 +151,14 @@ def dies(web: OpenAIWeb, event: str, number: int = 1, *, now: bool = False) -> N
     web.place.events = events
 
 
+def rehearsed(web: OpenAIWeb, state: str) -> str:
+    current(web, state)
+    web.place.events = On("push.succeeded", lambda: pause(web.place), number=3)
+    rehearse(web.place, patience=0.5)
+    unpause(web.place)
+    return web.live()[-1]
+
+
 def half_pushed(web: OpenAIWeb, state: str) -> str:
     current(web, state)
     stuck(web)
@@ -211,6 +221,7 @@ BUILD: Mapping[str, Callable[[OpenAIWeb, str], str]] = {
     "never": never,
     "current": current,
     "pushed to one of two": half_pushed,
+    "being rehearsed": rehearsed,
     "being put back": put_back,
     "drained": drained,
     "being deleted": deleting,
