@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rotator.config import Config, CredentialConfig, entry_of, with_removed
+from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
+from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Surroundings, Target
+from rotator.ports.adapter import AskedConsumer
+from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
 from rotator.store.anchor import FileAnchor
 from rotator.store.holder import this_process
@@ -36,7 +39,7 @@ class Seam:
     """
 
     def wrap(self, port: T, kind: str) -> T:  # noqa: ARG002 - the default of a seam
-        """`kind` is `store`, `provider` or `destination`."""
+        """`kind` is `store`, `provider`, `destination` or `hook`."""
         return port
 
 
@@ -186,6 +189,10 @@ class Adapters:
         self._seam = seam or Seam()
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
+        self._consumers: dict[str, list[AskedConsumer]] = {
+            name: [c.adapter(c.settings, timeout) for c in credential.consumers.asked]
+            for name, credential in config.credentials.items()
+        }
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""
@@ -197,7 +204,11 @@ class Adapters:
             Target(
                 to=target.to,
                 destination=self._seam.wrap(self._servers[target.to].at(target.path), "destination"),
-                templates={field: Template(text) for field, text in target.templates.items()},
+                wave=target.wave,
+                reload=self._hook(target.reload),
+                probe=self._hook(target.probe),
+                templates={f: Template(text) for f, text in {**target.templates, **target.companions}.items()},
+                lag=target.lag,
             )
             for target in credential.destinations
         ]
@@ -210,9 +221,21 @@ class Adapters:
             policy=credential.policy,
             targets=targets,
             removed=credential.removed,
+            owner=credential.owner,
+            consumers=self._consumers[credential.name],
+            heartbeats=credential.consumers.heartbeats,
+            drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
         )
+
+    def _hook(self, hook: HookConfig | None) -> Hook | None:
+        if hook is None:
+            return None
+        limit = self._config.engine.call_budget * 0.9  # it ends, or is ended, before its call is given up
+        built: Hook = hook.adapter(hook.settings, limit)
+        return self._seam.wrap(built, "hook")
 
     def close(self) -> None:
         """Close the connections to all of them."""
-        for adapter in (*self._accounts.values(), *self._servers.values()):
+        asked = (consumer for consumers in self._consumers.values() for consumer in consumers)
+        for adapter in (*self._accounts.values(), *self._servers.values(), *asked):
             adapter.close()

@@ -34,8 +34,8 @@ def number(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Integer(), nullable=False, autoincrement=False)
 
 
-def large(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
+def large(name: str, *, null: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), nullable=null, autoincrement=False)
 
 
 def waiting() -> list[sa.Column[Any]]:
@@ -168,6 +168,7 @@ def rotations() -> None:
         flag("urgent"),
         number("successes"),
         moment("first_success_at"),
+        moment("wave_until"),
         moment("closed_at"),
         *waiting(),
         key("rotation", "id"),
@@ -179,7 +180,9 @@ def rotations() -> None:
             *("planned", "created", "authenticated", "pushed", "verified", "completed", "abandoned"),
         ),
         among(
-            "rotation", "cause", "first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback",
+            "rotation",
+            "cause",
+            *("first", "schedule", "manual", "compromised", "put_back", "added", "drift", "rollback", "unpair"),
             "rehearsal",
         ),
     )
@@ -200,6 +203,8 @@ def rotations() -> None:
         flag("without"),
         text("base_revision", null=True),
         text("revision", null=True),
+        number("wave"),
+        text("hooks_done"),
         *waiting(),
         key("delivery", "id"),
         reference("delivery", "rotation_id", "rotation"),
@@ -226,11 +231,16 @@ def retirements() -> None:
         text("keep"),
         text("without"),
         moment("closed_at"),
+        large("brownout_after", null=True),
+        large("brownout_for", null=True),
+        flag("browned_out"),
+        moment("restore_at"),
+        text("brownout_failure", null=True),
         *waiting(),
         key("retirement", "id"),
         reference("retirement", "credential_id", "credential"),
         reference("retirement", "version_id", "version"),
-        among("retirement", "state", "planned", "drained", "disabled", "deleted", "cancelled"),
+        among("retirement", "state", "planned", "browned_out", "drained", "disabled", "deleted", "cancelled"),
         among("retirement", "why", "superseded", "compromised", "abandoned", "lost_answer", "extra", "rehearsed"),
     )
     partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)
@@ -258,6 +268,15 @@ def places() -> None:
         among("placement", "observed", "served", "previous", "missing", "foreign", "unknown"),
     )
     op.create_index("placements_of_credential", "placement", ["credential_id"])
+    op.create_table(
+        "sighting",
+        text("credential_id"),
+        text("consumer"),
+        text("fingerprint"),
+        moment("seen_at", null=False),
+        key("sighting", "credential_id", "consumer"),
+        reference("sighting", "credential_id", "credential"),
+    )
     op.create_table(
         "finding",
         text("id"),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +23,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from rotator.domain.errors import LostAnswer, RateLimited, SetupError, TemporaryError, Unavailable
 
@@ -120,6 +123,7 @@ class Http:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._shared: httpx.Client | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def send(
         self,
@@ -130,12 +134,17 @@ class Http:
         headers: Mapping[str, str],
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
+        content: bytes | None = None,
     ) -> Reply:
-        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""
+        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something.
+
+        `content` is a body that is sent byte for byte, instead of `body`.
+        """
         import httpx
 
+        sent = {"json": body} if content is None else {"content": content}
         try:
-            return self._exchange(method, path, headers, query, body)
+            return self._exchange(method, path, headers=headers, params=query, **sent)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             message = f"cannot connect to {self._address} to {purpose}"
             raise Unavailable(message) from None
@@ -149,12 +158,20 @@ class Http:
         if shared is not None:
             shared.close()
 
-    def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None, body: Json | None
-    ) -> Reply:
+    def abort(self) -> None:
+        """End whatever is under way, also where the other side sends a byte now and then."""
+        for connection in list(self._sockets):
+            with suppress(OSError):  # it has ended by itself
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def _note_socket(self, event: str, about: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.add(about["return_value"].get_extra_info("socket"))
+
+    def _exchange(self, method: str, path: str, **sent: Any) -> Reply:
         end = time.monotonic() + self._timeout
-        url = self._address + path
-        with self._client().stream(method, url, headers=headers, params=query, json=body) as answer:
+        url, noting = self._address + path, {"trace": self._note_socket}
+        with self._client().stream(method, url, extensions=noting, **sent) as answer:
             content = b""
             for chunk in answer.iter_raw():
                 content += chunk

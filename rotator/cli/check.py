@@ -14,9 +14,10 @@ from rotator import logs, wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, harden
-from rotator.config import Config, select
+from rotator.config import Config, CredentialConfig, select
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
+from rotator.ports.consumer import Consumer
 from rotator.ports.provider import Key
 from rotator.settings import format_duration
 from rotator.store.store import SqlStore
@@ -28,7 +29,7 @@ _SIDE_BY_SIDE = 8
 class Finding:
     """What one check came to."""
 
-    check: str  # database, schedule, provider, destination
+    check: str  # database, schedule, provider, destination, hook, consumer, drop
     subject: str
     credential: str | None = None
     outcome: str = "ok"  # ok, warning, failed
@@ -49,7 +50,8 @@ Check = Callable[[], list[Finding]]
 def check(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, config: str | None) -> int:
     """Try the database, the sealing key, and each provider and destination of NAME... (default: all).
 
-    Asks providers for their account and keys, reads destinations, and looks whether they could be written.
+    Asks providers for their account and keys, and consumers since when they run; reads destinations, and looks whether
+    they could be written.
     Nothing is created, written or taken away. Exits 1 when a check failed.
     """
     loaded = configuration(config)
@@ -93,6 +95,7 @@ def _findings(config: Config, names: Sequence[str]) -> Iterator[Finding]:
             for findings in [pool.submit(check) for check in checks]:
                 yield from findings.result()
         yield from _unused(config)
+        yield from _drop(config)
     finally:
         adapters.close()
         if store is not None:
@@ -120,6 +123,12 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
     for target in managed.targets:
         yield lambda target=target: _guarded(  # type: ignore[misc]
             lambda: _destination(managed, target), managed.name, "destination", target.destination.address
+        )
+        yield lambda target=target: _hooks(managed, target)  # type: ignore[misc]
+    yield lambda: _readers(config.credentials[managed.name], managed)
+    for consumer in managed.consumers:
+        yield lambda consumer=consumer: _guarded(  # type: ignore[misc]
+            lambda: _consumer(managed, consumer), managed.name, "consumer", consumer.name
         )
 
 
@@ -201,6 +210,71 @@ def _destination(managed: Managed, target: Target) -> list[Finding]:
     place.preflight(dict.fromkeys(target.templates))
     held = [field for field in target.templates if field in reading.fields]
     return [Finding(**about, message="can be written; " + ("it holds a value" if held else "it is empty"))]
+
+
+def _hooks(managed: Managed, target: Target) -> list[Finding]:
+    """What is run after a push there. None of it is run here."""
+    found = []
+    for kind, hook in (("reload", target.reload), ("probe", target.probe)):
+        if hook is None:
+            continue
+        about = {"check": "hook", "subject": f"{kind} of {target.destination.address}", "credential": managed.name}
+        trouble = hook.trouble()
+        if trouble is None:
+            found.append(Finding(**about, message=hook.name))
+            continue
+        message = f"{hook.name}: {trouble}"
+        remedy = "correct it, or have it there before the next rotation, which would wait for it"
+        found.append(Finding(**about, outcome="warning", message=message, reason=f"{kind}_failed", remedy=remedy))
+    return found
+
+
+def _readers(credential: CredentialConfig, managed: Managed) -> list[Finding]:
+    """Readers that hold the old key until somebody tells them, and nobody does."""
+    return [
+        Finding(
+            check="destination",
+            subject=target.destination.address,
+            credential=managed.name,
+            outcome="warning",
+            message=_UNTOLD[entry.readers.how],
+            reason="readers_untold",
+            remedy=_TELL[entry.readers.how],
+        )
+        for entry, target in zip(credential.destinations, managed.targets, strict=True)
+        if entry.readers is not None and entry.readers.how in _UNTOLD and not _told(entry.readers.how, target, managed)
+    ]
+
+
+_UNTOLD = {
+    "reload": "its readers read anew when they are told, and nothing tells them",
+    "restart": "its readers read it when they start, and nothing restarts them or knows when they did",
+}
+_TELL = {
+    "reload": "give the entry a `reload` hook, or say how often they look: `readers: poll 60s`",
+    "restart": "give the entry a `reload` hook, or the credential `consumers`",
+}
+
+
+def _told(how: str, target: Target, managed: Managed) -> bool:
+    """Whether something makes these readers read anew, or knows when they have."""
+    return target.reload is not None or (how == "restart" and bool(managed.consumers or managed.heartbeats))
+
+
+def _consumer(managed: Managed, consumer: Consumer) -> list[Finding]:
+    running = [f"{p.name} runs since {p.started_at:%Y-%m-%d %H:%M} UTC" for p in consumer.processes()]
+    message = ", ".join(running) or "nothing of it runs"
+    return [Finding(check="consumer", subject=consumer.name, credential=managed.name, message=message)]
+
+
+def _drop(config: Config) -> Iterator[Finding]:
+    if config.drop is not None and not config.drop.is_dir():
+        remedy = f"make it, and in it a folder for each credential, such as {config.drop / 'NAME'}"
+        message = "it is not there, so nobody can leave word"
+        subject = str(config.drop)
+        yield Finding(
+            check="drop", subject=subject, outcome="warning", message=message, reason="no_drop", remedy=remedy
+        )
 
 
 def _unused(config: Config) -> Iterator[Finding]:

@@ -109,6 +109,9 @@ def _deliveries(rotation: dict[str, Any]) -> Text:
             lines.append("\n")
         lines.append(clean(f"{row['address']}: "))
         lines.append(row["state"], style=styles.get(row["state"], ""))
+        for hook in row["hooks"]:
+            style = {"done": "green", "failing": "bold red"}.get(hook["state"], "dim")
+            lines.append(f", {hook['kind']} ").append(hook["state"], style=style)
     return lines
 
 

@@ -34,6 +34,11 @@ def common(command: Decorated) -> Decorated:
         metavar="FILE",
         help="The configuration. Default: $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
     )(command)
+    return verbose(command)
+
+
+def verbose(command: Decorated) -> Decorated:
+    """`-v`."""
     return click.option(
         "-v",
         "verbosity",

@@ -78,7 +78,7 @@ class Run:
         logs.log.info("begins with %s", ", ".join(self.names) or "nothing")
         with self.stop:
             progress = self.screen.watch(
-                lambda: engine.run(self.names, self.asked.wish, patience), self.service.report, self.stop
+                lambda: engine.run(self.names, self.asked.wish, patience, stays=True), self.service.report, self.stop
             )
         status = self.service.report().status(self.names)
         entries = {entry["name"]: entry for entry in status["credentials"]}

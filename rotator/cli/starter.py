@@ -41,7 +41,7 @@ credentials:                     # what is rotated
   #   labels: {team: web}
   #   destinations:
   #     - {to: vault, path: web/openai}
-  #     - {to: app, fields: {OPENAI_API_KEY: "{secret}"}}
+  #     - {to: app, fields: {OPENAI_API_KEY: "{secret}"}, reload: {command: [systemctl, reload, web]}}
   # deployer:
   #   provider: aws
   #   options: {user: ci-deployer}

@@ -16,6 +16,7 @@ from rotator.cli.opening import configuration, looking, shown
 from rotator.cli.verdicts import STUCK
 from rotator.cli.words import Entry
 from rotator.config import CredentialConfig, json_schema, select
+from rotator.domain.brownout import Brownout
 from rotator.engine import explain as sentences_of
 from rotator.settings import format_duration
 
@@ -88,8 +89,10 @@ def explain(name: str, as_json: bool, config: str | None) -> int:
         shown(service, [name], None)
         report = service.report()
         found, sentences = report.status([name]), sentences_of.explain(report, name)
+        decision = sentences_of.decision(report, name)
     if as_json:
-        click.echo(json.dumps({**found, "explanation": sentences}, indent=2, ensure_ascii=False))
+        told = {**found, "decision": decision, "explanation": sentences}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return Status.DONE
     say.tell(f"environment {found['environment']}, {words.moment(found['at'])}")
     for sentence in sentences:
@@ -123,7 +126,7 @@ def _values(credential: CredentialConfig) -> list[tuple[str, str, str]]:
             continue
         value = getattr(credential.policy, field.name)
         where = f"{origin.source}, {origin.file}:{origin.line}" if origin.file else origin.source
-        rows.append((field.name, _value(field.name, value), where))
+        rows.append((field.name, _value(field.name, value), f"{where}: {origin.why}" if origin.why else where))
     return rows
 
 
@@ -132,6 +135,9 @@ def _value(key: str, value: object) -> str:
         return {"settle": "the provider's", "first": "by what stands at the destinations"}.get(key, "-")
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, Brownout):
+        hours = "; ".join(str(span) for span in value.hours.windows)
+        return f"after {format_duration(value.after)} for {format_duration(value.lasts)}, {hours}"
     if isinstance(value, tuple):  # of hours
         return "; ".join(str(span) for span in value) or "-"
     return str(value).lower() if isinstance(value, bool) else str(value)

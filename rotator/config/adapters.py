@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from rotator.config.problems import did_you_mean, shown
+from rotator.consumers import CONSUMERS
 from rotator.destinations import DESTINATIONS
 from rotator.providers import PROVIDERS
 
@@ -62,3 +63,4 @@ class Registry:
 
 PROVIDER_TYPES = Registry("provider", "rotator.providers", PROVIDERS, ("Settings", "Options", "bind"))
 DESTINATION_TYPES = Registry("destination", "rotator.destinations", DESTINATIONS, ("Settings", "at"))
+CONSUMER_TYPES = Registry("consumer", "rotator.consumers", CONSUMERS, ("Settings", "processes"))

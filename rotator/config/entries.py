@@ -13,11 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
 from rotator.config.part import Entry
+from rotator.config.readers import Readers, read_readers
 from rotator.config.urls import database_url
 from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
+from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
-from rotator.settings import Duration, SecretReference
+from rotator.settings import Duration, FilePath, SecretReference
 
 _DIGITS = re.compile(r"\d{7}")
 _TEN_YEARS = timedelta(days=3650)
@@ -172,6 +174,36 @@ Spans = list[
 """Hours of weekdays, and days of the calendar."""
 
 
+def _weekly(value: object) -> TimeSpan:
+    span = _span(value)
+    if isinstance(span, Dated):
+        message = "must be hours of weekdays, such as MON-FRI 09:00-17:00"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    return span
+
+
+def _some_hours(spans: list[Weekly]) -> list[Weekly]:
+    if not spans:
+        message = "leave no time for it; MON-SUN is always"
+        raise ValueError(message)
+    return spans
+
+
+Weeklies = list[Annotated[InstanceOf[Weekly], BeforeValidator(_weekly), WithJsonSchema({"type": "string"})]]
+"""Hours of weekdays alone."""
+
+
+WORKING_HOURS: list[Any] = ["MON-FRI 09:00-17:00"]
+
+
+class BrownoutEntry(Entry):
+    """`policy.brownout:`, when an old key is disabled for a while."""
+
+    after: PositiveSpan
+    lasts: PositiveSpan = Field(alias="for")
+    hours: Annotated[Weeklies, AfterValidator(_some_hours)] = Field(default=WORKING_HOURS, validate_default=True)
+
+
 class PolicyEntry(Entry):
     """`policy:`, when to rotate and how gently. Only the keys that are set count; the rest is merged."""
 
@@ -184,6 +216,7 @@ class PolicyEntry(Entry):
     max_age: PositiveSpan | None = None
     grace: Span = _BUILT_IN.grace
     soak: Span = _BUILT_IN.soak
+    brownout: BrownoutEntry | None = None
     require_idle: Span = _BUILT_IN.require_idle
     min_interval: Span | None = None
     max_creates_per_day: int = Field(default=_BUILT_IN.max_creates_per_day, ge=1, le=1000)
@@ -191,6 +224,8 @@ class PolicyEntry(Entry):
     hold_alarm: PositiveSpan = _BUILT_IN.hold_alarm
     allow_downtime: bool = _BUILT_IN.allow_downtime
     first: Literal["issue", "ask", "adopt"] | None = None
+    wave_soak: Span = _BUILT_IN.wave_soak
+    on_probe_failure: Literal["wait", "abandon"] = _BUILT_IN.on_probe_failure
 
 
 class FileEntry(Entry):
@@ -200,28 +235,56 @@ class FileEntry(Entry):
     include: list[Annotated[str, Field(min_length=1)]] | None = None
 
 
+class EvidenceEntry(Entry):
+    """`evidence:`, where consumers leave word of the key that they hold."""
+
+    drop: FilePath | None = None
+
+
 class DefaultsEntry(Entry):
     """`defaults:`, what credentials share."""
 
     policy: dict[str, Any] | None = None
 
 
-class TargetEntry(Entry):
-    """An entry of a credential's `destinations:` in its long form."""
+def _readers(value: object) -> Readers:
+    if not isinstance(value, str):
+        message = "must be text"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
+    _not_huge(value)
+    readers = read_readers(value)
+    _bounded(readers.every)
+    return readers
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"wave", "mode", "reload", "probe", "readers"})
+
+ReadersText = Annotated[
+    InstanceOf[Readers],
+    BeforeValidator(_readers),
+    WithJsonSchema({"type": "string", "pattern": r"^(reload|restart|poll +(\d+d)?(\d+h)?(\d+m)?(\d+s)?)$"}),
+]
+"""How the readers of a place read it."""
+
+
+class TargetEntry(Entry):
+    """An entry of a credential's `destinations:` in its long form. `reload` and `probe` are read on their own."""
 
     to: str = Field(min_length=1)
     path: str | None = Field(default=None, min_length=1)
     fields: dict[str, str] | None = None
     prefix: str | None = None
     value: str | None = None
+    wave: int | None = Field(default=None, ge=1, le=LAST_WAVE - 1)
+    reload: dict[str, Any] | None = None
+    probe: dict[str, Any] | None = None
+    mode: Literal["single", "pair"] = "single"
+    readers: ReadersText | None = None
+    propagation: Span | None = None
 
 
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on", "consumers"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on"})
 
     provider: str = Field(min_length=1)
     moved_from: str | None = Field(default=None, min_length=1)
@@ -230,3 +293,4 @@ class CredentialEntry(Entry):
     labels: dict[Label, Label] | None = None
     owner: str | None = None
     destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]
+    consumers: list[dict[str, Any]] | None = None

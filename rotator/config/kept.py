@@ -8,14 +8,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from rotator.config import brownouts
 from rotator.config.accounts import Known
+from rotator.config.consumers import consumers_of
 from rotator.config.document import Document
 from rotator.config.load import read_credential
 from rotator.config.models import Config, CredentialConfig, DestinationConfig, Target
 from rotator.config.part import Part
 from rotator.config.problems import Problem
 from rotator.config.targets import Places
-from rotator.domain.model import WHOLE_BODY
+from rotator.domain.brownout import Brownout
+from rotator.domain.model import LAST_WAVE, WHOLE_BODY
 from rotator.settings import format_duration
 
 
@@ -24,11 +27,14 @@ def entry_of(credential: CredentialConfig) -> str:
     options = credential.options.model_dump(mode="json", by_alias=True, exclude_unset=True, fallback=str)
     policy = {key: _plain(getattr(credential.policy, key)) for key in _given(credential)}
     entry = {
+        **({"owner": credential.owner} if credential.owner else {}),
         "provider": credential.provider,
         "options": options,
         "policy": policy,
         "destinations": [_destination(target) for target in credential.destinations],
     }
+    if consumers := consumers_of(credential.consumers):
+        entry["consumers"] = consumers
     return json.dumps(entry, sort_keys=True)
 
 
@@ -40,14 +46,31 @@ def _given(credential: CredentialConfig) -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):  # of hours
         return [str(one) for one in value]
+    if isinstance(value, Brownout):
+        return brownouts.written(value)
     return format_duration(value) if isinstance(value, timedelta) else value
 
 
 def _destination(target: Target) -> dict[str, Any]:
-    path = {} if target.path is None else {"path": target.path}
+    entry: dict[str, Any] = {"to": target.to}
+    if target.path is not None:
+        entry["path"] = target.path
+    if target.wave != LAST_WAVE:
+        entry["wave"] = target.wave
+    for kind, hook in (("reload", target.reload), ("probe", target.probe)):
+        if hook is not None:
+            entry[kind] = hook.settings.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if WHOLE_BODY in target.templates:
-        return {"to": target.to, **path, "value": target.templates[WHOLE_BODY]}
-    return {"to": target.to, **path, "fields": dict(target.templates)}
+        entry["value"] = target.templates[WHOLE_BODY]
+    else:
+        entry["fields"] = dict(target.templates)
+    if target.companions:
+        entry["mode"] = "pair"
+    if target.readers is not None:
+        entry["readers"] = str(target.readers)
+    if target.propagation is not None:
+        entry["propagation"] = format_duration(target.propagation)
+    return entry
 
 
 def with_removed(config: Config, entries: Mapping[str, str | None]) -> tuple[Config, dict[str, str]]:

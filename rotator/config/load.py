@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rotator.config.accounts import Known, read_entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.consumers import read_consumers
 from rotator.config.document import Document, read_document
 from rotator.config.entries import (
     CredentialEntry,
     DefaultsEntry,
     EngineEntry,
+    EvidenceEntry,
     FileEntry,
     PolicyEntry,
     ProviderEntry,
@@ -32,7 +34,7 @@ from rotator.config.models import (
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
-from rotator.config.targets import Places, Source, read_targets
+from rotator.config.targets import Places, Source, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.engine.work import Limits
 from rotator.ports.provider import Capabilities, Provider
@@ -40,7 +42,7 @@ from rotator.ports.provider import Capabilities, Provider
 FALLBACKS = (Path("rotator.yaml"), Path("/etc/rotator/rotator.yaml"))
 
 _SHARED = {"credentials", "defaults", "defaults.policy", *known_keys(PolicyEntry, "defaults.policy.")}
-_SECTIONS = {"store": StoreEntry, "seal": SealEntry, "engine": EngineEntry}
+_SECTIONS = {"store": StoreEntry, "seal": SealEntry, "engine": EngineEntry, "evidence": EvidenceEntry}
 _MAIN = (
     {*_SHARED, "providers", "destinations", *_SECTIONS}
     | known_keys(FileEntry)
@@ -98,6 +100,7 @@ def _read(path: Path, main: Part) -> Config | None:
     top = main.picked("environment", "include")
     head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
     store, seal, engine = _store(main), _seal(main), _engine(main)
+    evidence = main.at("evidence").read(EvidenceEntry)
     providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig, ProviderEntry)
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
@@ -110,6 +113,7 @@ def _read(path: Path, main: Part) -> Config | None:
         store=store,
         seal=seal,
         engine=engine,
+        drop=evidence.drop if evidence else None,
         providers={name: known.config for name, known in providers.items() if known.config},
         destinations={name: config for name, config in places.destinations.items() if config},
         credentials=credentials,
@@ -258,8 +262,11 @@ def read_credential(
     options = part.at("options").read(adapter.Options) if adapter else None
     capabilities = _capabilities(part, account, options, places.timeout) if account else None
     own = Layer.of("credential", part.at("policy"))
-    policy = read_policy(part.at("policy"), [*layers, own], capabilities)
     targets = read_targets(part.at("destinations"), Source(name, capabilities), places)
+    waves = max(len({target.wave for target in targets}), 1)
+    lag, paired = slowest(part.at("destinations"), targets), any(target.companions for target in targets)
+    policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag, paired=paired)
+    consumers = read_consumers(part.at("consumers"))
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(
@@ -270,6 +277,7 @@ def read_credential(
         destinations=targets,
         labels=entry.labels or {},
         owner=entry.owner,
+        consumers=consumers,
         moved_from=entry.moved_from,
         places=policy[1],
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from rotator.config.entries import PolicyEntry
 from rotator.config.models import Origin
 from rotator.config.part import Part
+from rotator.config.readers import Lag
 from rotator.domain.policy import Policy
+from rotator.settings import format_duration
 
 _BUILT_IN = Policy()
-_KEYS = tuple(key.name for key in fields(Policy) if key.name not in ("schedule", "hours"))
+_KEYS = tuple(key.name for key in fields(Policy) if key.name not in ("schedule", "hours", "waves"))
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Merged:
 
     values: dict[str, Any] = field(default_factory=lambda: {key: getattr(_BUILT_IN, key) for key in _KEYS})
     layers: dict[str, Layer] = field(default_factory=dict)
+    lag: Lag | None = None  # where it is what makes the grace as long as it is
 
     def __post_init__(self) -> None:
         self.values["min_interval"] = None  # follows the period
@@ -61,6 +64,12 @@ class Merged:
             self.values[key] = getattr(_BUILT_IN, key)
             self.layers.pop(key, None)
 
+    def lengthen_grace(self, lag: Lag) -> None:
+        """No old key is taken away while a reader may still hold it, whatever somebody has written."""
+        if self.values["grace"] < lag.span:
+            self.lag = replace(lag, instead_of=self.values["grace"])
+            self.values["grace"] = lag.span
+
     def source(self, key: str) -> str:
         """`credential`, `defaults` or `built-in`."""
         return self.layers[key].source if key in self.layers else "built-in"
@@ -75,4 +84,7 @@ class Merged:
         for key, layer in self.layers.items():
             line = layer.part.document.line((*layer.part.path, key))
             origins[key] = Origin(source=layer.source, file=layer.part.document.name, line=line)
+        if self.lag is not None:
+            why = f"raised from {format_duration(self.lag.instead_of)}, for its readers"
+            origins["grace"] = Origin(source="destinations", file=self.lag.file, line=self.lag.line, why=why)
         return origins

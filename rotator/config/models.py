@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from rotator.config.readers import Readers
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
+from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
 from rotator.engine.work import Limits
 from rotator.settings import SecretReference
@@ -63,22 +66,57 @@ class DestinationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookConfig:
+    """A `reload:` or `probe:`. `settings` is an instance of the adapter's `Settings`."""
+
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerConfig:
+    """One entry of a credential's `consumers:` that can be asked. `settings` is an instance of `adapter.Settings`."""
+
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumers:
+    """A credential's `consumers:`: those that can be asked, and the names of those that have to report themselves."""
+
+    asked: tuple[ConsumerConfig, ...] = ()
+    heartbeats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
-    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`."""
+    """One entry of a credential's `destinations:`. `templates` maps field → template, WHOLE_BODY for `value:`.
+
+    `companions` does so for the fields beside them that hold the key before the current one (`mode: pair`).
+    """
 
     to: str
     path: str | None
     templates: Mapping[str, str]
     position: int  # in the list, from 0
+    wave: int = LAST_WAVE
+    reload: HookConfig | None = None
+    probe: HookConfig | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
+    readers: Readers | None = None  # None: nobody has said
+    propagation: timedelta | None = None  # None: the destination's own
+    lag: timedelta = timedelta(0)  # how long after a write a reader may still hold the old value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where a policy value comes from; built-in defaults have no file."""
 
-    source: Literal["credential", "defaults", "built-in"]
+    source: Literal["credential", "defaults", "built-in", "destinations"]
     file: str | None = None
     line: int | None = None
+    why: str | None = None  # where it is another one than somebody has written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +130,7 @@ class CredentialConfig:
     destinations: tuple[Target, ...]
     labels: Mapping[str, str]
     owner: str | None
+    consumers: Consumers = field(default_factory=Consumers)
     moved_from: str | None = None  # what it was called before
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
@@ -106,6 +145,7 @@ class Config:
     store: StoreConfig
     seal: SealConfig
     engine: Limits
+    drop: Path | None = None  # the folder of `evidence.drop`
     providers: Mapping[str, ProviderConfig]
     destinations: Mapping[str, DestinationConfig]
     credentials: Mapping[str, CredentialConfig]

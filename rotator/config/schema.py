@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES, NoAdapter, Registry
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, NoAdapter, Registry
+from rotator.config.consumers import HEARTBEAT
 from rotator.config.entries import (
     CredentialEntry,
     DefaultsEntry,
     EngineEntry,
+    EvidenceEntry,
     FileEntry,
     PolicyEntry,
     ProviderEntry,
@@ -20,6 +22,8 @@ from rotator.config.entries import (
     StoreEntry,
     TargetEntry,
 )
+from rotator.config.hooks import KINDS, hook_class
+from rotator.domain.model import CONSUMER_NAME
 from rotator.settings import format_duration
 
 Schema = dict[str, Any]
@@ -39,30 +43,39 @@ class _Generator(GenerateJsonSchema):
 def json_schema() -> Schema:
     """The schema of the whole file, with the settings and options of every type that is installed."""
     providers, destinations = _adapters(PROVIDER_TYPES), _adapters(DESTINATION_TYPES)
-    ours = (FileEntry, StoreEntry, SealEntry, EngineEntry, DefaultsEntry, CredentialEntry, PolicyEntry, TargetEntry)
+    hooks = {kind: [hook_class(way).Settings for way in ways.values()] for kind, ways in KINDS.items()}
+    consumers = _adapters(CONSUMER_TYPES)
+    sections = (StoreEntry, SealEntry, EngineEntry, EvidenceEntry, DefaultsEntry, PolicyEntry)
+    ours = (FileEntry, *sections, CredentialEntry, TargetEntry)
     shared = ProviderEntry.model_json_schema()["properties"]
     models: list[type[BaseModel]] = [
         *ours,
-        *(adapter.Settings for adapter in (*providers.values(), *destinations.values())),
+        *(adapter.Settings for adapter in (*providers.values(), *destinations.values(), *consumers.values())),
         *(adapter.Options for adapter in providers.values()),
+        *(model for models in hooks.values() for model in models),
     ]
     unique = dict.fromkeys(models)
     references, definitions = models_json_schema([(m, "validation") for m in unique], schema_generator=_Generator)
     schemas = {model: references[model, "validation"] for model in unique}
     defs: Schema = definitions["$defs"]
-    for section in (StoreEntry, SealEntry, EngineEntry, DefaultsEntry, PolicyEntry):
+    for section in sections:
         _define(defs, schemas[section])["type"] = ["object", "null"]  # a key without a value is as good as none
     _define(defs, schemas[DefaultsEntry])["properties"]["policy"] = schemas[PolicyEntry]
     credential = _define(defs, schemas[CredentialEntry])["properties"]
     credential["policy"] = schemas[PolicyEntry]
     credential["options"] = _any_of([*(schemas[adapter.Options] for adapter in providers.values()), {"type": "null"}])
     credential["destinations"]["items"] = _any_of([{"type": "string"}, schemas[TargetEntry]])
+    target = _define(defs, schemas[TargetEntry])["properties"]
+    for kind, ways in hooks.items():
+        target[kind] = _any_of([*(schemas[settings] for settings in ways), {"type": "null"}])
+    credential["consumers"] = _consumers([schemas[adapter.Settings] for adapter in consumers.values()])
     top = _define(defs, schemas[FileEntry])["properties"]
     properties = {
         **top,
         "store": schemas[StoreEntry],
         "seal": schemas[SealEntry],
         "engine": schemas[EngineEntry],
+        "evidence": schemas[EvidenceEntry],
         "defaults": schemas[DefaultsEntry],
         "providers": _entries(providers, schemas, defs, shared),
         "destinations": _entries(destinations, schemas, defs, {}),
@@ -108,6 +121,12 @@ def _entries(
             for name, schema in settings.items()
         },
     }
+
+
+def _consumers(asked: list[Schema]) -> Schema:
+    name = {"type": "string", "pattern": f"^{CONSUMER_NAME.pattern}$"}
+    heartbeat = {"properties": {HEARTBEAT: name}, "required": [HEARTBEAT], "additionalProperties": False}
+    return {"type": ["array", "null"], "items": _any_of([*asked, {"type": "object", **heartbeat}])}
 
 
 def _named(entry: Schema) -> Schema:

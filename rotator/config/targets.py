@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
@@ -13,14 +13,19 @@ from pydantic import BaseModel, create_model
 
 from rotator.config.adapters import DESTINATION_TYPES, NoAdapter
 from rotator.config.entries import TargetEntry
+from rotator.config.hooks import read_hook
 from rotator.config.models import DestinationConfig, Target
 from rotator.config.part import Part
 from rotator.config.problems import did_you_mean, reason, shown
+from rotator.config.readers import Lag
 from rotator.domain.errors import RotatorError
-from rotator.domain.model import WHOLE_BODY
+from rotator.domain.model import LAST_WAVE, WHOLE_BODY
 from rotator.domain.template import PUBLIC, Template
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Capabilities
+
+BESIDE = "_PREVIOUS"
+"""What the field of a companion is called, after the name of its own."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
         name, _, rest = part.data.partition(":")
         part = replace(part, data={"to": name, "path": rest or None})
     entry = part.read(TargetEntry) or part.read_rest(TargetEntry)
+    material = source.capabilities.material if source.capabilities is not None else None
+    reload, probe = (read_hook(part.at(kind), kind, material) for kind in ("reload", "probe"))
     if entry is None:
         to = part.at("to").data
         if isinstance(to, str) and to:
@@ -142,8 +149,46 @@ def _target(part: Part, position: int, source: Source, places: Places) -> Target
         return None
     if WHOLE_BODY in templates and not destination.capabilities.whole_body:
         part.report("this kind of destination has fields only: use `fields`", at=("value",))
-    places.claim(destination, templates, Writer(source.name, part))
-    return Target(to=entry.to, path=path, templates=templates, position=position)
+    companions = _companions(part, templates) if entry.mode == "pair" else {}
+    places.claim(destination, {**templates, **companions}, Writer(source.name, part))
+    return Target(
+        to=entry.to,
+        path=path,
+        templates=templates,
+        position=position,
+        wave=entry.wave or LAST_WAVE,
+        reload=reload,
+        probe=probe,
+        companions=companions,
+        readers=entry.readers,
+        propagation=entry.propagation,
+        lag=_lag(entry, destination),
+    )
+
+
+def _companions(part: Part, templates: Mapping[str, str]) -> dict[str, str]:
+    """The fields that hold the key before the current one."""
+    if WHOLE_BODY in templates:
+        part.report("needs `fields`: a whole body has no room for the key before", at=("mode",))
+        return {}
+    for name in templates:
+        if f"{name}{BESIDE}" in templates:
+            part.report(f"writes the key before to {shown(name + BESIDE)}, which is a field already", at=("mode",))
+    return {f"{name}{BESIDE}": Template(text).before().text for name, text in templates.items()}
+
+
+def _lag(entry: TargetEntry, destination: Destination) -> timedelta:
+    propagation = destination.capabilities.propagation if entry.propagation is None else entry.propagation
+    return propagation + (entry.readers.every if entry.readers is not None else timedelta(0))
+
+
+def slowest(part: Part, targets: Sequence[Target]) -> Lag | None:
+    """What the slowest readers of a credential need; `part` is its `destinations:`."""
+    target = max(targets, key=lambda target: target.lag, default=None)
+    if target is None or not target.lag:
+        return None
+    entry = part.at(target.position)
+    return Lag(span=target.lag, place=entry.place, file=entry.document.name, line=entry.line)
 
 
 def _path(part: Part, server: Any, path: str, *, short: bool) -> str:

@@ -23,6 +23,7 @@ class Times:
     merged: Merged
     schedule: CronSchedule | None
     capabilities: Capabilities | None
+    waves: int = 1
 
     @property
     def period(self) -> timedelta | None:
@@ -63,7 +64,13 @@ class Times:
         if settle is None:
             settle = capabilities.settle if capabilities is not None else NONE
         can_disable = capabilities is None or capabilities.can_disable
-        return Terms(grace=values["grace"], soak=values["soak"], settle=settle, can_disable=can_disable)
+        return Terms(
+            grace=values["grace"],
+            soak=values["soak"],
+            settle=settle,
+            waves=values["wave_soak"] * (self.waves - 1),
+            can_disable=can_disable,
+        )
 
     def _replaced_within(self, part: Part, key: str | None, limit: timedelta) -> bool:
         """No key may have to be replaced before it may be."""
@@ -87,8 +94,13 @@ class Times:
     def _spelt(self, limit: timedelta) -> str:
         terms = self._terms()
         spans = {"grace": terms.grace, "soak": terms.overlap - terms.grace, "settle": terms.settle}
+        spans |= {"soaks of waves": terms.waves}
         spans |= {"jitter": self.merged.values["jitter"], "time for retries": room(limit)}
-        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span)
+        return " + ".join(f"{name} {format_duration(span)}" for name, span in spans.items() if span) + self._because()
+
+    def _because(self) -> str:
+        """A grace that nobody has written is explained."""
+        return f" (grace as the readers of {self.merged.lag.place} need it)" if self.merged.lag is not None else ""
 
     def _period_within(self, limit: timedelta) -> None:
         """The longest time between two slots, and all that follows, must fit into `max_age`."""
@@ -139,12 +151,14 @@ class Times:
             part.report(message, "write `allow_downtime: true` if that is meant")
         if capabilities.living != 2 or period is None:  # noqa: PLR2004 - two slots
             return
-        grace, soak, settle = merged.values["grace"], merged.values["soak"], self._terms().settle
-        needed = grace + soak + settle + HOUR
+        grace, soak, terms = merged.values["grace"], merged.values["soak"], self._terms()
+        needed = grace + soak + terms.settle + terms.waves + HOUR
         if needed >= period:
-            spans = (
-                f"grace {format_duration(grace)} + soak {format_duration(soak)} + settle {format_duration(settle)} + 1h"
-            )
+            named = {"grace": grace, "soak": soak, "settle": terms.settle}
+            if terms.waves:
+                named["soaks of waves"] = terms.waves
+            spans = " + ".join(f"{name} {format_duration(span)}" for name, span in named.items()) + " + 1h"
+            spans += self._because()
             message = (
                 f"{spans} = {format_duration(needed)} must be shorter than the time between two rotations, "
                 f"{format_duration(period)}: the provider holds two keys"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from rotator.domain.model import Situation, Version, VersionState
+from rotator.domain.model import RetirementState, Situation, Version, VersionState
 
 HOUR = timedelta(hours=1)
 
@@ -28,6 +28,7 @@ class Terms:
     grace: timedelta
     soak: timedelta
     settle: timedelta
+    waves: timedelta = timedelta(0)  # how long they soak, all together
     can_disable: bool
 
     @property
@@ -37,7 +38,7 @@ class Terms:
 
     def lead(self, limit: timedelta) -> timedelta:
         """How long before its time is up a key's replacement has to begin."""
-        return self.overlap + self.settle + room(limit)
+        return self.overlap + self.settle + self.waves + room(limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,14 @@ def missed(situation: Situation, terms: Terms, now: datetime) -> list[Deadline]:
 
 def _of_working(situation: Situation, terms: Terms) -> Iterator[Deadline]:
     for version in situation.versions:
-        if version.state in WORKING and version.key_id is not None:
+        if _works(version, situation) and version.key_id is not None:
             yield from deadlines(version, terms)
+
+
+def _works(version: Version, situation: Situation) -> bool:
+    """Whether its key may work, or will again after a brownout."""
+    row = situation.retirement_of(version.id)
+    return version.state in WORKING or (row is not None and row.state is RetirementState.BROWNED_OUT)
 
 
 def _is_current(deadline: Deadline) -> bool:
@@ -127,6 +134,6 @@ def _gone_by(version: Version, situation: Situation, terms: Terms, now: datetime
     """The earliest moment at which the key can have stopped working."""
     row = situation.retirement_of(version.id)
     if row is not None and not row.wanted_back:
-        return max(now, row.not_before or now)
+        return max(now, row.gone_from or now)
     promised = situation.rotation.grace if situation.rotation is not None else timedelta(0)
     return now + max(terms.overlap, promised)

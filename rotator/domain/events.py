@@ -14,12 +14,17 @@ class Subject(StrEnum):
     AUTHENTICATE = "authenticate"
     PUSH = "push"
     VERIFY = "verify"
+    RELOAD = "reload"  # the readers of a place are told to read anew
+    PROBE = "probe"  # and are asked whether they work
+    WAVE = "wave"  # a wave of destinations soaks before the next one is pushed
     PROMOTE = "promote"
     # a rehearsal: a rotation without a switch
     REHEARSAL = "rehearsal"
     REMOVE = "remove"  # what it put beside a destination is taken away
     # a retirement and its steps
     RETIREMENT = "retirement"
+    BROWNOUT = "brownout"  # the trial before it: disabled for a while, to find who still reads it; also a finding
+    RESTORE = "restore"  # the end of the trial
     DRAIN = "drain"
     DISABLE = "disable"
     DELETE = "delete"
@@ -47,6 +52,7 @@ class Subject(StrEnum):
     ACCEPT = "accept"  # what a person put at a destination is the current key from now on
     OVERWRITE = "overwrite"  # the current key is written over it
     IGNORE = "ignore"  # it stays, and nobody wants to hear of it
+    SEEN = "seen"  # a consumer says that it holds another key than before
     # findings
     RECONCILE = "reconcile"
     CLOCK = "clock"
@@ -60,6 +66,7 @@ class Subject(StrEnum):
     ACCOUNT_BRAKED = "account_braked"
     MAX_AGE = "max_age"  # a key will be older than the policy lets it
     EXPIRES = "expires"  # the provider will end a key before it has been replaced
+    UNHEARD = "unheard"  # what a consumer left at the drop cannot be taken
     HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -50,6 +51,7 @@ class RetirementState(StrEnum):
     """How far the taking-away of one version came."""
 
     PLANNED = "planned"
+    BROWNED_OUT = "browned_out"  # disabled for a while, to find who still reads it; leads back to `planned`
     DRAINED = "drained"
     DISABLED = "disabled"
     DELETED = "deleted"
@@ -86,11 +88,18 @@ class Cause(StrEnum):
     ADDED = "added"  # a destination was added, or left out: the current key is pushed there
     DRIFT = "drift"  # a person decided about a destination that was changed by hand: a living key is written there
     ROLLBACK = "rollback"  # a person wants the previous key back
+    UNPAIR = "unpair"  # an old key is taken away: the current one is written beside itself, where the old one stands
     REHEARSAL = "rehearsal"  # everything but the switch: its new key is taken away again, so it ends `abandoned`
 
 
-REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK)
+REUSES = (Cause.PUT_BACK, Cause.ADDED, Cause.DRIFT, Cause.ROLLBACK, Cause.UNPAIR)
 """Rotations whose target is a living version: no key is created."""
+
+NEW_KEYS = (Cause.FIRST, Cause.SCHEDULE, Cause.MANUAL)
+"""Rotations that give out a new key without haste: wave by wave, and only where its readers fare well."""
+
+LAST_WAVE = 10
+"""The wave of deliveries whose place names none: after all that do."""
 
 OPEN_ROTATION = tuple(s for s in RotationState if s not in (RotationState.COMPLETED, RotationState.ABANDONED))
 OPEN_RETIREMENT = tuple(s for s in RetirementState if s not in (RetirementState.DELETED, RetirementState.CANCELLED))
@@ -183,12 +192,18 @@ class Rotation(Waiting):
     urgent: bool = False  # --compromised: what it replaces dies as soon as the new key is verified everywhere
     successes: int = 0  # of authenticate, in a row
     first_success_at: datetime | None = None
+    wave_until: datetime | None = None  # a wave is verified and soaks until then; None: no wave soaks
     closed_at: datetime | None = None
 
     @property
     def open(self) -> bool:
         """Whether there is anything left to do."""
         return self.state in OPEN_ROTATION
+
+    @property
+    def gentle(self) -> bool:
+        """Whether it gives out a new key without haste: what goes wrong is waited for."""
+        return self.cause in NEW_KEYS and not self.urgent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,11 +224,24 @@ class Retirement(Waiting):
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
     without: Sequence[str] = ()  # identities of places that a person said it does not wait for
     closed_at: datetime | None = None
+    brownout_after: timedelta | None = None  # since it was opened
+    brownout_for: timedelta | None = None  # None: it has no brownout
+    browned_out: bool = False  # it has been, or was left out: not again
+    restore_at: datetime | None = None  # when the brownout that lasts is over
+    brownout_failure: str | None = None  # who missed the key in the last one
 
     @property
     def open(self) -> bool:
         """Whether there is anything left to do."""
         return self.state in OPEN_RETIREMENT
+
+    @property
+    def gone_from(self) -> datetime | None:
+        """When its key can stop working for good at the earliest; None: at once."""
+        trial = self.brownout_for is not None and self.state in (RetirementState.PLANNED, RetirementState.BROWNED_OUT)
+        if not trial or self.not_before is None:
+            return self.not_before
+        return max(self.not_before, self.opened_at + self.grace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +261,8 @@ class Delivery(Waiting):
     without: bool = False  # a person said that the rotation does not wait for it
     base_revision: str | None = None  # committed before the write that is conditional on it
     revision: str | None = None  # what the destination said after our write
+    wave: int = LAST_WAVE  # a rotation without haste begins with the lowest
+    hooks_done: Mapping[str, str] = field(default_factory=dict)  # `reload`, `probe` → fingerprint of the key it was for
 
 
 class Observed(StrEnum):
@@ -281,6 +311,20 @@ class Finding:
     urgent: bool = False  # somebody is out of service now
     ignored_at: datetime | None = None  # a person has seen it and wants to hear no more of it
     cleared_at: datetime | None = None
+
+
+CONSUMER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,62}")
+"""What a consumer that reports itself may be called. It is a file's name as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A consumer's last word: the key that it holds, by the fingerprint of its version."""
+
+    credential_id: CredentialId
+    consumer: str
+    fingerprint: str
+    seen_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.events import Subject
-from rotator.domain.model import OPEN_RETIREMENT, Retirement, RetirementReason, RetirementState, RotationState
+from rotator.domain.model import (
+    OPEN_RETIREMENT,
+    Cause,
+    Retirement,
+    RetirementReason,
+    RetirementState,
+    RotationState,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,15 @@ RETIREMENT: Sequence[Step] = (
 )
 """Takes one version away. Where the provider cannot disable, `delete` follows `drain`."""
 
+BROWNOUT: Sequence[Step] = (
+    Step(Subject.BROWNOUT, RetirementState.PLANNED, RetirementState.BROWNED_OUT),
+    Step(Subject.RESTORE, RetirementState.BROWNED_OUT, RetirementState.PLANNED),
+)
+"""The trial before `drain`, where the policy wants one: the key is disabled for a while, and always enabled again."""
+
+TRIED = (RetirementReason.SUPERSEDED, RetirementReason.EXTRA)
+"""Why a version is taken away that may have a brownout first: somebody may rely on it, and nothing is urgent."""
+
 
 GOING_BACK: Sequence[Step] = tuple(Step(Subject.ENABLE, state, RetirementState.CANCELLED) for state in OPEN_RETIREMENT)
 """What is left of a retirement whose version is wanted back. `enable` has nothing to do where `disable` never began."""
@@ -53,6 +69,10 @@ class Use(StrEnum):
     RECORDED = "recorded"  # evidence of the incident, never waited for
     IGNORED = "ignored"
     FORBIDDEN = "forbidden"  # any use at all says that the key is not the one we lost
+
+
+HOLDS = frozenset({"in_use", "consumer_silent", "consumer_not_restarted", "consumer_unknown"})
+"""Why a key that is to go may still be somebody's. One after the other they are one hold, with one `hold_alarm`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +100,16 @@ LOST_ANSWER_SOAK = timedelta(hours=1)
 
 NONE = timedelta(0)
 
+SUCCESSES = 3
+SPREAD = timedelta(seconds=30)
+"""A new key is believed after this many answers in a row, spread over its settle time but not over more than this."""
+
+
+def trial(cause: Cause, settle: timedelta, *, can_tell: bool) -> timedelta:
+    """Over how long a rotation's key is tried before it is given out; 0: one answer is enough."""
+    believed = cause in (Cause.PUT_BACK, Cause.ADDED, Cause.UNPAIR)  # in use already; a roll-back's may just be enabled
+    return min(settle, SPREAD) if can_tell and not believed else NONE
+
 
 def pace(
     why: RetirementReason, *, grace: timedelta, soak: timedelta, settle: timedelta, labels: bool, can_disable: bool
@@ -101,10 +131,18 @@ def drain_from(opened_at: datetime, grace: timedelta, soak: timedelta, *, can_di
     return opened_at + grace + (timedelta(0) if can_disable else soak)
 
 
+def to_be_tried(retirement: Retirement) -> bool:
+    """Whether a brownout is still to come."""
+    planned = retirement.state is RetirementState.PLANNED and retirement.brownout_for is not None
+    return planned and retirement.why in TRIED and not retirement.browned_out
+
+
 def taking_away(retirement: Retirement, *, can_disable: bool) -> Step | None:
     """The next step of a retirement, with `disable` left out where the provider cannot."""
     if retirement.wanted_back:
         return step_after(GOING_BACK, retirement.state)
+    if retirement.state is RetirementState.BROWNED_OUT or (can_disable and to_be_tried(retirement)):
+        return step_after(BROWNOUT, retirement.state)
     if retirement.state is RetirementState.DRAINED and not can_disable:
         return Step(Subject.DELETE, RetirementState.DRAINED, RetirementState.DELETED)
     return step_after(RETIREMENT, retirement.state)

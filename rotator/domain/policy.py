@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from rotator.domain.brownout import Brownout
 from rotator.domain.deadlines import HOUR, Deadline, Terms, first_deadline
 from rotator.domain.hours import Hours, Span
 from rotator.domain.model import Cause, Rotation, Situation
@@ -38,6 +39,7 @@ class Policy:
     max_age: timedelta | None = None  # no key of it works for longer
     grace: timedelta = DAY
     soak: timedelta = DAY
+    brownout: Brownout | None = None
     require_idle: timedelta = HOUR
     min_interval: timedelta = HOUR
     max_creates_per_day: int = 5
@@ -45,10 +47,25 @@ class Policy:
     hold_alarm: timedelta = timedelta(days=3)
     allow_downtime: bool = False
     first: Literal["issue", "ask", "adopt"] | None = None
+    wave_soak: timedelta = timedelta(minutes=15)
+    on_probe_failure: Literal["wait", "abandon"] = "wait"
+    waves: int = 1  # how many the destinations are given a new key in
+
+    @property
+    def soaks(self) -> timedelta:
+        """How long the waves take to soak, one after the other."""
+        return self.wave_soak * (self.waves - 1)
 
     def terms(self, *, settle: timedelta, can_disable: bool) -> Terms:
         """How long keys may work under it, and what it takes to replace one at such a provider."""
-        return Terms(max_age=self.max_age, grace=self.grace, soak=self.soak, settle=settle, can_disable=can_disable)
+        return Terms(
+            max_age=self.max_age,
+            grace=self.grace,
+            soak=self.soak,
+            settle=settle,
+            waves=self.soaks,
+            can_disable=can_disable,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +120,13 @@ Check = Callable[[Question], Decision | None]
 
 def why_due(question: Question) -> Decision:
     """The first check that has an answer decides. A pure function of stored facts and the clock."""
-    decisions = (check(question) for check in CHAIN)
-    return next(decision for decision in decisions if decision is not None)  # the last one always has
+    return deciding(question)[1]
+
+
+def deciding(question: Question) -> tuple[str, Decision]:
+    """The name of the check that decides, and what it says."""
+    decisions = ((check.__name__, check(question)) for check in CHAIN)
+    return next((name, decision) for name, decision in decisions if decision is not None)  # the last one always has
 
 
 def already_open(question: Question) -> Decision | None:
@@ -141,12 +163,19 @@ def paused(question: Question) -> Decision | None:
     return NotDue(reason="paused", message=credential.pause_message, until=credential.paused_until)
 
 
+WAITS_FOR_A_KEY = ("current_refused", "no_other_key")
+"""Why a retirement waits that would only end when another key works: its slot is not free before that."""
+
+
 def slot_in_retirement(question: Question) -> Decision | None:
     """A provider with few slots, and ours are taken until the old key is retired."""
     keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
     if question.living is None or len(keys) < question.living:
         return None
-    ends = [r.not_before for r in question.situation.retirements if r.not_before is not None]
+    ending = [r for r in question.situation.retirements if r.reason not in WAITS_FOR_A_KEY]
+    if question.situation.retirements and not ending:
+        return None  # none of them ends before there is a new key: `create` says what is in its way
+    ends = [r.gone_from for r in ending if r.gone_from is not None]
     message = f"all {question.living} slots hold keys of this credential until the old one is retired"
     return NotDue(reason="slot_in_retirement", message=message, until=min(ends, default=None))
 
@@ -160,12 +189,10 @@ def asked_for(question: Question) -> Decision | None:
 
 def too_soon(question: Question) -> Decision | None:
     """Two creates keep `min_interval` between them, whatever the clock or the configuration does."""
-    if not question.situation.creates:
+    made = last_create(question.situation, question.now)
+    if made is None or question.now >= made + question.policy.min_interval:
         return None
-    until = max(question.situation.creates) + question.policy.min_interval
-    if question.now >= until:
-        return None
-    until = min(until, question.now + question.policy.min_interval)
+    until = min(made, question.now) + question.policy.min_interval
     return NotDue(reason="min_interval", message="a key was created a short while ago", until=until)
 
 
@@ -237,6 +264,14 @@ CHAIN: tuple[Check, ...] = (
     slot_to_come,
     slot_reached,
 )
+
+
+def last_create(situation: Situation, now: datetime) -> datetime | None:
+    """When a key was last asked for: within a day any, and before that the current one."""
+    moments, current = list(situation.creates), situation.current
+    if current is not None and current.sent_at is not None and current.sent_at <= now:
+        moments.append(current.sent_at)
+    return max(moments, default=None)
 
 
 def supply_by(rotation: Rotation, policy: Policy) -> datetime:

@@ -14,7 +14,10 @@ from rotator.domain.secret import Material, Secret
 PUBLIC = ("key_id", "version", "fingerprint")
 """Facts besides the material that a template may name; none of them is secret."""
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([a-z0-9]+))?\}")
+BEFORE = "previous."
+"""Begins the placeholders of a companion: they name what belongs to the key before the current one."""
+
+_PLACEHOLDER = re.compile(r"\{((?:previous\.)?[a-z_]+)(?::([a-z0-9]+))?\}")
 _FORMATS = ("url", "base64")
 
 
@@ -29,24 +32,40 @@ class Template:
         """The placeholders' names, in order."""
         return tuple(match[1] for match in _PLACEHOLDER.finditer(self.text))
 
+    @property
+    def companion(self) -> bool:
+        """Whether it is filled in with the key before the current one."""
+        return any(name.startswith(BEFORE) for name in self.names)
+
+    def before(self) -> Template:
+        """The same template as a companion."""
+        return Template(_PLACEHOLDER.sub(lambda match: "{" + BEFORE + match[0][1:], self.text))
+
     def problem(self, material: tuple[str, ...]) -> str | None:
         """Say what is wrong with this template for a provider with these material fields, or None."""
-        for match in _PLACEHOLDER.finditer(self.text):
-            name, form = match[1], match[2]
-            if name not in material and name not in PUBLIC:
-                known = ", ".join(f"{{{n}}}" for n in (*material, *PUBLIC))
-                return f"unknown placeholder {{{name}}}; known here: {known}"
-            if form is not None and form not in _FORMATS:
-                return f"unknown format :{form} in {match[0]}; known: :url, :base64"
+        unknown = self.unknown((*material, *PUBLIC))
+        if unknown is not None:
+            return unknown
         if not any(name in material for name in self.names):
             return "holds no field of the key, so it would never change"
         return None
 
+    def unknown(self, names: tuple[str, ...]) -> str | None:
+        """Say which placeholder is none of these names, or has a format that there is not; None: all is known."""
+        for match in _PLACEHOLDER.finditer(self.text):
+            name, form = match[1], match[2]
+            if name not in names:
+                known = ", ".join(f"{{{n}}}" for n in names)
+                return f"unknown placeholder {{{name}}}; known here: {known}"
+            if form is not None and form not in _FORMATS:
+                return f"unknown format :{form} in {match[0]}; known: :url, :base64"
+        return None
+
     def render(self, material: Material, facts: Mapping[str, str]) -> Secret:
-        """Fill the template in. `facts` are the public ones."""
+        """Fill the template in. `facts` are the public ones; a companion is given those of the key before."""
 
         def fill(match: re.Match[str]) -> str:
-            name, form = match[1], match[2]
+            name, form = match[1].removeprefix(BEFORE), match[2]
             value = material[name].reveal() if name in material else facts[name]
             if form == "url":
                 return quote(value, safe="")

@@ -126,7 +126,7 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
 def material_in(work: Work, target: Target, reading: Reading) -> Material | None:
     """What stands at one place, as material; None where it is empty. Raises SetupError where it is incomplete."""
     wanted = set(work.provider.capabilities.material)
-    present = {field for field in target.templates if reading.fields.get(field)}
+    present = {field for field in target.main if reading.fields.get(field)}
     if not present:
         return None
     values: dict[str, Secret] = {}
@@ -240,8 +240,9 @@ def _placed(work: Work, one: Found, version: Version) -> list[Place]:
     """What was read at the places, and tried, is ours from now on; not what may have come there since."""
     rows: list[Place] = []
     for target, reading in one.places:
-        fields = {f: reading.fields[f] for f in target.templates if f in reading.fields}
-        rows += placements(work, target.to, target.destination, fields, version, reading.revision)
+        fields = {f: reading.fields[f] for f in target.main if f in reading.fields}
+        held = dict.fromkeys(fields, version)
+        rows += placements(work, target.to, target.destination, fields, held, reading.revision)
     return rows
 
 

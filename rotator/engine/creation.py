@@ -23,10 +23,11 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import DAY, supply_by
+from rotator.domain.policy import DAY, WAITS_FOR_A_KEY, last_create, supply_by
 from rotator.engine import regress, rehearsal
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
+from rotator.engine.reactivation import REPLACED
 from rotator.engine.retirement import open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Asks, Chooses, Issues, Key
@@ -114,7 +115,7 @@ def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
         return
     for retirement in work.situation.retirements:
         version = work.situation.version(retirement.version_id)
-        if version is not None and version.key_id in present:
+        if version is not None and version.key_id in present and retirement.reason not in WAITS_FOR_A_KEY:
             until = retirement.not_before or work.now() + work.limits.retry_first
             message = f"the slot of {version.key_id} is free once it is retired"
             wait = max((until - work.now()).total_seconds(), 1)
@@ -124,15 +125,20 @@ def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
         if gone_since is not None and work.now() < gone_since + work.managed.settle:
             message = f"{version.key_id} is deleted, and the provider still lists it"
             raise TemporaryError(message, reason="not_confirmed")
+    known, name = work.store.known_keys(work.rotation().account), work.managed.name
     ours = {version.key_id for version in work.situation.versions if version.state.living}
-    strangers = sorted(present - work.store.known_keys(work.rotation().account).keys()) or sorted(present - ours)
-    named = ", ".join(strangers)
+    strangers = sorted(present - known.keys()) or sorted(present - ours)
+    named = ", ".join(strangers or sorted(present))
+    ways = []
+    if strangers:
+        ways.append(
+            f"delete {named} if nothing uses it, or `rotator adopt {name} --key {strangers[0]} --as previous` "
+            "to have it retired; then `rotator resume`"
+        )
+    if any(v.state in REPLACED and v.key_id in present and not v.compromised_at for v in work.situation.versions):
+        ways.append(f"where the current key does not work, `rotator rollback {name}` uses the one before it again")
     message = f"all {living} slots are taken; in the way: {named}"
-    remedy = (
-        f"delete {named} if nothing uses it, or `rotator adopt {work.managed.name} --key {(strangers or ['KEY'])[0]}"
-        " --as previous` to have it retired; then `rotator resume`"
-    )
-    raise QuotaExceeded(message, remedy=remedy)
+    raise QuotaExceeded(message, remedy="; ".join(ways) or None)
 
 
 def _keep_create_limits(work: Work) -> None:
@@ -143,8 +149,9 @@ def _keep_create_limits(work: Work) -> None:
         until = min(recent[-limit], now) + DAY  # as in `policy.too_many_creates`
         message = f"{len(recent)} keys were created in 24 hours"
         raise TemporaryError(message, reason="max_creates", retry_after=(until - now).total_seconds())
-    if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and recent:
-        wait = (min(recent[-1], now) + policy.min_interval - now).total_seconds()
+    made = last_create(work.situation, now)
+    if rotation.cause in (Cause.FIRST, Cause.SCHEDULE) and made is not None:
+        wait = (min(made, now) + policy.min_interval - now).total_seconds()
         if wait > 0:
             message = "a key was created a short while ago"
             raise TemporaryError(message, reason="min_interval", retry_after=wait)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from rotator.domain.errors import SetupError
@@ -12,6 +12,7 @@ from rotator.domain.secret import Material
 from rotator.engine import adoption, intake, operator, regress
 from rotator.engine.findings import News, find, flapping
 from rotator.engine.labels import labelled
+from rotator.engine.pairs import partner
 from rotator.engine.places import Look, Standing, look, placements
 from rotator.engine.retirement import open_retirement
 from rotator.engine.rollback import rollback
@@ -51,22 +52,43 @@ def classify(work: Work, target: Target, seen: Look) -> Drift | None:
             return None
         case Standing.MISSING:
             return Drift(reason="missing", what=f"what this service put at {address} is gone", remedy=overwrite)
-        case Standing.FOREIGN:
+        case Standing.FOREIGN if seen.main is Standing.FOREIGN:
             return _foreign(work, target, seen, overwrite)
     other = _other_version(work, target, seen)
-    return None if other is None else _other(work, target, other, overwrite)
+    return _beside(work, target, seen, overwrite) if other is None else _other(work, target, other, overwrite)
 
 
 def _other_version(work: Work, target: Target, seen: Look) -> Version | None:
     """The version of ours that a place serves although the record has another one there."""
-    if work.situation.rotation is not None and not work.situation.rotation.blocked:
-        return None  # between a write and its record
-    placed = work.situation.placements_at(target.destination.identity)
-    recorded = {p.version_id for field, p in placed.items() if field in target.templates}
+    if _moving(work):
+        return None
     current = work.situation.current
-    strange = seen.holders - recorded - {current.id if current else VersionId("")}
+    strange = seen.serving - _recorded(work, target, target.main) - {current.id if current else VersionId("")}
     versions = [v for v in (work.situation.version(i) for i in strange) if v is not None]
     return min(versions, key=lambda v: v.number, default=None)
+
+
+def _moving(work: Work) -> bool:
+    """Whether we may be between a write and its record."""
+    return work.situation.rotation is not None and not work.situation.rotation.blocked
+
+
+def _recorded(work: Work, target: Target, fields: Collection[str]) -> set[VersionId | None]:
+    placed = work.situation.placements_at(target.destination.identity)
+    return {p.version_id for field, p in placed.items() if field in fields}
+
+
+def _beside(work: Work, target: Target, seen: Look, overwrite: str) -> Drift | None:
+    """Something else stands beside the key that a place serves: by hand, but for what we have written or would."""
+    current, beside = work.situation.current, target.templates.keys() - target.main.keys()
+    wanted = {partner(work, current).id} if beside and current is not None else set()
+    ours = not seen.beside - _recorded(work, target, beside) - wanted or _moving(work)
+    if seen.standing is not Standing.FOREIGN and ours:
+        return None
+    address, fields = target.destination.address, ", ".join(sorted(beside))
+    ignore = f"`rotator drift ignore {work.managed.name} {target.to}` leaves it"
+    what = f"{address} holds something else beside the current key now ({fields})"
+    return Drift(reason="drift_companion", what=what, remedy=f"{overwrite}; {ignore}")
 
 
 def _other(work: Work, target: Target, version: Version, overwrite: str) -> Drift:
@@ -274,10 +296,11 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
             rows.append(open_retirement(work, current, RetirementReason.SUPERSEDED))
     rows += [Insert(version), Seal(version.id, drift.material)]
     for target, seen in places:
-        fields = {f: seen.reading.fields[f] for f in target.templates}
-        rows += placements(work, target.to, target.destination, fields, version, seen.reading.revision)
+        fields = {f: seen.reading.fields[f] for f in target.main}
+        held = dict.fromkeys(fields, version)
+        rows += placements(work, target.to, target.destination, fields, held, seen.reading.revision)
     events = [replace(told, version=version.number, key_id=version.key_id)]
-    if len(work.managed.targets) > len(places):
+    if len(work.managed.targets) > len(places) or any(len(t.main) < len(t.templates) for t, _ in places):
         started = work.event(Subject.ROTATION, Outcome.STARTED, reason=Cause.DRIFT.value)
         events.append(replace(started, version=version.number, key_id=version.key_id))
         rows += intake.open_rotation(work, Cause.DRIFT, account, version)

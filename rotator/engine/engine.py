@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import TypeGuard
 
 from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
@@ -25,13 +26,15 @@ from rotator.domain.model import (
     Situation,
     VersionState,
 )
-from rotator.domain.plans import taking_away
+from rotator.domain.plans import taking_away, to_be_tried
 from rotator.domain.policy import Decision, Due, NotDue, why_due
 from rotator.engine import (
     adoption,
     brakes,
+    brownout,
     creation,
     deadlines,
+    grace,
     operator,
     pausing,
     reactivation,
@@ -40,8 +43,11 @@ from rotator.engine import (
     removed,
     retirement,
     rotation,
+    sightings,
+    unpairing,
     urgency,
     watch,
+    waves,
 )
 from rotator.engine.intake import hasten, question, take_in
 from rotator.engine.pace import Pace
@@ -82,6 +88,7 @@ class Progress:
     rotation: Rotation | None = None  # still open
     ready_at: datetime | None = None  # when anything can go on; None: not by itself
     rotation_ready_at: datetime | None = None
+    browned_out: bool = False  # an old key is disabled for a while
     rehearsal_ready_at: datetime | None = None  # when a rehearsal, or the taking-away of its key, can go on
     trouble: RotatorError | None = None  # what stopped the turn itself
 
@@ -166,7 +173,7 @@ class Engine:
         except HeldByOther as held:
             return Progress(name=name, held=held.lease)
         except StaleLease as stale:
-            return Progress(name=name, ready_at=self.store.now(), trouble=stale)
+            return self._overtaken(name, stale)
         except RotatorError as trouble:
             return Progress(name=name, trouble=trouble)
         except Exception as problem:  # noqa: BLE001 - a bug in one credential never stops the others
@@ -174,26 +181,32 @@ class Engine:
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             return Progress(name=name, trouble=TemporaryError(message, reason="bug"))
 
+    def _overtaken(self, name: str, stale: StaleLease) -> Progress:
+        try:
+            return Progress(name=name, ready_at=self.store.now(), trouble=stale)
+        except StoreUnavailable as down:
+            return Progress(name=name, trouble=down)
+
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
-        held = self._held(work, began if wish else None)
-        if held is None:
-            progress = self._work_on(work, wish, began)
-        else:
-            progress = self._progress(work, held, began)
-            at = None if held.reason == "reconcile" else held.until or progress.ready_at
-            progress = replace(progress, ready_at=at, rotation_ready_at=None)
+        if wish is None:
+            sightings.collect(work)
+        held, dimmed = self._held(work, began if wish else None), brownout.lasting(work)
+        progress = self._work_on(work, wish, began) if held is None else self._give_back(work, held, began)
         deadlines.tell(work)
+        brownout.tell(work, dimmed)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
         return progress
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
+        hurried = wish is not None
         wish, without = self._join(work, wish, began)
         for _ in range(STEPS_AT_MOST):
             if self.around.stopping():
                 break
-            item = next_item(work)
+            grace.grow(work)
+            item = next_item(work, hurried=hurried)
             if item is not None and self._do(work, item):
                 continue
             if item is not None:
@@ -212,6 +225,22 @@ class Engine:
             message = "this credential makes no progress"
             raise TemporaryError(message, reason="bug")
         return self._progress(work, decision, began)
+
+    def _give_back(self, work: Work, held: NotDue, began: datetime) -> Progress:
+        """Nothing is done now, but for what a brownout has disabled: a provider that fails is no reason to leave it so.
+
+        With `reconcile` not even that: these rows may be of the past.
+        """
+        dimmed = brownout.lasting(work) if held.reason != "reconcile" else ()
+        for row in dimmed:
+            if is_ready(row, work.now()) and (item := _retirement_item(work, row)) is not None:
+                self._do(work, item)
+        progress = self._progress(work, held, began)
+        if held.reason == "reconcile":
+            return replace(progress, ready_at=None, rotation_ready_at=None)
+        times = [held.until or progress.ready_at, *(ready_at(row) for row in brownout.lasting(work))]
+        at = min((t for t in times if t is not None), default=None)
+        return replace(progress, ready_at=at, rotation_ready_at=None)
 
     def _held(self, work: Work, asked_at: datetime | None) -> NotDue | None:
         """Why nothing at all is done now, whatever is ready."""
@@ -317,16 +346,20 @@ class Engine:
             rotation=situation.rotation,
             ready_at=min((t for t in times if t is not None), default=None),
             rotation_ready_at=times[0],
+            browned_out=bool(brownout.lasting(work)),
             rehearsal_ready_at=min((t for t in rehearsed if t is not None), default=None),
         )
 
     # many credentials
 
-    def run(self, names: Iterable[str], wish: Wish | None, patience: timedelta) -> dict[str, Progress]:
+    def run(
+        self, names: Iterable[str], wish: Wish | None, patience: timedelta, *, stays: bool = False
+    ) -> dict[str, Progress]:
         """Work on these credentials side by side; follow waits that end within `patience`, leave longer ones as rows.
 
         With a wish a credential is finished when its rotation is closed or blocked; without one, when nothing of it
-        can go on within the patience. Always ends with one Progress for each name.
+        can go on within the patience. `stays`: a brownout is seen to its end all the same, for who knows when the next
+        run is. Always ends with one Progress for each name.
         """
         began = self.store.now()
         end = self.around.monotonic() + patience.total_seconds()
@@ -349,7 +382,8 @@ class Engine:
                 for future in done:
                     name = running.pop(future)
                     results[name] = future.result()
-                    again = self._again(results[name], wish, end, held_until)
+                    seen_to_its_end = stays and wish is None and results[name].browned_out
+                    again = self._again(results[name], wish, inf if seen_to_its_end else end, held_until)
                     if again is not None and not self.around.stopping():
                         due[name] = again
         if wish is None:
@@ -416,6 +450,12 @@ def ready_at(row: Rotation | Retirement | Delivery) -> datetime | None:
     return row.not_before or LONG_AGO
 
 
+def is_ready(row: Retirement, now: datetime) -> bool:
+    """Whether a retirement can go on now."""
+    at = ready_at(row)
+    return brownout.misdated(row, now) or (at is not None and at <= now)
+
+
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 _WAITING_DELIVERIES = {
@@ -431,26 +471,30 @@ def rotation_ready_at(situation: Situation) -> datetime | None:
         return None
     own, end = ready_at(row), rehearsal.ends_at(row)
     state = _WAITING_DELIVERIES.get(row.state)
-    times = [ready_at(d) for d in situation.deliveries if d.state is state and not d.without]
+    times = [ready_at(d) for d in waves.at_hand(situation) if d.state is state and not d.without]
     known = [t for t in times if t is not None]
     if own is not None and times:
         own = max(own, min(known)) if known else None
     return own if end is None else min(own or end, end)
 
 
-def next_item(work: Work) -> Item | None:
-    """The next thing that is ready: lost answers first, what is wanted back, the rotation, what is taken away."""
+def next_item(work: Work, *, hurried: bool = False) -> Item | None:
+    """The next thing that is ready: lost answers first, what is given back, the rotation, what is taken away.
+
+    `hurried`: a person waits for something else, so no brownout is begun.
+    """
     situation, now = work.situation, work.now()
     intents = creation.lost_intents(work)
     if intents:
         row_id = situation.rotation.id if situation.rotation else ""
         why = "the worker that sent the request did not live to record an answer"
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
-    ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= now]
-    ready = [r for r in ready if not pausing.holds(work, r)]
+    ready = [r for r in situation.retirements if is_ready(r, now) and not pausing.holds(work, r)]
+    ready = [r for r in ready if not (hurried and to_be_tried(r))]
+    given_back = {r.id for r in ready if r.wanted_back} | {r.id for r in brownout.lasting(work)}
     unlocated = {r.id for r in creation.unlocated_keys(work)}
-    ready.sort(key=lambda r: (r.id not in unlocated, not r.wanted_back))
-    if ready and (ready[0].id in unlocated or ready[0].wanted_back):
+    ready.sort(key=lambda r: (r.id not in unlocated, r.id not in given_back))
+    if ready and (ready[0].id in unlocated or ready[0].id in given_back):
         return _retirement_item(work, ready[0])
     at = rotation_ready_at(situation)
     frozen = situation.rotation is not None and pausing.holds(work, situation.rotation)
@@ -469,5 +513,6 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
     step = taking_away(row, can_disable=work.provider.capabilities.can_disable)
     if step is None:
         return None
-    do = {**retirement.STEPS, Subject.ENABLE: reactivation.enable}[step.verb]
+    steps = {**retirement.STEPS, **brownout.STEPS, Subject.DRAIN: unpairing.drain, Subject.ENABLE: reactivation.enable}
+    do = steps[step.verb]
     return Item(step.verb, row.id, lambda: do(work, row))

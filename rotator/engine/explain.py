@@ -6,13 +6,40 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.events import Subject
-from rotator.domain.model import Cause, Finding, Retirement, RetirementState, Situation
-from rotator.domain.plans import ROTATION, step_after, taking_away
-from rotator.domain.policy import HOURS, Due, NotDue, Question, by_deadline, deadline, next_rotation_at, why_due
+from rotator.domain.model import (
+    LAST_WAVE,
+    Cause,
+    Delivery,
+    DeliveryState,
+    Finding,
+    Retirement,
+    RetirementReason,
+    RetirementState,
+    Sighting,
+    Situation,
+    Version,
+    VersionState,
+    Waiting,
+)
+from rotator.domain.plans import GATES, HOLDS, ROTATION, Use, step_after, taking_away, to_be_tried
+from rotator.domain.policy import (
+    HOURS,
+    Due,
+    NotDue,
+    Question,
+    by_deadline,
+    deadline,
+    deciding,
+    next_rotation_at,
+    why_due,
+)
 from rotator.engine import stopwatch
 from rotator.engine.engine import ready_at, rotation_ready_at
+from rotator.engine.evidence import spoken
 from rotator.engine.report import Report, stamp
-from rotator.engine.work import AWAITING
+from rotator.engine.sightings import ago, holding
+from rotator.engine.waves import at_hand
+from rotator.engine.work import AWAITING, Managed
 
 
 def explain(report: Report, name: str) -> list[str]:
@@ -22,9 +49,12 @@ def explain(report: Report, name: str) -> list[str]:
         return [f"{name} is in the configuration; no pass has looked at it yet.", f"Next: `rotate {name}`."]
     situation = report.store.load(credential.id)
     lines = [_headline(report, name, situation), *_keys(situation), *_serving(report, name, situation)]
-    lines += _rotation_lines(report, situation)
+    lines += _rotation_lines(report, name, situation)
     for row in situation.retirements:
         lines += _retirement_lines(report, name, situation, row)
+    lines += _consumer_lines(report, name, situation)
+    if report.named(name):
+        lines.append(_decided(report, name, situation))
     lines.append(_next(report, name, situation))
     lines += _rehearsed(report, name)
     lines += [
@@ -61,16 +91,29 @@ def _keys(situation: Situation) -> list[str]:
 
 
 def _serving(report: Report, name: str, situation: Situation) -> list[str]:
-    rows = report.destinations(report.managed.get(name), situation)
+    managed = report.managed.get(name)
+    rows = report.destinations(managed, situation)
     return [
         f"{row['address']} serves version {row['version']} ({row['state']}), seen {row['checked_at']}."
         if row["version"]
         else f"{row['address']}: {row['state']}; nothing of ours is on record there."
         for row in rows
-    ]
+    ] + _beside(managed, situation)
 
 
-def _rotation_lines(report: Report, situation: Situation) -> list[str]:
+def _beside(managed: Managed | None, situation: Situation) -> list[str]:
+    """Of places in `mode: pair`: the version that we put beside the one they serve, where that is another."""
+    lines = []
+    for target in managed.targets if managed else ():
+        placed = situation.placements_at(target.destination.identity)
+        served = {placed[f].version_id for f in target.main if f in placed}
+        beside = {p.version_id for f, p in placed.items() if f in target.templates.keys() - target.main.keys()}
+        found = [v for v in (situation.version(i) for i in beside - served if i is not None) if v is not None]
+        lines += [f"{target.destination.address} holds version {v.number} beside it." for v in found]
+    return lines
+
+
+def _rotation_lines(report: Report, name: str, situation: Situation) -> list[str]:
     row = situation.rotation
     if row is None:
         return []
@@ -81,13 +124,26 @@ def _rotation_lines(report: Report, situation: Situation) -> list[str]:
     opened = f"{row.cause.value}, opened {stamp(row.opened_at)} by {row.actor}"
     lines = [f"A rotation ({opened}) is {row.state.value}; its next step is {verb}, {when}."]
     if row.reason:
-        lines.append(f"It waits because: {row.message} ({row.reason}).")
+        lines.append(f"It waits because: {row.message} ({row.reason}).{_to_do(row)}")
     lines += [
-        f"{d.address} is {d.state.value}; {'blocked' if d.blocked else 'delayed'}: {d.message} ({d.reason})."
+        f"{d.address} is {d.state.value}; {'blocked' if d.blocked else 'delayed'}: {d.message} ({d.reason}).{_to_do(d)}"
         for d in situation.deliveries
         if d.reason
     ]
+    lines += [line for d in situation.deliveries for line in _readers_of(report, name, situation, d)]
     return lines
+
+
+def _readers_of(report: Report, name: str, situation: Situation, delivery: Delivery) -> list[str]:
+    """What keeps a delivery for a later wave, and how its hooks stand."""
+    lines = []
+    soaks = situation.rotation is not None and situation.rotation.wave_until is not None
+    if delivery.state is DeliveryState.PLANNED and (soaks or delivery not in at_hand(situation)):
+        which = "the last wave" if delivery.wave == LAST_WAVE else f"wave {delivery.wave}"
+        lines.append(f"{delivery.address} belongs to {which}, and is left alone until those before fare well.")
+    hooks = report.hooks(report.managed.get(name), situation, delivery)
+    words = [f"the {hook['kind']} ({hook['name']}) is {hook['state']}" for hook in hooks]
+    return [*lines, f"At {delivery.address} {', and '.join(words)}."] if words else lines
 
 
 def _retirement_lines(report: Report, name: str, situation: Situation, row: Retirement) -> list[str]:
@@ -101,10 +157,48 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     verb, why = step.verb if step else "none", row.why.value.replace("_", " ")
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
     if row.reason:
-        lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).")
+        lines.append(f"Version {number} is not gone yet because: {row.message} ({row.reason}).{_to_do(row)}")
+    if can_disable and to_be_tried(row):
+        lines.append(
+            f"In its brownout it is disabled for {row.brownout_for} and enabled again, to find who still uses it."
+        )
     if row.state is not RetirementState.DISABLED and can_disable and row.soak:
         lines.append(f"After it is disabled it soaks for {row.soak} before it is deleted.")
+    if version is not None and _can_stay(row, version):
+        lines.append(f"`rotator reactivate {name} --key {version.key_id}` keeps it.")
     return lines
+
+
+def _consumer_lines(report: Report, name: str, situation: Situation) -> list[str]:
+    """Which key each consumer said it holds, and what that keeps from going."""
+    words = report.store.sightings(situation.credential.id)
+    managed = report.managed.get(name)
+    awaited = managed.heartbeats if managed else ()
+    lines = [_word_line(situation, word, report.at) for word in words]
+    lines += [f"Consumer {one} has never reported a key." for one in awaited if one not in {w.consumer for w in words}]
+    for row in situation.retirements:
+        version = situation.version(row.version_id)
+        if managed is None or version is None or GATES[row.why].use is not Use.WAITED_OUT or row.reason in HOLDS:
+            continue  # nothing waits for it, or it is told already
+        for hold in spoken(situation, version, words, awaited, managed.policy, report.at):
+            lines.append(f"That keeps version {version.number}: {hold.message}. What ends that: {hold.remedy}.")
+    return lines
+
+
+def _word_line(situation: Situation, word: Sighting, now: datetime) -> str:
+    held = holding(situation, word.fingerprint)
+    what = f"version {held.number} ({held.state.value})" if held else "a key that is not on record any more"
+    return f"Consumer {word.consumer} holds {what}, as it said {stamp(word.seen_at)}, {ago(word.seen_at, now)}."
+
+
+def _can_stay(row: Retirement, version: Version) -> bool:
+    """Whether a person may call it off."""
+    was_current = version.state in (VersionState.PREVIOUS, VersionState.DISABLED)
+    return was_current and row.why is not RetirementReason.COMPROMISED and not (row.wanted_back or row.delete_started)
+
+
+def _to_do(row: Waiting) -> str:
+    return f" To do: {row.remedy}." if row.remedy else ""
 
 
 def _rehearsed(report: Report, name: str) -> list[str]:
@@ -143,6 +237,47 @@ def _planned(question: Question) -> str:
     if begins is not None:
         return f"The next rotation is due {stamp(begins)}{_because(question)}."
     return f"No rotation is planned: {decision.message}. `rotate --now {question.name}` rotates it."
+
+
+def decision(report: Report, name: str) -> dict[str, object] | None:
+    """The shape of `decision` in `explain --json`: which check of the policy decides now, and what it says."""
+    credential = next((c for c in report.store.credentials() if c.name == name), None)
+    if credential is None or name not in report.managed:
+        return None
+    check, found = deciding(report.question(name, report.store.load(credential.id)))
+    due = isinstance(found, Due)
+    return {
+        "check": check,
+        "due": due,
+        "reason": found.cause.value if isinstance(found, Due) else found.reason,
+        "message": found.message,
+        "until": None if isinstance(found, Due) else stamp(found.until),
+    }
+
+
+MOVES = {
+    "rotating": "`rotator abandon {name}` gives it up",
+    "paused": "`rotator unpause {name}` ends the pause",
+    "slot_in_retirement": "`rotate --now {name} --end-soak` does not wait for a soak",
+    "max_creates": "only time moves it, or another max_creates_per_day",
+    "min_interval": "`rotate --now {name}` does not wait",
+    "by_hand": "`rotate --now {name}` rotates it",
+    "window": "`rotate --now {name}` does not wait",
+    "blackout": "`rotate --now {name}` does not wait",
+    "not_due": "`rotate --now {name}` does not wait",
+}
+"""Reason of the policy → the command that would move it."""
+
+
+def _decided(report: Report, name: str, situation: Situation) -> str:
+    """Which check of the policy has the say now, and the command that would move what it holds."""
+    check, found = deciding(report.question(name, situation))
+    if isinstance(found, Due):
+        return f"The check {check} decides: {found.message} ({found.cause.value}); a pass goes on with it."
+    until = f" until {stamp(found.until)}" if found.until else ""
+    move = MOVES.get(found.reason)
+    todo = f" {move.format(name=name)}." if move else ""
+    return f"The check {check} decides: {found.message} ({found.reason}){until}.{todo}"
 
 
 def _because(question: Question) -> str:

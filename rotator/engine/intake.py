@@ -17,6 +17,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
+    LAST_WAVE,
     Cause,
     Delivery,
     DeliveryId,
@@ -225,6 +226,7 @@ def deliveries(
             templates={field: template.text for field, template in target.templates.items()},
             state=DeliveryState.PLANNED,
             without=target.destination.identity in without,
+            wave=target.wave if rotation.gentle else LAST_WAVE,
         )
         for position, target in enumerate(places)
     ]
@@ -253,5 +255,6 @@ UNHURRIED = (
     "rate_limited",
     "settling",
     "slot_in_retirement",
+    "wave_soak",
 )
-"""Reasons to wait that a person in a hurry does not shorten: another side, or safety, has set the time."""
+"""Reasons to wait that a person in a hurry does not shorten: another side, safety or the policy has set the time."""

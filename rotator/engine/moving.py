@@ -19,24 +19,33 @@ def move(store: Store, actor: str, former: str, managed: Managed) -> bool:
     moving, there = known.get(former), known.get(managed.name)
     if moving is None:
         return False
-    situation = store.load(moving.id)
-    if there is not None and not situation.versions:
+    if there is not None and not store.load(moving.id).versions:
         return False  # enrolled under its former name once more, by a worker that had the old configuration
-    if there is not None and store.load(there.id).versions:
-        message = f"{there.name} cannot take over the history of {former}: both have keys on record"
-        remedy = f"take `moved_from: {former}` out; {former} is finished as one that was taken out"
-        raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
-    elsewhere = _elsewhere(moving, situation, managed)
-    if elsewhere:
-        message = f"{former} cannot be called {managed.name} yet: it has work open {elsewhere}"
-        remedy = (
-            f"call it {former} again until `rotator explain {former}` shows nothing open, or keep the rest as it was"
-        )
-        raise SetupError(message, reason="moved_elsewhere", remedy=remedy)
+    problem = hindrance(store, former, managed)
+    if problem is not None:
+        raise problem
     event = NewEvent(
         event=name(Subject.MOVE, Outcome.SUCCEEDED), actor=actor, credential=managed.name, detail={"from": former}
     )
     return store.move(moving.id, managed.name, event)
+
+
+def hindrance(store: Store, former: str, managed: Managed) -> SetupError | None:
+    """Why a credential cannot have its new name, or not yet."""
+    known = {credential.name: credential for credential in store.credentials()}
+    moving, there = known.get(former), known.get(managed.name)
+    if moving is None:
+        return None
+    if there is not None and store.load(there.id).versions:
+        message = f"{there.name} cannot take over the history of {former}: both have keys on record"
+        remedy = f"take `moved_from: {former}` out; {former} is finished as one that was taken out"
+        return SetupError(message, reason="moved_elsewhere", remedy=remedy)
+    elsewhere = _elsewhere(moving, store.load(moving.id), managed)
+    if not elsewhere:
+        return None
+    message = f"{former} cannot be called {managed.name} yet: it has work open {elsewhere}"
+    remedy = f"call it {former} again until `rotator explain {former}` shows nothing open, or keep the rest as it was"
+    return SetupError(message, reason="moved_elsewhere", remedy=remedy)
 
 
 def _elsewhere(moving: Credential, situation: Situation, managed: Managed) -> str | None:

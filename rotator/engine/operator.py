@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
@@ -19,7 +20,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.plans import pace
-from rotator.engine import rehearsal
+from rotator.engine import rehearsal, waves
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import deleted
@@ -144,7 +145,7 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
         writes += _hurried(work, version)
     new_key_needed = key is None or any(v.state is VersionState.CURRENT for v in versions)
     if situation.rotation is not None and new_key_needed:
-        writes.append(Update(situation.rotation, {"urgent": True}))
+        writes.append(Update(situation.rotation, {"urgent": True, **waves.hurried(situation.rotation)}))
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
@@ -184,7 +185,9 @@ def _hurried(work: Work, version: Version) -> list[Write]:
     if full:
         soak = timedelta(0)  # its slot is needed for the new key
     soaking = row.state is RetirementState.DISABLED and not full
-    changes = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
+    changes: dict[str, Any] = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
+    if row.state is RetirementState.BROWNED_OUT:  # disabled already, and stays so
+        changes |= {"state": RetirementState.PLANNED, "restore_at": None}
     return [Update(row, changes if soaking else {**MOVING, **changes})]
 
 
@@ -193,7 +196,7 @@ def _living_keys(work: Work) -> int:
 
 
 def forget_destination(work: Work, to: str, because: str | None = None) -> list[str]:
-    """Stop waiting for a place that the configuration names no more; say which addresses were forgotten.
+    """Stop waiting for a place, or a field of one, that the configuration names no more; say which were forgotten.
 
     Whoever still reads there may hold an old key: that is what the person says is not so.
     """
@@ -202,7 +205,9 @@ def forget_destination(work: Work, to: str, because: str | None = None) -> list[
     given += [delivery for rows in work.situation.unacknowledged.values() for delivery in rows]
     standing = [delivery for rows in work.situation.shadows.values() for delivery in rows]
     given += [delivery for delivery in standing if shadow_at(work.managed, delivery) is None]
-    removed = [g for g in given if g.identity not in configured]
+    removed = [
+        g for g in given if g.identity not in configured or (isinstance(g, Placement) and work.managed.left_out(g))
+    ]
     gone = [g for g in removed if to in (g.address, g.to)]
     if not gone:
         known = ", ".join(sorted({g.address for g in removed}))

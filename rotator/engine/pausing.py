@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import Credential, Retirement, RetirementReason, Rotation
+from rotator.domain.model import Credential, Retirement, RetirementReason, RetirementState, Rotation
 from rotator.engine.work import Work
 from rotator.ports.store import NewEvent, Pause, Store
 
@@ -33,12 +33,16 @@ def unpause(store: Store, credential: Credential, *, actor: str, because: str | 
 
 
 def holds(work: Work, row: Rotation | Retirement) -> bool:
-    """Whether a pause holds this row. A leaked key goes all the same, and until it is replaced nothing is held."""
+    """Whether a pause holds this row. A leaked key goes all the same, and until it is replaced nothing is held.
+
+    What a brownout has disabled is enabled again all the same.
+    """
     credential, rotation = work.situation.credential, work.situation.rotation
     if credential.paused_at is None or not credential.paused(work.now()):
         return False
     leaked = isinstance(row, Retirement) and row.why is RetirementReason.COMPROMISED
-    return not leaked and not (rotation is not None and rotation.urgent)
+    dimmed = isinstance(row, Retirement) and row.state is RetirementState.BROWNED_OUT
+    return not leaked and not dimmed and not (rotation is not None and rotation.urgent)
 
 
 def refuse(work: Work) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from rotator.domain.errors import PermanentError, RotatorError, TemporaryError, Unavailable
 from rotator.domain.model import Delivery, Observed, Placement, Version, VersionId
-from rotator.domain.secret import Material, Secret
+from rotator.domain.secret import Secret
 from rotator.domain.template import Template
 from rotator.engine import shadows
 from rotator.engine.work import Target, Work
@@ -36,12 +36,19 @@ class Look:
 
     reading: Reading
     standing: Standing
-    holders: frozenset[VersionId]  # ids of the versions whose values stand there
+    serving: frozenset[VersionId]  # ids of the versions whose values stand in the fields that consumers read first
+    main: Standing  # of these fields alone
+    beside: frozenset[VersionId] = frozenset()  # the same for their companions (`mode: pair`)
+
+    @property
+    def holders(self) -> frozenset[VersionId]:
+        """Ids of all versions whose values stand there."""
+        return self.serving | self.beside
 
     @property
     def observed(self) -> Observed:
         """The same for the placement's row."""
-        match self.standing:
+        match self.main:
             case Standing.MISSING:
                 return Observed.MISSING
             case Standing.FOREIGN:
@@ -50,10 +57,13 @@ class Look:
                 return Observed.SERVED
 
 
-def render(work: Work, templates: Mapping[str, Template], version: Version, material: Material) -> dict[str, Secret]:
-    """The fields as consumers of this place should read them."""
-    facts = work.facts(version)
-    return {field: template.render(material, facts) for field, template in templates.items()}
+def render(work: Work, templates: Mapping[str, Template], holders: Mapping[str, Version]) -> dict[str, Secret]:
+    """The fields as consumers of this place should read them. `holders`: the version of each; see `pairs`."""
+    materials = {version.id: work.material(version) for version in holders.values()}
+    return {
+        field: template.render(materials[holders[field].id], work.facts(holders[field]))
+        for field, template in templates.items()
+    }
 
 
 def templates_of(delivery: Delivery) -> dict[str, Template]:
@@ -73,24 +83,31 @@ def reach(work: Work, delivery: Delivery) -> Destination:
 
 
 def look(
-    work: Work, destination: Destination, templates: Mapping[str, Template], wanted: Version | None = None
+    work: Work, destination: Destination, templates: Mapping[str, Template], wanted: Mapping[str, Version] | None = None
 ) -> Look:
-    """Read a place and say what stands in our fields there."""
+    """Read a place and say what stands in our fields there. `wanted`: the version that each of them should hold."""
     reading = work.call(destination.read)
     placements = work.store.placed(destination.identity)
     rendered = _renderings(work, templates)
-    standings: set[Standing] = set()
-    holders: set[VersionId] = set()
-    for field in templates:
+    named: dict[bool, list[tuple[Standing, VersionId | None]]] = {False: [], True: []}
+    for field, template in templates.items():
         found = reading.fields.get(field)
-        one, holder = _name_field(work, found, placements.get(field), field, rendered, wanted)
-        standings.add(one)
-        if holder is not None:
-            holders.add(holder)
-    standing = max(standings, key=_SEVERITY.index, default=Standing.EMPTY)
-    if standing is Standing.WANTED and len(standings) > 1:
-        standing = Standing.OURS  # a field is missing that a person allowed us to write
-    return Look(reading, standing, frozenset(holders))
+        one = _name_field(work, found, placements.get(field), field, rendered, wanted)
+        named[template.companion].append(one)
+    main, beside = named[False], named[True]
+    return Look(reading, _worst(*main, *beside), _versions(main), _worst(*main), _versions(beside))
+
+
+def _worst(*named: tuple[Standing, VersionId | None]) -> Standing:
+    standings = {standing for standing, _ in named}
+    worst = max(standings, key=_SEVERITY.index, default=Standing.EMPTY)
+    if worst is Standing.WANTED and len(standings) > 1:
+        return Standing.OURS  # a field is missing that a person allowed us to write
+    return worst
+
+
+def _versions(named: Iterable[tuple[Standing, VersionId | None]]) -> frozenset[VersionId]:
+    return frozenset(version_id for _, version_id in named if version_id is not None)
 
 
 def _renderings(work: Work, templates: Mapping[str, Template]) -> list[tuple[VersionId, dict[str, Secret]]]:
@@ -99,7 +116,7 @@ def _renderings(work: Work, templates: Mapping[str, Template]) -> list[tuple[Ver
     for version in work.situation.versions:
         material = work.kept(version) if version.state.living else None
         if material is not None:
-            rendered.append((version.id, render(work, templates, version, material)))
+            rendered.append((version.id, render(work, templates, dict.fromkeys(templates, version))))
     return rendered
 
 
@@ -109,14 +126,14 @@ def _name_field(
     placement: Placement | None,
     field: str,
     rendered: Sequence[tuple[VersionId, dict[str, Secret]]],
-    wanted: Version | None,
+    wanted: Mapping[str, Version] | None,
 ) -> tuple[Standing, VersionId | None]:
     if not found:  # absent, or empty as in `KEY=` of a file that was prepared
         known_absent = placement is None or placement.fingerprint is None
         return (Standing.EMPTY if known_absent else Standing.MISSING), None
     for version_id, fields in rendered:
         if fields[field] == found:
-            is_wanted = wanted is not None and version_id == wanted.id
+            is_wanted = wanted is not None and version_id == wanted[field].id
             return (Standing.WANTED if is_wanted else Standing.OURS), version_id
     if placement is not None and placement.fingerprint == work.fingerprint(found):
         return Standing.OURS, placement.version_id
@@ -137,9 +154,14 @@ def refuse_foreign(work: Work, to: str, destination: Destination, seen: Look) ->
 
 
 def placements(
-    work: Work, to: str, destination: Destination, fields: Mapping[str, Secret], version: Version | None, revision: str
+    work: Work,
+    to: str,
+    destination: Destination,
+    fields: Mapping[str, Secret],
+    holders: Mapping[str, Version],
+    revision: str,
 ) -> list[Place]:
-    """The rows that say what now stands at a place."""
+    """The rows that say what now stands at a place, and of which version each field is."""
     now = work.now()
     return [
         Place(
@@ -149,7 +171,7 @@ def placements(
                 to=to,
                 address=destination.address,
                 credential_id=work.credential.id,
-                version_id=version.id if version else None,
+                version_id=holders[field].id,
                 fingerprint=work.fingerprint(value),
                 revision=revision,
                 placed_at=now,

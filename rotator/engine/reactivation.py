@@ -129,6 +129,8 @@ def retired_again(
     row = work.situation.retirement_of(version.id)
     if row is not None and not row.wanted_back:
         return []
+    if row is not None and row.state is RetirementState.BROWNED_OUT and why is not RetirementReason.COMPROMISED:
+        return [Update(row, {"wanted_back": False, **MOVING})]  # what the brownout has disabled comes back first
     opened = open_retirement(work, version, why, grace=grace, soak=soak)
     if row is None:
         return [opened]
@@ -168,14 +170,15 @@ def enable(work: Work, retirement: Retirement) -> None:
     version = version_of(work, retirement)
     told = [work.event(Subject.RETIREMENT, Outcome.FAILED, version=version.id, reason="reactivated")]
     if retirement.disable_started or version.state is VersionState.DISABLED:
-        _enable(work, retirement, version)
+        enabled(work, retirement, version)
         told.insert(0, work.event(Subject.ENABLE, Outcome.SUCCEEDED, version=version.id))
         version = version_of(work, retirement)
     changes = {"state": RetirementState.CANCELLED, "closed_at": work.now(), **MOVING}
     work.record([Update(retirement, changes), Update(version, {"state": VersionState.PREVIOUS})], told)
 
 
-def _enable(work: Work, retirement: Retirement, version: Version) -> None:
+def enabled(work: Work, retirement: Retirement, version: Version) -> None:
+    """Enable a key, announced, and believe it when the provider accepts it. Raises where it does not yet."""
     provider = work.provider
     if not isinstance(provider, Disables) or version.key_id is None:
         message = "the provider cannot enable a key"
@@ -207,6 +210,8 @@ def _still_refused(work: Work, retirement: Retirement, version: Version, why: st
         raise TemporaryError(message, reason="not_accepted_yet")
     name = work.managed.name
     remedy = f"look at the key in the provider's console; `rotator retire {name} --key {version.key_id}` gives it up"
+    if not retirement.wanted_back:
+        remedy = "look at the key in the provider's console"
     raise PermanentError(message, reason="key_refused", remedy=remedy)
 
 

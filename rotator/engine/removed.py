@@ -45,7 +45,9 @@ def _clear(store: Store, around: Surroundings, unmanaged: Mapping[str, str], lef
         if finding.kind == Subject.PROVIDER_REMOVED:
             if about not in left_out:
                 store.clear(finding.kind, about, _cleared(around, about))
-        elif finding.kind != Subject.RECONCILE and (called := unmanaged.get(finding.credential_id or "")):
+        elif finding.kind not in (Subject.RECONCILE, Subject.BROWNOUT) and (
+            called := unmanaged.get(finding.credential_id or "")
+        ):
             event = name(Subject(finding.kind), Outcome.CLEARED)
             told = NewEvent(event=event, actor=around.actor, credential=called, reason="unmanaged")
             store.clear(finding.kind, about, told)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.domain.deadlines import passed
+from rotator.domain.deadlines import Deadline, passed
 from rotator.domain.events import Subject
 from rotator.domain.model import (
+    LAST_WAVE,
     Cause,
     Delivery,
+    DeliveryState,
     Finding,
     Observed,
     Retirement,
@@ -20,8 +22,9 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import ROTATION, step_after, taking_away
+from rotator.domain.plans import HOLDS, ROTATION, step_after, taking_away
 from rotator.domain.policy import HOURS, Due, Question, next_rotation_at, supply_by, why_due
+from rotator.engine import hooks
 from rotator.engine.work import AWAITING, Managed
 from rotator.ports.store import Store
 
@@ -35,11 +38,16 @@ PLANNED_WAITS = (
     "grace",
     "soak",
     "in_use",
+    "consumer_silent",
+    "consumer_not_restarted",
     "settling",
     "slot_in_retirement",
+    "wave_soak",
     "min_interval",
     "lost_answer",
     "put_back_first",
+    "readers_lag",
+    "unpairing",
     "reactivating",
 )
 """Reasons to wait that are part of the plan, not trouble."""
@@ -139,7 +147,7 @@ class Report:
             "next_rotation_at": stamp(slot),
             "current": self._current(current) if current else None,
             "previous": [_previous(v, situation, managed) for v in _previous_versions(situation)],
-            "rotation": self._rotation(situation),
+            "rotation": self._rotation(managed, situation),
             "destinations": self.destinations(managed, situation),
         }
 
@@ -154,7 +162,7 @@ class Report:
             "age_seconds": age,
         }
 
-    def _rotation(self, situation: Situation) -> dict[str, Any] | None:
+    def _rotation(self, managed: Managed | None, situation: Situation) -> dict[str, Any] | None:
         row = situation.rotation
         if row is None:
             return None
@@ -176,10 +184,34 @@ class Report:
                     "not_before": stamp(d.not_before),
                     "reason": d.reason,
                     "message": d.message,
+                    "wave": d.wave if d.wave != LAST_WAVE else None,
+                    "hooks": self.hooks(managed, situation, d),
                 }
                 for d in situation.deliveries
             ],
         }
+
+    def hooks(self, managed: Managed | None, situation: Situation, delivery: Delivery) -> list[dict[str, Any]]:
+        """The shape of `hooks` in a delivery of `status --json`: what is configured today, and how it stands."""
+        target = managed.entry_of(delivery) if managed else None
+        configured = {hooks.RELOAD: target.reload, hooks.PROBE: target.probe} if target else {}
+        found = []
+        for kind, hook in configured.items():
+            if hook is None:
+                continue
+            waits = next((w for w in (delivery, situation.rotation) if w and w.reason == f"{kind}_failed"), None)
+            done = situation.target is not None and hooks.done(delivery, kind, situation.target)
+            failing = not done and (delivery.reason == f"{kind}_failed" or delivery.state is DeliveryState.VERIFIED)
+            found.append(
+                {
+                    "kind": kind,
+                    "name": hook.name,
+                    "state": "done" if done else "failing" if failing else "waiting",
+                    "attempt": waits.attempt if waits and failing else 0,
+                    "message": waits.message if waits and failing else None,
+                }
+            )
+        return found
 
     def destinations(self, managed: Managed | None, situation: Situation) -> list[dict[str, Any]]:
         """The shape of `destinations` in `status --json`: what each place served when it was last seen."""
@@ -246,7 +278,7 @@ class Report:
             return []
         remedy = f"`rotator explain {name}` says what it waits for"
         late = passed(situation, self.managed[name].terms, self.at)
-        return [Condition("overdue", d.at, d.why, f"{d.message}, and it still works", remedy) for d in late]
+        return [Condition("overdue", d.at, d.why, _still_works(d, situation), remedy) for d in late]
 
     def _overdue(self, name: str, situation: Situation) -> list[Condition]:
         if situation.credential.paused(self.at):
@@ -308,7 +340,8 @@ class Report:
             version = situation.version(row.version_id)
             number = version.number if version else "?"
             until = f", not before {stamp(row.not_before)}" if row.not_before else ""
-            message = f"version {number} is being retired ({row.why.value}){until}"
+            held = f": {row.message}" if row.reason in HOLDS else ""
+            message = f"version {number} is being retired ({row.why.value}){until}{held}"
             found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
         return found
 
@@ -324,24 +357,35 @@ class Report:
 
     def question(self, name: str, situation: Situation) -> Question:
         """What the policy's checks look at, for a credential of the configuration."""
-        managed = self.managed[name]
-        return Question(
-            name=name,
-            situation=situation,
-            policy=managed.policy,
-            now=self.at,
-            living=managed.provider.capabilities.living,
-            settle=managed.settle,
-            can_disable=managed.provider.capabilities.can_disable,
-            unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
-            named=not managed.removed,
-        )
+        return question_of(self.managed[name], situation, self.at)
+
+
+def question_of(managed: Managed, situation: Situation, at: datetime) -> Question:
+    """What the policy's checks look at, at a moment."""
+    return Question(
+        name=managed.name,
+        situation=situation,
+        policy=managed.policy,
+        now=at,
+        living=managed.provider.capabilities.living,
+        settle=managed.settle,
+        can_disable=managed.provider.capabilities.can_disable,
+        unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
+        named=not managed.removed,
+    )
 
 
 def _waiters(situation: Situation) -> list[Rotation | Retirement | Delivery]:
     """The rows that may keep the work from going on, the rotation first. What it goes on without is not among them."""
     rotation = [situation.rotation] if situation.rotation is not None else []
     return [*rotation, *(d for d in situation.deliveries if not d.without), *situation.retirements]
+
+
+def _still_works(late: Deadline, situation: Situation) -> str:
+    """And by whom it is held, where its retirement says so."""
+    row = situation.retirement_of(late.version.id)
+    held = f": {row.message}" if row is not None and row.reason in (*HOLDS, "old_key_in_use") else ""
+    return f"{late.message}, and it still works{held}"
 
 
 def _where(row: Rotation | Retirement | Delivery) -> str | None:
@@ -365,6 +409,7 @@ def _previous(version: Version, situation: Situation, managed: Managed | None) -
         "step": step.verb.value if step else None,
         "not_before": stamp(row.not_before) if row else None,
         "reason": row.reason if row else None,
+        "message": row.message if row else None,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,17 +19,18 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import GATES, Use, drain_from, pace
+from rotator.domain.plans import GATES, TRIED, drain_from, pace
 from rotator.domain.secret import Material, Secret
-from rotator.engine import regress, shadows, stopwatch
+from rotator.engine import evidence, regress, shadows, stopwatch
+from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update
 
-OWN_USE = timedelta(minutes=2)
-"""How long after our own check of a key the provider may date that use."""
+UNPAIRING = "unpairing"
+"""Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
 
 NEVER_USED = (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER, RetirementReason.REHEARSED)
 """Why keys are taken away that were never current."""
@@ -58,6 +59,9 @@ def open_retirement(
         can_disable=capabilities.can_disable,
     )
     first_look = drain_from(now, grace, soak, can_disable=capabilities.can_disable)
+    trial = policy.brownout if why in TRIED and capabilities.can_disable and version.key_id is not None else None
+    if trial is not None:
+        first_look = min(first_look, now + trial.after)
     if why is RetirementReason.LOST_ANSWER:
         # The request may be under way for its budget's time, and lists may lag for a settle time after that.
         first_look = _made_by(work, version) + grace
@@ -72,6 +76,8 @@ def open_retirement(
             grace=grace,
             soak=soak,
             without=without,
+            brownout_after=trial.after if trial is not None else None,
+            brownout_for=trial.lasts if trial is not None else None,
             not_before=first_look,
             reason="grace" if first_look > now else None,
             message="the old key keeps working until then" if first_look > now else None,
@@ -107,11 +113,29 @@ def drain(work: Work, retirement: Retirement) -> None:
     if version.key_id is None:
         locate(work, retirement, version)
         return
-    guarded = guard(work, retirement, version)
-    evidence = _use(work, retirement, version, guarded.keys)
-    evidence |= guarded.evidence
-    told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value, **evidence)
+    seen = gates(work, retirement, version, beside=True)
+    if seen.beside:
+        raise StandsBeside(version, seen.beside)
+    reason = retirement.why.value
+    told = work.event(Subject.DRAIN, Outcome.SUCCEEDED, version=version.id, reason=reason, **seen.evidence)
     work.record([Update(retirement, {"state": RetirementState.DRAINED, **MOVING})], [told])
+
+
+class StandsBeside(TemporaryError):
+    """All else would let a version go, but these places hold it beside the current one (`mode: pair`)."""
+
+    def __init__(self, version: Version, addresses: Sequence[str]) -> None:
+        places = ", ".join(addresses)
+        message = f"version {version.number} stands beside the current one at {places}, which is rewritten first"
+        super().__init__(message, reason=UNPAIRING)
+        self.addresses = addresses
+
+
+def gates(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
+    """Every gate, freshly checked: raises where one does not hold, returns what was seen. `beside`: as of `guard`."""
+    guarded = guard(work, retirement, version, beside=beside)
+    known = {**evidence.weigh(work, retirement, version, guarded.keys), **guarded.evidence}
+    return replace(guarded, evidence=known)
 
 
 @dataclass(frozen=True)
@@ -120,21 +144,25 @@ class Guarded:
 
     keys: Sequence[Key]
     evidence: dict[str, Any]
+    beside: Sequence[str]  # addresses of places that hold the version beside another one
 
 
-def guard(work: Work, retirement: Retirement, version: Version) -> Guarded:
-    """What must be true at the very moment a key is taken away; read anew before each step that does."""
+def guard(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
+    """What must be true at the very moment a key is taken away; read anew before each step that does.
+
+    `beside`: places may hold it beside another one; the caller sees to that.
+    """
     _clock_is_sane(work)
     right_account(work, version)
     seen = survey(work)
-    _served_elsewhere(work, retirement, version, seen)
+    paired = _served_elsewhere(work, retirement, version, seen, beside=beside)
     _another_key_works(work, retirement, version, seen)
     numbers = {v.id: v.number for v in work.situation.versions}
     serving = {at: sorted(numbers[i] for i in look.holders if i in numbers) for at, look in seen.looks.items()}
     keys = work.ask(work.provider.keys)
     regress.look_at_labels(work, version.account, keys)
     regress.refuse(work)
-    return Guarded(keys, {"destinations": serving})
+    return Guarded(keys, {"destinations": serving}, paired)
 
 
 def right_account(work: Work, version: Version) -> None:
@@ -173,8 +201,13 @@ def _clock_is_sane(work: Work) -> None:
     raise TemporaryError(message, reason="clock", remedy=remedy)
 
 
-def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
-    """Every destination positively serves another version; anything else holds the retirement, with the reason."""
+def _served_elsewhere(
+    work: Work, retirement: Retirement, version: Version, seen: Survey, *, beside: bool = False
+) -> list[str]:
+    """Every destination positively serves another version; anything else holds the retirement, with the reason.
+
+    Where it may stand `beside` another one, gives the addresses of the places where it does.
+    """
     if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
         message = "until the current key is put back everywhere, a late write of another may still arrive"
         raise TemporaryError(message, reason="put_back_first")
@@ -185,6 +218,7 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
     seen.require_all(but=without)
+    outwait_readers(work, retirement)
     for address, look in seen.looks.items():
         if address in without:
             continue  # a person said that what is read there does not matter
@@ -196,18 +230,20 @@ def _served_elsewhere(work: Work, retirement: Retirement, version: Version, seen
         if look.standing is Standing.FOREIGN:
             message = f"{address} holds a value that is not ours, so it is not known what its readers hold"
             raise TemporaryError(message, reason="destination_foreign", remedy="see `rotator explain`")
-        if version.id in look.holders:
+        if version.id in look.serving or (version.id in look.beside and not beside):
             message = f"{address} still serves version {version.number}"
             raise TemporaryError(message, reason="destination_serves_it", remedy="see `rotator explain`")
-        if not look.holders or look.holders & condemned:
+        if not look.serving or look.holders & condemned:
             message = f"{address} does not serve a key that stays"
             raise TemporaryError(message, reason="destination_serves_condemned")
+    return [at for at, look in seen.looks.items() if version.id in look.beside and at not in without]
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
     """A place that the configuration names no more may still serve this key, and we cannot look."""
     configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
     placements = work.situation.placements
+    _no_field_was_removed(work, retirement, version)
     given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
     written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
     unacknowledged = work.situation.unacknowledged.get(version.id, ())
@@ -218,6 +254,20 @@ def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) 
             message = f"{address} is not in the configuration any more and was last given version {version.number}"
             remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
+
+
+def _no_field_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
+    """The same for a field of a place that is still configured; one beside it, where `mode: pair` was taken out."""
+    configured = {t.destination.identity: t.to for t in work.managed.targets}
+    for p in work.situation.placements:
+        waited_for = p.version_id == version.id and p.identity in configured and p.identity not in retirement.without
+        if waited_for and work.managed.left_out(p):
+            name = work.managed.name
+            what = f"the field {p.field} of {p.address}"
+            message = f"{what} is not in the configuration any more and was last given version {version.number}"
+            to = configured[p.identity]
+            remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
+            raise PermanentError(message, reason="field_removed", remedy=remedy)
 
 
 def _another_key_works(work: Work, retirement: Retirement, version: Version, seen: Survey) -> None:
@@ -245,51 +295,12 @@ def _material_at_places(work: Work, version: Version, seen: Survey) -> Material 
     found: dict[str, Secret] = {}
     for target in work.managed.targets:
         look = seen.looks.get(target.destination.address)
-        if look is None or version.id not in look.holders:
+        if look is None or version.id not in look.serving:
             continue
-        for field, template in target.templates.items():
+        for field, template in target.main.items():
             if field in look.reading.fields:
                 found |= template.extract(look.reading.fields[field])
     return Material({n: found[n] for n in wanted}) if wanted <= found.keys() else None
-
-
-def _use(work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]) -> dict[str, Any]:
-    """What the provider says about the last use; raises where that holds the retirement."""
-    capabilities, gates, now = work.provider.capabilities, GATES[retirement.why], work.now()
-    key = next((k for k in keys if k.id == version.key_id), None)
-    if not capabilities.tells_last_use:
-        return {"usage": "no usage evidence: the provider does not tell"}
-    if key is None:
-        return {"usage": "the provider lists the key no more"}
-    used = None if _was_us(work, version, key) else key.last_used_at
-    if used is None:
-        return {"usage": "no use but ours"}
-    by = f" by {key.last_used_by}" if key.last_used_by else ""
-    if gates.use is Use.WAITED_OUT and now - used < work.managed.policy.require_idle:
-        _hold_for_use(work, retirement, f"version {version.number} was used{by} at {used:%Y-%m-%d %H:%M:%S} UTC", used)
-    if gates.use is Use.FORBIDDEN:
-        message = f"the key {key.id} has been used{by}, so it is not certain that it is the one we lost"
-        name = work.managed.name
-        remedy = f"`rotator resume {name} --delete {key.id}` or `rotator resume {name} --keep {key.id}`"
-        raise PermanentError(message, reason="ambiguous_keys", remedy=remedy)
-    return {"usage": f"last used{by} at {used:%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def _hold_for_use(work: Work, retirement: Retirement, message: str, used: datetime) -> None:
-    policy, now = work.managed.policy, work.now()
-    if retirement.reason == "in_use" and retirement.since and now - retirement.since > policy.hold_alarm:
-        remedy = f"find the reader; then `rotator resume {work.managed.name}`"
-        raise PermanentError(message, reason="old_key_in_use", remedy=remedy)
-    wait = (used + policy.require_idle - now).total_seconds()
-    raise TemporaryError(message, reason="in_use", retry_after=wait)
-
-
-def _was_us(work: Work, version: Version, key: Key) -> bool:
-    """Our own checks never count as use, as far as the provider lets us tell them apart."""
-    own = work.provider.capabilities.own_use
-    if key.last_used_at is None or version.checked_at is None or own is None or key.last_used_by != own:
-        return False
-    return key.last_used_at <= version.checked_at + OWN_USE
 
 
 # a key whose id was lost with the answer
@@ -355,6 +366,8 @@ def disable(work: Work, retirement: Retirement) -> None:
     if not isinstance(provider, Disables) or version.key_id is None:
         message = "the provider cannot disable a key"
         raise PermanentError(message, reason="bug")
+    if retirement.browned_out:
+        work.outwait_late_calls()  # an enable that is still on its way would undo this
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
@@ -367,7 +380,8 @@ def disable(work: Work, retirement: Retirement) -> None:
     writes = [Update(retirement, changes)]
     if version.state is not VersionState.CONDEMNED:
         writes.append(Update(version, {"state": VersionState.DISABLED}))
-    work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id)])
+    known = evidence.of_incident(work, retirement)
+    work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id, **known)])
 
 
 def delete(work: Work, retirement: Retirement) -> None:
@@ -391,8 +405,9 @@ def delete(work: Work, retirement: Retirement) -> None:
 
 def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str) -> None:
     """The end of a retirement. `confirmed` says how it is known that the key is gone."""
+    known = {} if retirement.state is RetirementState.DISABLED else evidence.of_incident(work, retirement)
     now = work.now()
-    told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed)
+    told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed, **known)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
     end = []
     if retirement.why is RetirementReason.REHEARSED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
@@ -31,9 +31,11 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
+from rotator.domain.plans import SPREAD, SUCCESSES, trial
 from rotator.domain.secret import Material, Secret
-from rotator.engine import intake, rehearsal
+from rotator.engine import hooks, intake, rehearsal, waves
 from rotator.engine.creation import create
+from rotator.engine.pairs import holders
 from rotator.engine.places import (
     Standing,
     look,
@@ -45,14 +47,10 @@ from rotator.engine.places import (
     templates_of,
 )
 from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
-from rotator.engine.retirement import open_retirement
+from rotator.engine.retirement import UNPAIRING, open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
 from rotator.ports.store import Place, Update, Write
-
-SUCCESSES = 3
-SPREAD = timedelta(seconds=30)
-"""A new key is believed after this many answers in a row, spread over its settle time but not over more than this."""
 
 # authenticate
 
@@ -64,10 +62,8 @@ def authenticate(work: Work) -> None:
     if not _accepted(work, work.rotation(), version, answer):
         return
     rotation, now = work.rotation(), work.now()
-    spread = min(work.managed.settle, SPREAD)
-    believed = rotation.cause in (Cause.PUT_BACK, Cause.ADDED)  # in use already; a roll-back's may just be enabled
-    asks = work.provider.capabilities.can_tell and not believed and spread > timedelta(0)
-    needed = SUCCESSES if asks else 1
+    spread = trial(rotation.cause, work.managed.settle, can_tell=work.provider.capabilities.can_tell)
+    needed = SUCCESSES if spread else 1
     first = rotation.first_success_at or now
     if rotation.successes + 1 >= needed and (needed == 1 or now - first >= spread):
         detail: dict[str, Any] = {"answers": rotation.successes + 1, "verdict": answer.verdict.value}
@@ -137,26 +133,30 @@ def _refused(work: Work, rotation: Rotation, version: Version, answer: Answer) -
 
 
 def push(work: Work) -> None:
-    """authenticated → pushed: every destination is given it; each has its own state and its own retries."""
+    """authenticated → pushed: every destination of the wave is given it; each has its own state and its own retries."""
     version = work.target()
     material = work.material(version)
     if not _accepted(work, work.rotation(), version, work.authenticate(version, material)):
         return  # it died since: nothing more is given out
-    each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version, material))
-    if all(d.state is not DeliveryState.PLANNED or d.without for d in work.situation.deliveries):
+    if not waves.soaked(work, version):
+        _give_up(work, [work.rotation()])
+        return
+    each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version))
+    if all(d.state is not DeliveryState.PLANNED or d.without for d in waves.at_hand(work.situation)):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(work.rotation(), {"state": RotationState.PUSHED, **MOVING})], [told])
 
 
-def push_one(work: Work, delivery: Delivery, version: Version, material: Material) -> None:
+def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     """Read, commit the revision seen, write on condition of *that* revision, record what we put."""
     destination, templates = reach(work, delivery), templates_of(delivery)
-    fields = render(work, templates, version, material)
-    seen = look(work, destination, templates, wanted=version)
+    held = holders(work, templates, version)
+    fields = render(work, templates, held)
+    seen = look(work, destination, templates, wanted=held)
     fences = work.rotation().cause is Cause.PUT_BACK  # writes also where the value is right: it fences late writes
     base = seen.reading.revision
     if seen.standing is Standing.WANTED and not fences:
-        _pushed(work, delivery, version, fields, base, reason="already_there")
+        _pushed(work, delivery, version, held, fields, base, reason="already_there")
         return
     refuse_foreign(work, delivery.to, destination, seen)
     if not destination.capabilities.conditional:
@@ -171,16 +171,22 @@ def push_one(work: Work, delivery: Delivery, version: Version, material: Materia
         base_revision=base,
     )
     work.record([Update(delivery, {"base_revision": base, "started": True})], [told])
-    token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{version.id} {delivery.identity} {base}"))
+    token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{_named(version, held)} {delivery.identity} {base}"))
     with work.noting_late_calls():
         revision = work.call(destination.write, fields, base, token)
-    _pushed(work, delivery, version, fields, revision)
+    _pushed(work, delivery, version, held, fields, revision)
+
+
+def _named(version: Version, held: Mapping[str, Version]) -> str:
+    """All versions that a write is about: with another one beside the same, it is another write."""
+    return " ".join([version.id, *sorted({v.id for v in held.values()} - {version.id})])
 
 
 def _pushed(
     work: Work,
     delivery: Delivery,
     version: Version,
+    held: Mapping[str, Version],
     fields: dict[str, Secret],
     revision: str,
     reason: str | None = None,
@@ -196,7 +202,7 @@ def _pushed(
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
-    placed = placements(work, delivery.to, reach(work, delivery), fields, version, revision)
+    placed = placements(work, delivery.to, reach(work, delivery), fields, held, revision)
     work.record([row, *([] if rehearsal.is_open(work.situation) else placed)], [told])  # a shadow serves nobody
 
 
@@ -208,7 +214,7 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
     now = work.now()
     ready = [
         d
-        for d in work.situation.deliveries
+        for d in waves.at_hand(work.situation)
         if d.state is state and not d.blocked and (d.not_before is None or d.not_before <= now)
     ]
 
@@ -221,7 +227,8 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
             except RotatorError as error:
                 if work.situation.rotation is None or work.situation.rotation.id != delivery.rotation_id:
                     return  # abandoned by a neighbour
-                work.failed(delivery, verb, error)
+                row = next((d for d in work.situation.deliveries if d.id == delivery.id), delivery)
+                work.failed(row, verb, error)
 
     def place(delivery: Delivery) -> str:
         return delivery.identity
@@ -234,17 +241,27 @@ def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery
 
 
 def verify(work: Work) -> None:
-    """pushed → verified: the value is read back from each destination, and *that* value authenticates."""
+    """pushed → verified: the value is read back from each destination, *that* value authenticates, its readers work.
+
+    Where there are more waves, the next one follows once this one has soaked.
+    """
     version = work.target()
     material = work.material(version)
     rotation = work.rotation()
+    attempts = {d.id: d.attempt for d in work.situation.deliveries}
     each(work, DeliveryState.PUSHED, Subject.VERIFY, lambda d: verify_one(work, rotation, d, version, material))
     found = work.situation.rotation
     if found is None or found.id != rotation.id:
         return
-    if any(d.state is DeliveryState.PLANNED and not d.without for d in work.situation.deliveries):
+    failed = [d for d in work.situation.deliveries if d.attempt > attempts[d.id] and not d.without]
+    if _give_up(work, failed):
+        return
+    left = waves.left(work.situation)
+    if waves.ended(work.situation):
+        waves.begin_soak(work)
+    elif any(d.state is DeliveryState.PLANNED for d in left):
         work.record([Update(rotation, {"state": RotationState.AUTHENTICATED})], [])
-    elif all(d.state is DeliveryState.VERIFIED or d.without for d in work.situation.deliveries):
+    elif not left:
         told = work.event(Subject.VERIFY, Outcome.SUCCEEDED, version=version.id)
         work.record([Update(rotation, {"state": RotationState.VERIFIED, **MOVING})], [told])
 
@@ -252,7 +269,7 @@ def verify(work: Work) -> None:
 def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Version, material: Material) -> None:
     """Acks are not believed: what stands at the place must be ours, and must be a key that works."""
     destination, templates = reach(work, delivery), templates_of(delivery)
-    seen = look(work, destination, templates, wanted=version)
+    seen = look(work, destination, templates, wanted=holders(work, templates, version))
     fences = rotation.cause is Cause.PUT_BACK and destination.capabilities.conditional
     unmoved = fences and seen.reading.revision == delivery.base_revision  # the right value, but no write of ours
     if seen.standing is not Standing.WANTED or unmoved:
@@ -260,7 +277,8 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
         told = work.event(
             Subject.VERIFY, Outcome.FAILED, version=version.id, destination=delivery.to, reason="not_there"
         )
-        work.record([Update(delivery, {"state": DeliveryState.PLANNED, "attempt": delivery.attempt + 1})], [told])
+        again = {"state": DeliveryState.PLANNED, "attempt": delivery.attempt + 1, "hooks_done": {}}
+        work.record([Update(delivery, again)], [told])
         return
     found: dict[str, Secret] = dict(material)
     for field, template in templates.items():
@@ -268,6 +286,7 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
     answer = work.authenticate(version, Material(found))
     if not _accepted(work, rotation, version, answer):
         return
+    hooks.run(work, rotation, delivery, version)
     told = work.event(
         Subject.VERIFY,
         Outcome.SUCCEEDED,
@@ -310,6 +329,8 @@ def promote(work: Work) -> None:
     retirement = work.situation.retirement_of(target.id)
     if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
+    paired = (r for r in work.situation.retirements if r.reason == UNPAIRING and r.version_id != target.id)
+    writes += [Update(row, dict(MOVING)) for row in paired]  # what it waited for is written
     writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
     told = [
         work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),
@@ -317,6 +338,7 @@ def promote(work: Work) -> None:
     ]
     told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
     work.record(writes, told)
+    hooks.clear(work)
 
 
 # abandon
@@ -363,6 +385,16 @@ def abandon(work: Work, rotation: Rotation, *, reason: str, why: str, because: s
         writes += intake.put_back(work, rotation, current)
         told.append(work.event(Subject.ROTATION, Outcome.STARTED, version=current.id, reason=Cause.PUT_BACK.value))
     work.record(writes, told)
+
+
+def _give_up(work: Work, failed: Sequence[Rotation | Delivery]) -> bool:
+    """Abandon the new key where a probe goes on failing and the policy says so; say whether that was done."""
+    why = hooks.hopeless(work, failed)
+    if why is None:
+        return False
+    hooks.tell_given_up(work, why)
+    abandon(work, work.rotation(), reason=hooks.PROBE_FAILED, why=why)
+    return True
 
 
 def _cannot_be_put_back(work: Work, rotation: Rotation) -> bool:

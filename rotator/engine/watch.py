@@ -6,18 +6,19 @@ Nothing outside is changed, ever. What differs becomes a finding, with the one c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import creation, deadlines, drift, regress
+from rotator.engine import brownout, creation, deadlines, drift, hooks, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
-from rotator.engine.places import Look, look, placements
+from rotator.engine.pairs import holders
+from rotator.engine.places import Look, Standing, look, placements
 from rotator.engine.retirement import CLOCK_APART
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Key
@@ -44,6 +45,8 @@ def watch(work: Work) -> None:
     standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
+    hooks.clear(work)
+    brownout.clear(work, standing)
     try:
         _watch_keys(work, standing)
     except StoreUnavailable:
@@ -196,7 +199,9 @@ def _watch_place(work: Work, target: Target) -> list[Place]:
     """What a place serves, for the record; what it should not, as a finding."""
     if not _placed(work, target):
         return []  # nothing was ever put there: the next pass does
-    seen = look(work, target.destination, target.templates)
+    current = work.situation.current
+    should = holders(work, target.templates, current) if current is not None else {}
+    seen = look(work, target.destination, target.templates, wanted=should or None)
     found = drift.classify(work, target, seen)
     refused: PermanentError | None = None
     try:
@@ -208,18 +213,17 @@ def _watch_place(work: Work, target: Target) -> list[Place]:
     drift.tell(work, target, seen, found, writer=refused.message if refused and found else "")
     if refused is not None:
         raise refused
-    return _as_seen(work, target, seen, found)
+    return _as_seen(work, target, seen, found, should)
 
 
-def _as_seen(work: Work, target: Target, seen: Look, found: Drift | None) -> list[Place]:
-    current = work.situation.current
+def _as_seen(work: Work, target: Target, seen: Look, found: Drift | None, should: Mapping[str, Version]) -> list[Place]:
     if found is not None:
         return _observed(work, target, Observed.PREVIOUS if found.version else seen.observed)
-    recorded = {p.version_id for p in _placed(work, target)}
-    whole = target.templates.keys() <= seen.reading.fields.keys()
-    if current is not None and whole and seen.holders == {current.id} != recorded:  # a person has put it right
+    recorded = {p.field: p.version_id for p in _placed(work, target)}
+    if seen.standing is Standing.WANTED and recorded != {f: v.id for f, v in should.items()}:
+        # A person has put it right.
         fields = {f: seen.reading.fields[f] for f in target.templates}
-        return placements(work, target.to, target.destination, fields, current, seen.reading.revision)
+        return placements(work, target.to, target.destination, fields, should, seen.reading.revision)
     return _observed(work, target, Observed.SERVED)
 
 

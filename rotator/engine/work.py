@@ -24,21 +24,26 @@ from rotator.domain.errors import (
 )
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import (
+    LAST_WAVE,
+    WHOLE_BODY,
     Account,
     Credential,
     Delivery,
     Lease,
+    Placement,
     Retirement,
     Rotation,
     Situation,
     Version,
     VersionId,
 )
+from rotator.domain.plans import HOLDS
 from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.threads import Concurrency, Threads
+from rotator.ports.consumer import Consumer, Drop
 from rotator.ports.destination import Destination
 from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
@@ -72,8 +77,15 @@ class Target:
     to: str
     destination: Destination
     templates: Mapping[str, Template]
+    wave: int = LAST_WAVE
     reload: Hook | None = None  # tells its readers to read anew
     probe: Hook | None = None  # asks whether they work
+    lag: timedelta = timedelta(0)  # how long after our write a reader may still hold what stood there before
+
+    @property
+    def main(self) -> Mapping[str, Template]:
+        """The fields that hold the key which the place serves, without their companions."""
+        return {field: template for field, template in self.templates.items() if not template.companion}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +99,10 @@ class Managed:
     targets: Sequence[Target]
     calls_per_second: float | None = None  # what the provider's account takes of one process
     removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
+    owner: str | None = None  # who is told
+    consumers: Sequence[Consumer] = ()  # read their key at their start
+    heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
+    drop: Drop | None = None  # where consumers leave word
 
     @property
     def settle(self) -> timedelta:
@@ -98,9 +114,19 @@ class Managed:
         """How long its keys may work, and what it takes to replace one."""
         return self.policy.terms(settle=self.settle, can_disable=self.provider.capabilities.can_disable)
 
+    def left_out(self, placed: Placement) -> bool:
+        """Whether the field is not written any more, though its place still is. A whole body leaves no field over."""
+        fields = {f for t in self.targets if t.destination.identity == placed.identity for f in t.templates}
+        return bool(fields) and not {placed.field, WHOLE_BODY} & fields and placed.field != WHOLE_BODY
+
     def target_at(self, identity: str) -> Target | None:
         """The place with this identity, if it is still configured."""
         return next((t for t in self.targets if t.destination.identity == identity), None)
+
+    def entry_of(self, delivery: Delivery) -> Target | None:
+        """The entry that a delivery is for. Where two write to one place, the one that writes the same fields."""
+        at = [t for t in self.targets if t.destination.identity == delivery.identity]
+        return next((t for t in at if t.templates.keys() == delivery.templates.keys()), at[0] if at else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -498,7 +524,7 @@ class Work:
             "reason": error.reason,
             "message": error.message,
             "remedy": error.remedy,
-            "since": row.since if row.reason == error.reason and row.since else now,
+            "since": row.since if row.since and _goes_on(row.reason, error.reason) else now,
         }
         if isinstance(error, PermanentError):
             resume = f"then `rotator resume {self.managed.name}`"
@@ -535,3 +561,8 @@ class Work:
             verb, outcome, version=version, destination=destination, attempt=attempt, reason=reason, message=message
         )
         return replace(event, rotation=None) if isinstance(row, Retirement) else event
+
+
+def _goes_on(before: str | None, now: str) -> bool:
+    """Whether it is still the same that a row waits for: that another consumer holds the key is no new hold."""
+    return before == now or {before, now} <= HOLDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
+from rotator.ports.consumer import Consumer
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Provider
 
@@ -46,6 +47,21 @@ class DestinationServer(Protocol):
     def parse(self, short: str) -> str:
         """The path in the short form `NAME:REST`, from its rest. Optional: without it the rest is the path."""
         ...
+
+    def close(self) -> None:
+        """Close all connections. May be repeated."""
+        ...
+
+
+class AskedConsumer(Consumer, Protocol):
+    """One entry of `consumers:`. Built as `Class(settings, timeout)`; opens nothing until it is asked.
+
+    The settings have a field that is called as the kind is, such as `systemd`: its key says what the entry is.
+    """
+
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, settings: Any, timeout: timedelta) -> None: ...
 
     def close(self) -> None:
         """Close all connections. May be repeated."""

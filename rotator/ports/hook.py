@@ -27,6 +27,10 @@ class Hook(Protocol):
         """How screens call it, such as `command systemctl reload web`. Never holds a secret."""
         ...
 
+    def trouble(self) -> str | None:
+        """What can be seen to be wrong with it without running it; None: nothing."""
+        ...
+
     def run(self, occasion: Occasion) -> None:
         """Do it, within the time limit that it was built with. May be repeated.
 

@@ -56,6 +56,7 @@ class Key:
     enabled: bool = True
     last_used_at: datetime | None = None
     last_used_by: str | None = None  # the service that saw it, such as `sts`
+    last_used_in: str | None = None  # where that was, such as `us-east-1`
     owner: str | None = None  # whose it is, where keys of several owners are listed together
     deletable: bool = True  # False: the API is known to refuse it
 
@@ -161,4 +162,24 @@ class Disables(Protocol):
 
     def enable(self, key_id: str) -> None:
         """Undo disable. May be repeated."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metered:
+    """Use of a key, as the provider accounts for it."""
+
+    at: datetime  # the latest that it may have been
+    what: str  # such as `5 requests for completions`
+
+
+@runtime_checkable
+class Meters(Protocol):
+    """A provider that accounts for the use of each key, besides what it tells in `last_used_at`."""
+
+    def metered(self, key_id: str, since: datetime) -> Metered | None:
+        """The latest use of the key since then; None: none is accounted for. What `authenticate` does is no such use.
+
+        May be repeated. Raises PermanentError where the account may not see it, or it cannot be understood.
+        """
         ...

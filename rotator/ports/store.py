@@ -17,6 +17,7 @@ from rotator.domain.model import (
     Placement,
     Retirement,
     Rotation,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -82,7 +83,8 @@ class Watched:
 class Room:
     """A guard: fewer than `most` rotations of this provider are moving. Else Crowded, and nothing is written.
 
-    Blocked ones do not move, nor those that fail again and again or wait for long: they keep nobody else waiting.
+    Blocked ones do not move, nor those that fail again and again, wait for long or let a wave soak: they keep nobody
+    else waiting.
     """
 
     provider: str
@@ -266,6 +268,17 @@ class Store(Protocol):
 
     def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
         """Change that row, nobody else meanwhile; return it as it is then. `change` may be called twice."""
+        ...
+
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        """Note a consumer's word, unless a newer one of it is on record. Needs no lease.
+
+        The event is appended, and True returned, where it says another fingerprint than before, or is the first.
+        """
+        ...
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        """The last word of each consumer of a credential, by the consumers' names."""
         ...
 
     def placed(self, identity: str) -> Mapping[str, Placement]:

@@ -113,7 +113,7 @@ class IamUser:
             return _inconclusive(problem)
 
     def keys(self) -> Sequence[Key]:
-        """Every key of the user, with when and by which service it was last used."""
+        """Every key of the user, with when, by which service and in which region it was last used."""
         return [self._key(entry) for entry in self._list()]
 
     def identify(self, material: Material) -> str | None:
@@ -207,6 +207,7 @@ class IamUser:
             enabled=entry["Status"] == "Active",
             last_used_at=last_used_at,
             last_used_by=None if last_used_at is None else str(used["ServiceName"]).lower(),
+            last_used_in=None if last_used_at is None or used.get("Region") == "N/A" else used.get("Region"),
         )
 
     def _list(self) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from rotator.domain.errors import (
     WrongAccount,
 )
 from rotator.domain.secret import Material, Secret
-from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
+from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Metered, Verdict
 
 _PAGE = 100  # the most that the API gives
 _MOST_PAGES = 1000
@@ -39,6 +39,10 @@ _UNREADABLE = (
     OverflowError,
     OSError,
 )  # what odd fields of an answer lead to
+_METERED = ("completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions")
+"""What OpenAI accounts for by key. Its other usage belongs to such a request, or is told for a whole project only."""
+_WIDTHS = ((timedelta(days=1), "1m", 1440), (timedelta(days=7), "1h", 168), (timedelta(days=3650), "1d", 31))
+"""For a span of up to so long: the width of a bucket, and the most of them in one answer."""
 _ADMIN_KEYS = "https://platform.openai.com/settings/organization/admin-keys"
 _PROJECT_KEYS = "https://platform.openai.com/api-keys"
 _YEAR = timedelta(days=365)
@@ -103,7 +107,7 @@ class OpenAI:
 
 
 class ServiceAccountKeys:
-    """A provider (`ports.provider.Provider` and `Issues`).
+    """A provider (`ports.provider.Provider`, `Issues` and `Meters`).
 
     `keys` lists every key of the *project*, with `owner` `service_account:<id>` or `user:<id>`: a value that is to
     be adopted may belong to a person, and those keys can be deleted, though never created, by the API.
@@ -192,6 +196,36 @@ class ServiceAccountKeys:
             return
         except Refused:
             self._let_expire(key_id, path)
+
+    def metered(self, key_id: str, since: datetime) -> Metered | None:
+        """The latest bucket of the organization's usage data in which the key made requests. Some minutes behind.
+
+        `GET /models` is no such request. Needs an admin key that may read usage.
+        """
+        found = [use for kind in _METERED for use in self._uses(kind, key_id, since)]
+        return max(found, key=lambda use: use.at, default=None)
+
+    def _uses(self, kind: str, key_id: str, since: datetime) -> Iterator[Metered]:
+        span = datetime.now(UTC) - since
+        width, most = next((width, most) for longest, width, most in _WIDTHS if span <= longest or width == "1d")
+        query = {
+            "start_time": str(int(since.timestamp())),
+            "bucket_width": width,
+            "limit": str(most),
+            "api_key_ids[]": key_id,  # with brackets, as OpenAI's own libraries send lists
+            "group_by[]": "api_key_id",
+        }
+        for _ in range(_MOST_PAGES):
+            page = self._api.ask("GET", f"/organization/usage/{kind}", "read the usage of a key", query=query).fields
+            try:
+                yield from _counted(page, kind, key_id)
+                after = _text(page["next_page"]) if page["has_more"] else None
+            except _UNREADABLE:
+                message = "OpenAI's usage data is not what its documentation says"
+                raise Refused(message) from None
+            if after is None:
+                return
+            query["page"] = after
 
     def _let_expire(self, key_id: str, path: str) -> None:
         try:
@@ -332,6 +366,16 @@ def _rows(page: Reply) -> tuple[list[tuple[Key, str]], str | None]:
     except _UNREADABLE:
         message = "OpenAI's list of keys is not what its documentation says"
         raise Unavailable(message) from None
+
+
+def _counted(page: Json, kind: str, key_id: str) -> Iterator[Metered]:
+    """The buckets of a page in which the key made requests. Other keys' are passed over, should they be there."""
+    for bucket in page["data"]:
+        count = sum(r["num_model_requests"] for r in bucket["results"] if r.get("api_key_id") == key_id)
+        end = _time(bucket["end_time"])
+        if count and end is not None:
+            words = f"{count} request{'s' if count > 1 else ''} for {kind.replace('_', ' ')}"
+            yield Metered(at=min(end, datetime.now(UTC)), what=words)
 
 
 def _key(row: Json, at: datetime) -> tuple[Key, str]:

@@ -61,6 +61,7 @@ def _moving(connection: Connection, provider: str, now: datetime) -> int:
             credential.c.provider == provider,
             ~rotation.c.blocked,
             rotation.c.attempt < STUCK_AFTER,
+            rotation.c.wave_until.is_(None),
             soon,
             ~stuck,
         )

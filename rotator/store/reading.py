@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, text
 
 from rotator.domain.model import (
     REUSES,
@@ -35,8 +35,6 @@ _OF_CREDENTIAL = {
     for table in (tables.version, tables.rotation, tables.retirement, tables.placement)
 }
 _VERSION = select(tables.version).where(tables.version.c.id == bindparam("version"))
-_CREDENTIAL = select(tables.credential).where(tables.credential.c.id == bindparam("credential"))
-_OPEN_ROTATION = select(tables.rotation).where(_OF_CREDENTIAL[tables.rotation], text(tables.ROTATION_IS_OPEN))
 _DELIVERIES = (
     select(tables.delivery)
     .where(tables.delivery.c.rotation_id == bindparam("rotation"))
@@ -85,6 +83,17 @@ _LAST_COMPLETED_AT = select(func.max(tables.rotation.c.closed_at)).where(
     tables.rotation.c.cause.not_in(REUSES),
     tables.rotation.c.closed_at <= bindparam("now"),  # later ones are of a clock that has been set back since
 )
+_ROTATION_IS_OPEN = text(f"rotation.{tables.ROTATION_IS_OPEN}")
+_OPENED = [column.label(f"rotation_{column.key}") for column in tables.rotation.c]
+_CREDENTIAL = (  # with what there is at most one of: every question is a journey to the database
+    select(tables.credential, *_OPENED, _LAST_COMPLETED_AT.scalar_subquery().label("last_completed_at"))
+    .outerjoin_from(
+        tables.credential,
+        tables.rotation,
+        and_(tables.rotation.c.credential_id == tables.credential.c.id, _ROTATION_IS_OPEN),
+    )
+    .where(tables.credential.c.id == bindparam("credential"))
+)
 _CREATES = (  # newest first; more than any limit of a day
     select(tables.version.c.sent_at)
     .where(_OF_CREDENTIAL[tables.version], tables.version.c.sent_at.is_not(None))
@@ -113,11 +122,11 @@ def one(connection: Connection, kind: type[T], query: Select[Any], **given: Any)
 
 def situation(connection: Connection, credential_id: CredentialId, now: datetime) -> Situation:
     """Everything on record about one credential. The connection must show one snapshot."""
-    credential = one(connection, Credential, _CREDENTIAL, credential=credential_id)
-    if credential is None:
+    row = connection.execute(_CREDENTIAL, {"credential": credential_id, "now": now}).one_or_none()
+    if row is None:
         message = f"there is no credential {credential_id}"
         raise LookupError(message)
-    rotation = one(connection, Rotation, _OPEN_ROTATION, credential=credential_id)
+    credential, rotation, completed_at = _parts(row)
     retirements = many(connection, Retirement, _OPEN_RETIREMENTS, credential=credential_id)
     named = [retirement.version_id for retirement in retirements]
     if rotation is not None and rotation.target_id is not None:
@@ -131,7 +140,7 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
         deliveries=() if rotation is None else many(connection, Delivery, _DELIVERIES, rotation=rotation.id),
         retirements=retirements,
         placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
-        last_completed_at=_last_completed_at(connection, credential_id, versions, now),
+        last_completed_at=_last_completed_at(versions, completed_at),
         creates=creates_of_a_day(list(connection.scalars(_CREATES, {"credential": credential_id}))[::-1], now),
         unacknowledged=unacknowledged,
         shadows=shadows,
@@ -152,13 +161,19 @@ def _left_behind(
     return unacknowledged, shadows
 
 
-def _last_completed_at(
-    connection: Connection, credential_id: CredentialId, versions: Sequence[Version], now: datetime
-) -> datetime | None:
+def _parts(row: Row[Any]) -> tuple[Credential, Rotation | None, datetime | None]:
+    """A row of `_CREDENTIAL`: the credential, its open rotation, and when the last one was completed."""
+    own, opened = len(tables.credential.c), len(tables.credential.c) + len(_OPENED)
+    credential = Credential(**dict(zip(tables.credential.c.keys(), row[:own], strict=True)))
+    if row[own] is None:  # the id of a rotation
+        return credential, None, row[opened]
+    return credential, Rotation(**dict(zip(tables.rotation.c.keys(), row[own:opened], strict=True))), row[opened]
+
+
+def _last_completed_at(versions: Sequence[Version], completed_at: datetime | None) -> datetime | None:
     """Of a rotation or an adoption: the later of the last completed rotation and the current version's own time."""
     moments = [version.current_at for version in versions if version.state is VersionState.CURRENT]
-    moments.append(connection.scalar(_LAST_COMPLETED_AT, {"credential": credential_id, "now": now}))
-    return max((moment for moment in moments if moment is not None), default=None)
+    return max((moment for moment in (*moments, completed_at) if moment is not None), default=None)
 
 
 def version(connection: Connection, version_id: VersionId) -> Version | None:

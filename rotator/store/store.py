@@ -16,6 +16,7 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -23,7 +24,19 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Seal, StoredEvent, Write
-from rotator.store import accounts, audit, enrolment, findings, homes, leases, reading, records, schema, tables
+from rotator.store import (
+    accounts,
+    audit,
+    enrolment,
+    findings,
+    homes,
+    leases,
+    reading,
+    records,
+    schema,
+    sightings,
+    tables,
+)
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
 
@@ -176,6 +189,15 @@ class SqlStore:
     def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
         """Change that row under a lock."""
         return accounts.note(self.database, provider, change)
+
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        """Note a consumer's word; say whether it names another key than the one before."""
+        return sightings.note(self.database, sighting, event)
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        """The last word of each consumer."""
+        with self.database.read() as connection:
+            return sightings.of(connection, credential_id)
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """Field → placement."""

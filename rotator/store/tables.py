@@ -147,6 +147,7 @@ rotation = Table(
     Column("urgent", Boolean, nullable=False),
     Column("successes", Integer, nullable=False),
     Column("first_success_at", Moment),
+    Column("wave_until", Moment),
     Column("closed_at", Moment),
     *_waiting(),
     _among("state", RotationState),
@@ -172,6 +173,11 @@ retirement = Table(
     Column("keep", TextList, nullable=False),
     Column("without", TextList, nullable=False),
     Column("closed_at", Moment),
+    Column("brownout_after", Span),
+    Column("brownout_for", Span),
+    Column("browned_out", Boolean, nullable=False),
+    Column("restore_at", Moment),
+    Column("brownout_failure", Text),
     *_waiting(),
     _among("state", RetirementState),
     _among("why", RetirementReason),
@@ -195,6 +201,8 @@ delivery = Table(
     Column("without", Boolean, nullable=False),
     Column("base_revision", Text),
     Column("revision", Text),
+    Column("wave", Integer, nullable=False),
+    Column("hooks_done", TextMap, nullable=False),
     *_waiting(),
     _among("state", DeliveryState),
     Index("deliveries_of_rotation", "rotation_id", "position"),
@@ -217,6 +225,15 @@ placement = Table(
     Column("owed", Boolean, nullable=False),
     _among("observed", Observed),
     Index("placements_of_credential", "credential_id"),
+)
+
+sighting = Table(  # the last word of each consumer; it changes no row of work, so nobody needs a lease for it
+    "sighting",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("seen_at", Moment, nullable=False),
 )
 
 lease = Table(  # made with its credential, released, at epoch 0: never held

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from rotator.testbed.listener import Endpoint, Json, Listener, Refusal, Request
-from rotator.testbed.openai_http import page, refuse
+from rotator.testbed.openai_http import USAGE, page, refuse, usage_page
 
 State = Literal["live", "settling", "expired", "deleted"]
 Restriction = Literal["missing_scopes", "ip_not_authorized", "insufficient_quota"]
@@ -52,6 +52,22 @@ class CreateRequest:
     key_id: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelRequest:
+    """One request of a consumer to a model."""
+
+    at: float
+    kind: str  # as the path of its usage data says
+    key_id: str
+
+
+def _usage_endpoint(kind: str) -> Endpoint:
+    def answer(emulator: OpenAIEmulator, request: Request) -> Json:
+        return emulator.usage(request, kind)
+
+    return Endpoint("GET", f"/organization/usage/{kind}", answer)
+
+
 class OpenAIEmulator:
     """One organization with one project. A context manager; `url` ends in `/v1`.
 
@@ -74,8 +90,11 @@ class OpenAIEmulator:
         self.settle = 0.0  # seconds during which a new key is refused
         self.list_lag = 0.0  # seconds during which a new key is missing from lists
         self.delete_lag = 0.0  # seconds during which a deleted key still works
+        self.usage_lag = 0.0  # seconds until a request shows in the usage data
+        self.usage_allowed = True  # False: an admin key that may not read usage
 
         self.creates: list[CreateRequest] = []
+        self._requests: list[ModelRequest] = []
         self._keys: dict[str, EmulatedKey] = {}
         self._service_accounts: dict[str, Json] = {}
         self._lock = threading.RLock()
@@ -119,6 +138,18 @@ class OpenAIEmulator:
     def revoke(self, key_id: str) -> None:
         """Delete a key as a person in the console does."""
         self._change(key_id, deleted_at=self.clock())
+
+    def consume(self, value: str, kind: str = "completions") -> bool:
+        """A consumer's request to a model with this value: in the usage data, and in `last_used_at`."""
+        with self._lock:
+            key = self._key_of(value)
+            if key is None or key.restriction is not None:
+                return False
+            now = self.clock()
+            if self.use_is_seen:
+                self._keys[key.id] = replace(key, last_used_at=now)
+            self._requests.append(ModelRequest(at=now, kind=kind, key_id=key.id))
+            return True
 
     def restrict(self, key_id: str, how: Restriction | None) -> None:
         """Let the key be recognised and its requests be refused; None lifts it."""
@@ -275,12 +306,21 @@ class OpenAIEmulator:
         self.revoke(key)
         return {"object": "organization.project.api_key.deleted", "id": key, "deleted": True}
 
+    def usage(self, request: Request, kind: str) -> Json:
+        """Answer what the usage data of this kind says."""
+        self._authorize(request)
+        if not self.usage_allowed:
+            _lacking(403, "api.usage.read")
+        seen = [one for one in self._requests if one.kind == kind and one.at + self.usage_lag <= self.clock()]
+        return usage_page(request, kind, [(one.at, one.key_id) for one in seen], self.clock())
+
     _PROJECT = "/organization/projects/{project}"
     _ACCOUNTS = f"{_PROJECT}/service_accounts"
     _KEYS = f"{_PROJECT}/api_keys"
     _ENDPOINTS = (
         Endpoint("GET", "/models", _models),
         Endpoint("GET", "/organization/admin_api_keys", _list_admin_keys),
+        *map(_usage_endpoint, USAGE),
         Endpoint("GET", "/organization/projects", _list_projects),
         Endpoint("GET", _PROJECT, _get_project),
         Endpoint("GET", _ACCOUNTS, _list_service_accounts),

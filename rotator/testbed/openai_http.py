@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from rotator.testbed.listener import Json, Refusal, Request
 
 _LARGEST_PAGE = 100
+
+_BUCKETS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86400, 7, 31)}
+"""Width → its seconds, and how many are usually and at most in an answer."""
+
+USAGE: Mapping[str, Json] = {
+    "completions": {"input_tokens": 10, "output_tokens": 10},
+    "embeddings": {"input_tokens": 10},
+    "moderations": {"input_tokens": 10},
+    "images": {"images": 1},
+    "audio_speeches": {"characters": 10},
+    "audio_transcriptions": {"seconds": 10},
+}
+"""What is accounted for by key, and what a result has besides the number of requests."""
 
 
 def refuse(status: int, message: str, code: str | None = None, kind: str = "invalid_request_error") -> NoReturn:
@@ -33,3 +46,47 @@ def page(request: Request, rows: Iterable[Json]) -> Json:
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": len(rows) > len(shown),
     }
+
+
+def usage_page(request: Request, kind: str, requests: Sequence[tuple[float, str]], now: float) -> Json:
+    """Return the part of the usage data that the request asks for; `requests` are the moments of all, and their keys.
+
+    The document names the lists' parameters without brackets, OpenAI's own libraries send them with brackets.
+    """
+    query = {name.removesuffix("[]"): value for name, value in request.query.items()}
+    if not query.get("start_time", "").isdecimal():
+        refuse(400, "Missing required parameter: 'start_time'.")
+    width = query.get("bucket_width", "1d")
+    if width not in _BUCKETS:
+        refuse(400, "bucket_width has to be one of 1m, 1h and 1d.")
+    seconds, usual, most = _BUCKETS[width]
+    limit = query.get("limit", str(usual))
+    if not limit.isdecimal() or not 1 <= int(limit) <= most:
+        refuse(400, f"limit has to be between 1 and {most}.")
+    first = int(query.get("page", "page_" + query["start_time"]).removeprefix("page_")) // seconds * seconds
+    end = int(query.get("end_time", now + 1))
+    starts = list(range(first, end, seconds))
+    shown = starts[: int(limit)]
+    wanted, by_key = query.get("api_key_ids"), query.get("group_by") == "api_key_id"
+    counted = [(at, key_id) for at, key_id in requests if wanted in (None, key_id)]
+    return {
+        "object": "page",
+        "data": [_bucket(kind, start, seconds, counted, by_key=by_key) for start in shown],
+        "has_more": len(starts) > len(shown),
+        "next_page": f"page_{starts[len(shown)]}" if len(starts) > len(shown) else None,
+    }
+
+
+def _bucket(kind: str, start: int, seconds: int, requests: Sequence[tuple[float, str]], *, by_key: bool) -> Json:
+    keys = [key_id if by_key else None for at, key_id in requests if start <= at < start + seconds]
+    results = [
+        {
+            "object": f"organization.usage.{kind}.result",
+            **USAGE[kind],
+            "num_model_requests": keys.count(key_id),
+            **dict.fromkeys(("project_id", "user_id", "model")),
+            "api_key_id": key_id,
+        }
+        for key_id in dict.fromkeys(keys)
+    ]
+    return {"object": "bucket", "start_time": start, "end_time": start + seconds, "results": results}

@@ -12,12 +12,16 @@ PACKAGE = ROOT / "rotator"
 
 REVEALS = {
     "access/aws.py",
+    "access/process.py",
     "access/value_ids.py",
+    "consumers/deployment.py",
     "config/models.py",  # a database URL that is read from a reference
     "destinations/aws_secrets_manager.py",
     "destinations/env_file.py",
     "destinations/vault_kv.py",
     "domain/template.py",
+    "hooks/command.py",  # public facts alone
+    "hooks/http.py",  # the key that signs
     "providers/aws_iam.py",
     "providers/anthropic.py",
     "providers/openai.py",
@@ -64,7 +68,7 @@ def test_the_core_never_asks_the_clock() -> None:
 def test_a_module_of_an_adapter_imports_no_heavy_library_by_itself() -> None:
     modules = [
         f"rotator.{kind}.{path.stem}"
-        for kind in ("providers", "destinations")
+        for kind in ("providers", "destinations", "hooks", "consumers")
         for path in (PACKAGE / kind).glob("[a-z]*.py")
     ]
     code = (

@@ -141,8 +141,8 @@ def test_a_credential_that_was_taken_out_is_still_shown(house: House) -> None:
 def test_looks_need_no_sealing_key(house: House) -> None:
     house.rotate()
     (house.folder / "rotator.key").unlink()
-    for command in (["status"], ["explain", "web"], ["policy", "web"], ["audit", "log"], ["rotate", "--dry-run"]):
-        assert house.run(*command).status == 0
+    for command in ("status", "explain web", "plan", "policy web", "audit log", "rotate --dry-run"):
+        assert house.run(*command.split()).status == 0
 
 
 def test_explain_says_which_keys_live_who_serves_them_and_what_happens_next(house: House) -> None:
@@ -152,8 +152,16 @@ def test_explain_says_which_keys_live_who_serves_them_and_what_happens_next(hous
     assert "Version 2 (gen-" in said
     assert f"env-file:{house.folder}/app.env serves version 2 (current)" in said
     assert "Version 1 is not gone yet because: the old key keeps working until then (grace)." in said
+    assert "`rotator reactivate web --key gen-" in said
+    assert "The check slot_to_come decides: not due (not_due) until 20" in said
+    assert "`rotate --now web` does not wait." in said
     told = house.run("explain", "web", "--json").json
     assert told["explanation"] == said.splitlines()[1:]
+    assert told["decision"].items() >= {"check": "slot_to_come", "due": False, "reason": "not_due"}.items()
+    house.run("pause", "web", "--reason", "freeze")
+    said = house.run("explain", "web").out
+    assert "The check paused decides: paused by cli:ann@test until it is unpaused: freeze (paused)." in said
+    assert "`rotator unpause web` ends the pause." in said
 
 
 def test_policy_says_where_each_value_comes_from(house: House) -> None:
@@ -235,6 +243,23 @@ def test_check_warns_of_a_credential_that_nothing_rotates(house: House) -> None:
     assert "warning  web: policy: it is rotated only by hand (by_hand)" in ran.err
 
 
+def test_check_says_what_hooks_there_are_and_runs_none(house: House) -> None:
+    told = house.folder / "told"
+    reload, probe = f'{{command: [sh, -c, "touch {told}"]}}', "{command: [./not-there, x]}"
+    house.change('{WEB: "{secret}"}', f'{{WEB: "{{secret}}"}}, reload: {reload}, probe: {probe}')
+    ran = house.run("check", "web", "--json")
+    assert ran.status == 0
+    found = [c for c in ran.json["checks"] if c["check"] == "hook"]
+    address = f"env-file:{house.folder}/app.env"
+    assert [(c["subject"], c["outcome"]) for c in found] == [
+        (f"reload of {address}", "ok"),
+        (f"probe of {address}", "warning"),
+    ]
+    assert found[1]["message"] == f"command not-there x: there is no program {house.folder}/not-there"
+    assert found[1]["reason"] == "probe_failed"
+    assert not told.exists()
+
+
 def test_check_names_a_missing_variable(house: House) -> None:
     house.change("providers: {", "providers: {openai: {admin_key: env:NOT_SET_ANYWHERE}, ")
     house.change(
@@ -247,6 +272,6 @@ def test_check_names_a_missing_variable(house: House) -> None:
     assert "export NOT_SET_ANYWHERE" in ran.err
 
 
-@pytest.mark.parametrize("file", ["status", "event"])
+@pytest.mark.parametrize("file", ["status", "event", "plan", "diff"])
 def test_the_schemas_are_published(file: str) -> None:
     assert Path(SCHEMAS / f"{file}.schema.json").is_file()

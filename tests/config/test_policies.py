@@ -63,7 +63,9 @@ def test_defaults_are_merged_key_by_key_and_each_value_says_where_it_is_from(tmp
     assert sources["jitter"] == "built-in"
     assert found.places["soak"].line == 1
     assert found.places["soak"].file == "rotator.yaml"
-    assert set(found.places) == {key for key in Policy.__dataclass_fields__ if key not in ("schedule", "hours")}
+    assert set(found.places) == {
+        key for key in Policy.__dataclass_fields__ if key not in ("schedule", "hours", "waves")
+    }
 
 
 @pytest.mark.parametrize(
@@ -97,11 +99,15 @@ def test_the_house_may_set_the_time_zone_of_cron_lines(tmp_path: Path) -> None:
     ("policy", "place", "message"),
     [
         ("cron: 0 9 * * MON, rotate_every: 3d", "cron", "excludes `rotate_every`: take one of them out"),
-        ("timezone: Europe/London", "timezone", "is for `cron`, `windows` and `blackouts`, and there is none"),
+        (
+            "timezone: Europe/London",
+            "timezone",
+            "is for `cron`, `windows`, `blackouts` and `brownout`, and there is none",
+        ),
         (
             "rotate_every: 3d, timezone: Europe/London",
             "timezone",
-            "is for `cron`, `windows` and `blackouts`, and there is none",
+            "is for `cron`, `windows`, `blackouts` and `brownout`, and there is none",
         ),
         ("cron: 0 9 * * *, timezone: Mars/Olympus", "timezone", "there is no time zone `Mars/Olympus`"),
         ("cron: 0 9 * * *, timezone: ../../etc/passwd", "timezone", "there is no time zone"),
@@ -208,6 +214,25 @@ LONDON = ZoneInfo("Europe/London")
         ("0 9 * * mon", "Europe/London", "2026-07-01T00:00:00+00:00", "2026-07-06T08:00:00+00:00"),
         ("30 1 * * *", "Europe/London", "2026-03-28T02:00:00+00:00", "2026-03-29T01:00:00+00:00"),  # skipped: 02:00 BST
         ("45 1 * * *", "Europe/London", "2026-10-25T01:30:00+00:00", "2026-10-26T01:45:00+00:00"),  # repeated hour
+        ("30 2 * * *", "America/New_York", "2027-03-13T12:00:00+00:00", "2027-03-14T07:00:00+00:00"),  # skipped
+        (
+            "30 1 * * *",
+            "America/New_York",
+            "2026-10-31T12:00:00+00:00",
+            "2026-11-01T05:30:00+00:00",
+        ),  # the first of two
+        ("30 1 * * *", "America/New_York", "2026-11-01T05:30:00+00:00", "2026-11-02T06:30:00+00:00"),
+        ("30 2 * * *", "Australia/Sydney", "2026-10-03T00:00:00+00:00", "2026-10-03T16:00:00+00:00"),  # skipped
+        (
+            "30 2 * * *",
+            "Australia/Sydney",
+            "2027-04-03T00:00:00+00:00",
+            "2027-04-03T15:30:00+00:00",
+        ),  # the first of two
+        ("30 2 * * *", "Australia/Sydney", "2027-04-03T15:30:00+00:00", "2027-04-04T16:30:00+00:00"),
+        ("0 0 31 * *", "UTC", "2026-10-31T00:00:00+00:00", "2026-12-31T00:00:00+00:00"),
+        ("0 0 L * *", "UTC", "2027-02-01T00:00:00+00:00", "2027-02-28T00:00:00+00:00"),
+        ("0 0 L * *", "UTC", "2028-02-01T00:00:00+00:00", "2028-02-29T00:00:00+00:00"),
         ("0 0 29 2 *", "UTC", "2026-01-01T00:00:00+00:00", "2028-02-29T00:00:00+00:00"),
         ("*/5 * * * *", "UTC", "2026-01-01T00:00:00.5+00:00", "2026-01-01T00:05:00+00:00"),
     ],

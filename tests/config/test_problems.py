@@ -8,7 +8,7 @@ import pytest
 
 from rotator.config import Problem
 from rotator.config.problems import nearest, shown
-from tests.config.sample import BASE, credential, problems_with, told
+from tests.config.sample import credential, problems_with, told
 
 THIRTY = """\
 enviroment: prod
@@ -45,7 +45,7 @@ credentials:
     destinations:
       - {to: vult, path: web/openai}
       - {to: sm}
-      - {to: sm, path: a, fields: {A: "{secret}"}, value: x, wave: 2}
+      - {to: sm, path: a, fields: {A: "{secret}"}, value: x, wave: 12}
       - {path: a}
   session:
     provider: local
@@ -85,7 +85,7 @@ PLACES = [
     ("credentials.web.labels.team", 31, "must be text; put it in quotes", None),
     ("credentials.web.destinations[0].to", 33, "no destination is called `vult`", "did you mean `vault`?"),
     ("credentials.web.destinations[1].path", 34, "path is the secret's name", None),
-    ("credentials.web.destinations[2].wave", 35, "is reserved for a later version", None),
+    ("credentials.web.destinations[2].wave", 35, "must be at most 9", None),
     ("credentials.web.destinations[2].value", 35, "excludes `fields`", None),
     ("credentials.web.destinations[3].to", 36, "is missing", None),
     ("credentials.session.destinations[0].fields.A", 40, "unknown placeholder {secrt}", None),
@@ -163,17 +163,9 @@ def test_an_unknown_section_names_the_nearest_known_key(tmp_path: Path, text: st
     assert (problem.message, problem.hint) == ("unknown key", hint)
 
 
-@pytest.mark.parametrize("key", ["runbook", "allowed_ips", "expect_policies", "on", "consumers"])
+@pytest.mark.parametrize("key", ["runbook", "allowed_ips", "expect_policies", "on"])
 def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> None:
     (problem,) = problems_with(tmp_path, credential(f"{key}: x"))
-    assert problem.message == "is reserved for a later version and does nothing yet: take it out"
-
-
-@pytest.mark.parametrize("key", ["wave", "mode", "reload", "probe", "readers"])
-def test_reserved_keys_of_a_destination_entry_are_told(tmp_path: Path, key: str) -> None:
-    text = f"{BASE}credentials: {{key: {{provider: local, destinations: [{{to: sm, path: a, {key}: 1}}]}}}}\n"
-    (problem,) = problems_with(tmp_path, text)
-    assert problem.place == f"credentials.key.destinations[0].{key}"
     assert problem.message == "is reserved for a later version and does nothing yet: take it out"
 
 

@@ -85,6 +85,14 @@ def test_fields_map_names_to_templates(
         ("{to: sm, path: a, fields: {A: 3}}", ".fields.A", "must be text; put it in quotes"),
         ("{to: sm, path: a, fields: [A]}", ".fields", "must be a mapping of keys to values"),
         ("{to: sm, path: a, value: 'plain'}", ".value", "holds no field of the key"),
+        ("{to: sm, path: a, fields: {A: '{previous.secret}'}}", ".fields.A", "unknown placeholder {previous.secret}"),
+        ("{to: sm, path: a, value: '{secret}', mode: pair}", ".mode", "a whole body has no room for the key before"),
+        ("{to: sm, path: a, mode: both}", ".mode", "must be one of single, pair"),
+        (
+            "{to: sm, path: a, fields: {A: '{secret}', A_PREVIOUS: '{secret}'}, mode: pair}",
+            ".mode",
+            "writes the key before to A_PREVIOUS, which is a field already",
+        ),
         ("{to: vault, path: a, value: '{secret}'}", ".value", "this kind of destination has fields only"),
         ("{to: vault}", ".path", "a path is needed"),
         ("{to: vault, path: ''}", ".path", "must not be empty"),
@@ -130,6 +138,32 @@ def test_a_whole_body_shares_its_place_with_nobody(tmp_path: Path) -> None:
     for entries in ((whole, field), (field, whole), (whole, whole)):
         (problem,) = problems_with(tmp_path, config(*entries))
         assert "of this place" in problem.message or "this place (sm:a)" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "companions"),
+    [
+        ("", {}),
+        ("mode: single", {}),
+        ("mode: pair", {"WEB_KEY_1_PREVIOUS": "{previous.secret}"}),
+        ("mode: pair, prefix: APP_", {"APP_WEB_KEY_1_PREVIOUS": "{previous.secret}"}),
+        (
+            "mode: pair, fields: {URL: 'x://{key_id}:{secret:url}@h', ID: '{key_id}'}",
+            {"URL_PREVIOUS": "x://{previous.key_id}:{previous.secret:url}@h", "ID_PREVIOUS": "{previous.key_id}"},
+        ),
+    ],
+)
+def test_a_pair_has_a_companion_beside_each_field(tmp_path: Path, keys: str, companions: dict[str, str]) -> None:
+    found = target(tmp_path, f"{{to: sm, path: a, {keys}}}")
+    assert found.companions == companions
+    assert not set(found.companions) & set(found.templates)
+
+
+def test_a_companion_has_one_writer_too(tmp_path: Path) -> None:
+    entries = "{to: sm, path: a, mode: pair}", "{to: sm, path: a, fields: {KEY_PREVIOUS: '{secret}'}}"
+    for pair in (entries, entries[::-1]):
+        (problem,) = problems_with(tmp_path, config(*pair, name="key"))
+        assert "the field KEY_PREVIOUS of this place (sm:a) is written by the same credential too" in problem.message
 
 
 def test_two_credentials_may_share_a_place(tmp_path: Path) -> None:

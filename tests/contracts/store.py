@@ -41,6 +41,7 @@ from rotator.domain.model import (
     Rotation,
     RotationId,
     RotationState,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -346,6 +347,33 @@ class StoreContract:
         assert store.enroll({"web": "openai"}, "me", {"web": "1"}) == first
         assert store.enroll({"web": "openai"}, "me", {"web": "2"}) == first
         assert whole_trail(store) == told
+
+    def test_the_last_word_of_each_consumer_is_kept_and_a_change_of_it_is_told_once(self, work: Work) -> None:
+        def says(consumer: str, fingerprint: str, at: datetime) -> bool:
+            word = Sighting(credential_id=work.id, consumer=consumer, fingerprint=fingerprint, seen_at=at)
+            return work.store.sight(word, happened("seen.succeeded", credential="web", detail={"by": consumer}))
+
+        before = len(whole_trail(work.store))
+        assert says("web-2", "new", START + MINUTE)
+        assert says("web-1", "old", START)
+        assert not says("web-1", "old", START + SECOND), "the same again is no news"
+        assert not says("web-1", "new", START), "older than what is on record"
+        assert not says("web-1", "old", START), "the same, and older"
+        words = [(s.consumer, s.fingerprint, s.seen_at) for s in work.store.sightings(work.id)]
+        assert words == [("web-1", "old", START + SECOND), ("web-2", "new", START + MINUTE)]
+        assert says("web-1", "new", START + HOUR)
+        assert [e["detail"]["by"] for e in bodies(whole_trail(work.store)[before:])] == ["web-2", "web-1", "web-1"]
+        other = Work(work.store, "mail")
+        assert list(work.store.sightings(other.id)) == []
+
+    def test_of_many_who_speak_for_one_consumer_at_once_the_newest_is_kept(self, work: Work) -> None:
+        def say(number: int) -> None:
+            at = START + number * SECOND
+            word = Sighting(credential_id=work.id, consumer="web", fingerprint=f"f{number % 2}", seen_at=at)
+            work.store.sight(word, happened("seen.succeeded"))
+
+        assert at_once(8, say) == [None] * 8
+        assert [(s.fingerprint, s.seen_at) for s in work.store.sightings(work.id)] == [("f1", START + 7 * SECOND)]
 
     def test_a_pause_is_written_told_and_ended_without_a_lease(self, work: Work, clock: VirtualClock) -> None:
         told = NewEvent(event="pause.succeeded", actor="ann", credential="web")
@@ -975,6 +1003,8 @@ def _filled(row: Any) -> Any:
         kind = str(field.type)
         if value is None and "datetime" in kind:
             given[field.name] = START + number * timedelta(seconds=-1, microseconds=1)
+        elif value is None and "timedelta" in kind:
+            given[field.name] = number * MINUTE
         elif value is None or value == "":
             given[field.name] = f"{field.name} ä {number}"
         elif value is False:

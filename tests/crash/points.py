@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from rotator.domain.errors import LostAnswer, StoreUnavailable
 from rotator.ports.destination import Destination
+from rotator.ports.hook import Hook
 from rotator.ports.provider import Asks, Chooses, Disables, Issues, Provider
 from rotator.ports.store import Store
 from rotator.wiring import Seam
@@ -22,6 +23,7 @@ T = TypeVar("T")
 PORTS: dict[str, tuple[type, ...]] = {
     "provider": (Provider, Issues, Chooses, Asks, Disables),
     "destination": (Destination,),
+    "hook": (Hook,),
     "store": (Store,),
 }
 

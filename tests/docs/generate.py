@@ -23,9 +23,11 @@ from docs.model.setting import GUARDS
 from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
-from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
-from rotator.domain.plans import GATES, RETIREMENT, ROTATION, Step, Use, pace
+from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
+from rotator.hooks import RELOADS
 from rotator.settings import SecretReference, format_duration
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,7 +66,10 @@ def _rotation(_: str) -> str:
 
 def _retirement(_: str) -> str:
     short = f"{RetirementState.DRAINED} --> {RetirementState.DELETED}: delete (where it cannot be disabled)"
-    return _diagram(tuple(RETIREMENT), [short, *_sideways(OPEN_RETIREMENT, RetirementState.CANCELLED, "cancel")])
+    trial = [f"{step.start} --> {step.end}: {step.verb}" for step in BROWNOUT]
+    return _diagram(
+        tuple(RETIREMENT), [short, *trial, *_sideways(OPEN_RETIREMENT, RetirementState.CANCELLED, "cancel")]
+    )
 
 
 def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]:
@@ -72,7 +77,7 @@ def _sideways(states: tuple[StrEnum, ...], end: StrEnum, verb: str) -> list[str]
 
 
 _USE = {
-    Use.WAITED_OUT: "none for `require_idle`",
+    Use.WAITED_OUT: "none for `require_idle`, and no consumer holds it",
     Use.RECORDED: "recorded, never waited for",
     Use.IGNORED: "ignored",
     Use.FORBIDDEN: "none at all",
@@ -134,7 +139,8 @@ def _table(model: type[BaseModel]) -> Callable[[str], str]:
         meanings = {row["key"]: row["meaning"].strip() for row in _ROW.finditer(before)}
         lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
         schema = model.model_json_schema()
-        for key, field in model.model_fields.items():
+        for name, field in model.model_fields.items():
+            key = field.alias or name
             value = _value(schema["properties"][key], schema)
             meaning = meanings.get(key, "")
             lines.append(f"| `{key}` | {value} | {_default(field)} | {meaning or 'TO BE SAID'} |")
@@ -183,6 +189,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{default.text}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, list):
+        default = ", ".join(default)
     return "see below" if isinstance(default, BaseModel) else f"`{default}`"
 
 
@@ -193,6 +201,12 @@ def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"options:{name}", adapter.Options
     for name in DESTINATION_TYPES.built_in:
         yield f"destination:{name}", DESTINATION_TYPES.find(name).Settings
+    for kind, ways in KINDS.items():
+        for way, target in ways.items():
+            if ways is RELOADS or target not in RELOADS.values():  # a command is the same for both
+                yield f"{kind}:{way}", hook_class(target).Settings
+    for name in CONSUMER_TYPES.built_in:
+        yield f"consumer:{name}", CONSUMER_TYPES.find(name).Settings
 
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -201,10 +215,12 @@ MODELS: dict[str, type[BaseModel]] = {
     "seal": entries.SealEntry,
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
+    "evidence": entries.EvidenceEntry,
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,
     "policy": entries.PolicyEntry,
+    "policy.brownout": entries.BrownoutEntry,
     "target": entries.TargetEntry,
     "vault:token": TokenAuth,
     "vault:approle": AppRoleAuth,

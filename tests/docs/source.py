@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.plans import GOING_BACK, RETIREMENT, ROTATION
+from rotator.domain.plans import BROWNOUT, GOING_BACK, RETIREMENT, ROTATION
 
 PACKAGE = Path(__file__).parents[2] / "rotator"
 NOT_THE_SERVICE = ("demo", "testbed")
 
 # Where a reason is not given by its name: function → its position.
-_POSITIONAL = {"Condition": 2, "wait": 3, "_wait_for": 2}
+_POSITIONAL = {"Condition": 2, "wait": 3, "_wait_for": 2, "_wait": 0}
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
@@ -24,7 +24,10 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def reasons() -> set[str]:
-    """Every reason constant: `reason="…"`, `"reason": "…"`, defaults of error classes, and named constants."""
+    """Every reason constant: `reason="…"`, `"reason": "…"`, defaults of error classes, and named constants.
+
+    The kinds of findings are among them: `status` shows that of an urgent one as the reason.
+    """
     constants = {name: text for _, tree in modules() for name, text in _constants(tree)}
     found: set[str] = set()
     for _, tree in modules():
@@ -45,17 +48,21 @@ def events() -> dict[Subject, set[Outcome]]:
                     found[Subject[members[0][1]]].add(Outcome[members[1][1]])
                 elif members and members[0] and isinstance(node.func, ast.Name) and node.func.id == "_event":
                     found[Subject[members[0][1]]].add(Outcome.SUCCEEDED)  # store.enrolment's short way
-    for step in (*ROTATION, *RETIREMENT, *GOING_BACK):  # Work.wait and Work.failed tell about the step at hand
+    for step in (
+        *ROTATION,
+        *BROWNOUT,
+        *RETIREMENT,
+        *GOING_BACK,
+    ):  # Work.wait and Work.failed tell about the step at hand
         found[step.verb] |= {Outcome.DELAYED, Outcome.BLOCKED}
     return found
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, node.value.value
+        if isinstance(node, ast.Assign):
+            for text in _texts(node.value, {}):
+                yield from ((target.id, text) for target in node.targets if isinstance(target, ast.Name))
 
 
 def _reason_values(node: ast.AST) -> Iterator[ast.expr]:
@@ -63,6 +70,8 @@ def _reason_values(node: ast.AST) -> Iterator[ast.expr]:
         case ast.Call(func=function, args=arguments, keywords=keywords):
             yield from (word.value for word in keywords if word.arg == "reason")
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+            if name in ("News", "Finding"):
+                yield from (word.value for word in keywords if word.arg == "kind")
             position = _POSITIONAL.get(name)
             if position is not None and len(arguments) > position:
                 yield arguments[position]
@@ -87,11 +96,19 @@ def _texts(value: ast.expr, constants: dict[str, str]) -> set[str]:
             return {text}
         case ast.Name(id=name) if name in constants:
             return {constants[name]}
+        case ast.Attribute():
+            return _subject(value)
         case ast.IfExp(body=first, orelse=second):
             return _texts(first, constants) | _texts(second, constants)
         case ast.BoolOp(values=values):
             return {text for one in values for text in _texts(one, constants)}
     return set()
+
+
+def _subject(node: ast.Attribute) -> set[str]:
+    """`Subject.DRIFT` and `Subject.DRIFT.value`."""
+    member = _member(node.value if node.attr == "value" else node)
+    return {Subject[member[1]].value} if member and member[0] == "Subject" else set()
 
 
 def _member(node: ast.expr) -> tuple[str, str] | None:

@@ -13,6 +13,10 @@ from rotator.domain.model import (
     Cause,
     Credential,
     CredentialId,
+    Retirement,
+    RetirementId,
+    RetirementReason,
+    RetirementState,
     Rotation,
     RotationId,
     RotationState,
@@ -21,7 +25,17 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import CHAIN, Due, NotDue, Policy, Question, deadline, next_rotation_at, why_due
+from rotator.domain.policy import (
+    CHAIN,
+    Due,
+    NotDue,
+    Policy,
+    Question,
+    deadline,
+    deciding,
+    next_rotation_at,
+    why_due,
+)
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -54,6 +68,20 @@ def rotation() -> Rotation:
     )
 
 
+def waiting(reason: str) -> Retirement:
+    return Retirement(
+        id=RetirementId("t"),
+        credential_id=ID,
+        version_id=VersionId("v2"),
+        state=RetirementState.DISABLED,
+        why=RetirementReason.SUPERSEDED,
+        opened_at=NOW,
+        grace=DAY,
+        soak=DAY,
+        reason=reason,
+    )
+
+
 CREDENTIAL = Credential(id=ID, name="web", provider="p", managed=True, created_at=NOW)
 PAUSED = replace(CREDENTIAL, paused_at=NOW - DAY, paused_by="ann", pause_reason="freeze")
 QUIET = Situation(
@@ -65,6 +93,7 @@ QUIET = Situation(
     placements=(),
     last_completed_at=NOW - 10 * DAY,
 )
+FULL = replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED)), retirements=(waiting("soak"),))
 MONTHLY = Policy(rotate_every=30 * DAY)
 
 
@@ -79,6 +108,12 @@ class NineOnMondays:
 
 def ask(situation: Situation = QUIET, policy: Policy = MONTHLY, **more: Any) -> Due | NotDue:
     return why_due(Question(name="web", situation=situation, policy=policy, now=NOW, **more))
+
+
+def question(given: dict[str, Any]) -> Question:
+    """The question of one of `CASES`."""
+    more: dict[str, Any] = {"situation": QUIET, "policy": MONTHLY} | given
+    return Question(name="web", now=NOW, **more)
 
 
 def aged(days: float, **given: Any) -> Situation:
@@ -110,6 +145,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "both slots hold keys of ours":
         ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.DISABLED))), "living": 2},
          "slot_in_retirement"),
+    "a slot that an old key frees":
+        ({"situation": FULL, "living": 2, "wanted": Cause.MANUAL}, "slot_in_retirement"),
+    "a slot that an old key frees only when there is another key is not waited for":
+        ({"situation": replace(FULL, retirements=(waiting("current_refused"),)), "living": 2, "wanted": Cause.MANUAL},
+         "manual"),
     "a retired key takes no slot":
         ({"situation": replace(QUIET, versions=(version(1), version(2, VersionState.RETIRED))), "living": 2},
          "not_due"),
@@ -131,6 +171,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a key was made a short while ago":
         ({"situation": replace(QUIET, creates=(NOW - timedelta(minutes=5),), last_completed_at=NOW - 40 * DAY)},
          "min_interval"),
+    "a key was made two days ago, and three are to lie between":
+        ({"policy": Policy(rotate_every=30 * DAY, min_interval=3 * DAY),
+          "situation": replace(QUIET, versions=(replace(version(), sent_at=NOW - 2 * DAY),),
+                               last_completed_at=NOW - 40 * DAY)}, "min_interval"),
     "it has no key yet": ({"situation": replace(QUIET, versions=(), last_completed_at=None)}, "first"),
     "it has no schedule": ({"policy": Policy()}, "by_hand"),
     "the period has not passed": ({}, "not_due"),
@@ -190,6 +234,20 @@ def test_why_due(case: str) -> None:
     given, expected = CASES[case]
     decision = ask(**given)
     assert (decision.cause.value if isinstance(decision, Due) else decision.reason) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_check_that_decides_is_named(case: str) -> None:
+    asked = question(CASES[case][0])
+    name, decision = deciding(asked)
+    before = [check for check in CHAIN[: [check.__name__ for check in CHAIN].index(name)] if check(asked) is not None]
+    assert before == []
+    assert decision == why_due(asked) == next(check for check in CHAIN if check.__name__ == name)(asked)
+
+
+def test_every_check_of_the_chain_decides_in_one_of_these_cases() -> None:
+    decided = {deciding(question(given))[0] for given, _ in CASES.values()}
+    assert decided == {check.__name__ for check in CHAIN}
 
 
 def test_the_chain_asks_in_this_order() -> None:

@@ -42,6 +42,17 @@ def test_what_was_rendered_is_read_back(value: str, text: str) -> None:
     assert template.extract(rendered) == {"secret": Secret(value)}
 
 
+def test_a_companion_is_the_same_text_filled_in_with_the_key_before() -> None:
+    template = Template('{"id": "{key_id}", "key": "{secret:url}"}')
+    before = template.before()
+    assert before == Template('{"id": "{previous.key_id}", "key": "{previous.secret:url}"}')
+    assert (template.companion, before.companion) == (False, True)
+    material = Material.of(secret="a/b c")
+    assert before.render(material, FACTS) == template.render(material, FACTS)
+    found = before.extract(before.render(material, FACTS))
+    assert found.keys() == {"previous.key_id", "previous.secret"}, "never taken for the key that the place serves"
+
+
 def test_a_text_that_does_not_fit_gives_nothing() -> None:
     assert Template("Bearer {secret}").extract(Secret("Basic x")) == {}
     assert Template("{secret:base64}").extract(Secret("not base64!")) == {}
@@ -51,6 +62,7 @@ def test_a_text_that_does_not_fit_gives_nothing() -> None:
     ("text", "problem"),
     [
         ("{secrt}", "unknown placeholder {secrt}"),
+        ("{previous.secret}", "unknown placeholder {previous.secret}"),
         ("{secret:hex}", "unknown format :hex"),
         ("no placeholder", "would never change"),
         ("{key_id}", "would never change"),

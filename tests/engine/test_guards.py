@@ -23,7 +23,7 @@ from rotator.domain.errors import (
     Unavailable,
 )
 from rotator.domain.model import Cause
-from rotator.engine import adoption, operator
+from rotator.engine import adoption, evidence, operator
 from rotator.engine.work import Work
 from rotator.ports.provider import Answer as Verdicts
 from rotator.ports.provider import IssuedKey, Key
@@ -466,9 +466,8 @@ def test_our_own_checks_do_not_hold_the_old_key(deployer: Deployer) -> None:  # 
         row = work.situation.retirements[0]
         version = work.situation.version(row.version_id)
         assert version is not None
-        from rotator.engine.retirement import _use
-
-        assert _use(work, row, version, work.call(work.provider.keys)) == {"usage": "no use but ours"}
+        known = evidence.weigh(work, row, version, work.call(work.provider.keys))
+        assert known["usage"] == "no use but ours"
     assert old in deployer.listed()
 
 

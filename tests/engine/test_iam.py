@@ -135,6 +135,22 @@ def test_now_refuses_while_our_own_old_key_takes_the_slot(deployer: Deployer) ->
     assert deployer.listed() == before
 
 
+def test_a_dead_key_whose_successor_has_no_slot_is_told_with_the_key_in_the_way_and_the_way_back(
+    deployer: Deployer,
+) -> None:
+    deployer.write(soak="1h")
+    deployer.place.rotate(patience=10)
+    deployer.place.rotate("deployer", now=True, patience=10)
+    deployer.place.rotate(patience=5)
+    deployer.iam.delete_access_key(UserName=deployer.user, AccessKeyId=deployer.body()["AWS_ACCESS_KEY_ID"])
+    stranger = deployer.by_hand()
+    deployer.place.rotate("deployer", now=True, end_soak=True, patience=3)
+    status = deployer.place.status("deployer")
+    blocked = next(row for row in status["conditions"] if row["reason"] == "slot_full")
+    assert stranger in blocked["message"]
+    assert "`rotator rollback deployer`" in deployer.place.explain("deployer")
+
+
 def test_a_leak_ends_the_soak_of_our_own_disabled_key(deployer: Deployer) -> None:
     deployer.write(soak="1h", grace="1h")
     deployer.place.rotate(patience=10)
@@ -240,7 +256,7 @@ def test_use_by_somebody_else_holds_the_retirement_until_it_ends(deployer: Deplo
     with Consumer([use]):
         deployer.place.rotate(patience=6)
         assert body["AWS_ACCESS_KEY_ID"] in deployer.listed()
-        assert "was used by iam" in deployer.place.explain("deployer")
+        assert "was last used by iam in us-east-1 at 2" in deployer.place.explain("deployer")
         assert deployer.place.status("deployer")["status"] == "retiring"
     deployer.place.rotate(patience=10)
     assert body["AWS_ACCESS_KEY_ID"] not in deployer.listed()

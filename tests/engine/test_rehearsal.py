@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -176,8 +176,14 @@ class Session:
         place.events.clear()
 
     def write(
-        self, *, provider: str = "generated", places: Sequence[str] = ("one.env", "two.env"), **policy: Any
+        self,
+        *,
+        provider: str = "generated",
+        places: Sequence[str] = ("one.env", "two.env"),
+        entry: Mapping[str, Any] | None = None,
+        **policy: Any,
     ) -> None:
+        """`entry`: what else each destination's entry has."""
         self.place.write(
             providers={"local": {"type": provider}},
             destinations={"files": {"type": "env-file"}},
@@ -187,7 +193,7 @@ class Session:
                     **({"options": {"instructions": "ask the partner"}} if provider == "manual" else {}),
                     "policy": policy,
                     "destinations": [
-                        {"to": "files", "path": str(self.folder / name), "fields": {"KEY": "{secret}"}}
+                        {"to": "files", "path": str(self.folder / name), "fields": {"KEY": "{secret}"}, **(entry or {})}
                         for name in places
                     ],
                 }
@@ -232,6 +238,24 @@ def test_a_rehearsal_moves_neither_the_schedule_nor_what_counts_as_rotated(sessi
     session.place.rotate()
     assert session.place.events == []
     assert session.place.rotate("web", now=True)["web"].completed
+
+
+def test_nobody_waits_for_readers_of_a_shadow_nor_tells_or_asks_them(session: Session) -> None:
+    called = session.place.folder / "called"
+    hook = {"command": ["/usr/bin/touch", str(called)]}
+    session.write(
+        places=["one.env"],
+        entry={"wave": 1, "mode": "pair", "readers": "poll 30m", "reload": hook, "probe": hook},
+        wave_soak="1h",
+    )
+    session.place.rotate("web", now=True)
+    called.unlink()
+    before = session.look()
+    session.place.events.clear()
+    rehearse(session.place)
+    assert session.place.told(*STEPS) == ["rehearsal.started", "rehearsal.succeeded"]
+    assert session.look() == before
+    assert not called.exists()
 
 
 # killed

@@ -55,6 +55,7 @@ TABLE = {
     "in its grace, rotating": ("rotating",    "done",        "nothing",       "done",          "done"),
     "drained":                ("done",        "done",        "nothing",       "nothing_to_do", "done"),
     "disabled":               ("done",        "done",        "nothing",       "nothing_to_do", "done"),
+    "in its brownout":        ("done",        "done",        "nothing",       "nothing_to_do", "done"),
     "being deleted":          ("too_late",    "too_late",    "nothing",       "nothing_to_do", "done"),
     "on its way back":        ("done",        "nothing",     "done",          "nothing_to_do", "done"),
     "kept":                   ("done",        "nothing",     "done",          "nothing_to_do", "done"),
@@ -62,7 +63,7 @@ TABLE = {
     "paused":                 ("paused",      "paused",      "nothing",       "nothing_to_do", "done"),
 }
 # fmt: on
-ON_IAM = ("disabled", "on its way back")
+ON_IAM = ("in its brownout", "disabled", "on its way back")
 
 
 @pytest.mark.parametrize("state", TABLE)
@@ -210,10 +211,22 @@ def deleting(web: OpenAIWeb, _state: str) -> str:
 
 
 def disabled(iam: Deployer, state: str) -> str:
+    if state == "in its brownout":
+        return browned_out(iam)
     old, _ = soaking(iam)
     if state == "on its way back":
         with held(iam.place, "deployer") as work:
             reactivation.reactivate(work)
+    return old
+
+
+def browned_out(iam: Deployer) -> str:
+    iam.write(grace="1h", brownout={"after": "10ms", "for": "30m", "hours": ["MON-SUN"]})
+    iam.place.rotate(patience=10)
+    (old,) = iam.listed()
+    iam.place.rotate("deployer", now=True, patience=10)
+    iam.place.rotate(patience=0.1)
+    assert iam.listed()[old] == "Inactive"
     return old
 
 

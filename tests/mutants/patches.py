@@ -209,11 +209,12 @@ def believe_acknowledgements(patch: pytest.MonkeyPatch) -> None:
     real = rotation.verify_one
 
     def verify_one(work: Work, row: Rotation, delivery: Delivery, version: Version, material: Material) -> None:
-        pushed = places.render(work, places.templates_of(delivery), version, material)
+        templates = places.templates_of(delivery)
+        pushed = places.render(work, templates, dict.fromkeys(templates, version))
 
-        def blind(_work: Work, _destination: Any, _templates: Any, wanted: Version) -> Look:
+        def blind(_work: Work, _destination: Any, _templates: Any, wanted: Any) -> Look:
             reading = Reading(fields=pushed, revision=delivery.revision or "")
-            return Look(reading, Standing.WANTED, frozenset({wanted.id}))
+            return Look(reading, Standing.WANTED, frozenset(v.id for v in wanted.values()), Standing.WANTED)
 
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(rotation, "look", blind)
@@ -235,14 +236,15 @@ def spare_the_write(patch: pytest.MonkeyPatch) -> None:
     """A put-back leaves a place alone where the value is right."""
     real = rotation.push_one
 
-    def push_one(work: Work, delivery: Delivery, version: Version, material: Material) -> None:
+    def push_one(work: Work, delivery: Delivery, version: Version) -> None:
         destination, templates = places.reach(work, delivery), places.templates_of(delivery)
-        seen = places.look(work, destination, templates, wanted=version)
+        held = dict.fromkeys(templates, version)
+        seen = places.look(work, destination, templates, wanted=held)
         if seen.standing is not Standing.WANTED:
-            real(work, delivery, version, material)
+            real(work, delivery, version)
             return
-        fields = places.render(work, templates, version, material)
-        rotation._pushed(work, delivery, version, fields, seen.reading.revision, reason="already_there")
+        fields = places.render(work, templates, held)
+        rotation._pushed(work, delivery, version, held, fields, seen.reading.revision, reason="already_there")
 
     patch.setattr(rotation, "push_one", push_one)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rotator import logs
 from rotator.domain import policy
-from rotator.engine import creation, intake, retirement, rotation
+from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, waves
 from rotator.engine.work import Work
 from rotator.store import audit, leases
 from rotator.store.sealing import AesGcmSealer
@@ -143,6 +143,9 @@ MUTANTS: Mapping[str, Mutant] = {
         without(intake, "_unplaced", patches.leave_owed_places),
         "assert [] == ['second']",
     ),
+    "waves": seen("readers", without(waves, "at_hand", lambda situation: situation.deliveries), "waves"),
+    "wave soak": seen("readers", without(waves, "soaked", lambda _work, _version: True), "waves"),
+    "readers are told": seen("readers", without(hooks, "run"), "hooks"),
     # what was begun is given up
     "put-back": seen("late writes", without(intake, "put_back", patches.not_put_back), "I1", "I10", slow=True),
     "put-back first": tested(
@@ -169,10 +172,15 @@ MUTANTS: Mapping[str, Mutant] = {
     "another key works": seen("crashes", without(retirement, "_another_key_works"), "I2"),
     "pinned account": seen("people", without(retirement, "right_account"), "I3"),
     "clock": seen("clocks", without(retirement, "_clock_is_sane"), "I17"),
+    "consumers": tested(
+        "engine/test_evidence.py::test_a_program_that_runs_for_longer_than_the_newest_key_holds_the_old_one_until_it_restarts",
+        without(evidence, "_hold"),
+        "assert None == 'consumer_not_restarted'",
+    ),
     "confirmed": seen("late writes", without(retirement, "_gone", patches.believe_deletions), "I10"),
     "wait for disable": tested(
         f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
-        not_waiting_in("_enable"),
+        not_waiting_in("enabled"),
         "'enable.started' not in",
     ),
     "lost disables too": tested(

@@ -273,6 +273,7 @@ def test_a_new_key_was_never_used_and_our_own_question_counts_as_use(provider: I
     assert provider.authenticate(issued.material).alive
     (after,) = provider.keys()
     assert after.last_used_by == provider.capabilities.own_use == "sts"
+    assert (before.last_used_in, after.last_used_in) == (None, "us-east-1")
     assert after.last_used_at is not None
     assert abs(datetime.now(UTC) - after.last_used_at) < timedelta(minutes=1)
 

@@ -403,6 +403,36 @@ def test_last_use_is_told(provider: ServiceAccountKeys) -> None:
     assert key.last_used_at >= before
 
 
+def test_requests_of_the_key_itself_are_told_by_the_usage_data(
+    provider: ServiceAccountKeys, openai: OpenAIEmulator
+) -> None:
+    issued, other = provider.create(LABEL), openai.make_key()
+    begun = datetime.now(UTC)
+    provider.authenticate(issued.material)
+    openai.consume(other.secret)
+    for span in (timedelta(minutes=1), timedelta(days=1), timedelta(days=6), timedelta(days=90)):
+        assert provider.metered(issued.key_id, begun - span) is None, "neither our own checks nor another key's"
+    openai.consume(issued.material["secret"].reveal())
+    openai.consume(issued.material["secret"].reveal(), "audio_speeches")
+    for span in (timedelta(minutes=1), timedelta(days=1), timedelta(days=6), timedelta(days=90)):
+        used = provider.metered(issued.key_id, begun - span)
+        assert used is not None
+        assert used.what in ("1 request for completions", "1 request for audio speeches")
+        assert begun <= used.at <= datetime.now(UTC)
+
+
+def test_usage_that_may_not_be_read_or_is_odd_is_refused(
+    gated: ServiceAccountKeys, gate: Gate, openai: OpenAIEmulator
+) -> None:
+    openai.usage_allowed = False
+    with pytest.raises(AccessDenied):
+        gated.metered("key_1", datetime.now(UTC))
+    for body in (b'{"data": [{"results": []}]}', b'{"data": 1}', b'{"data": [], "has_more": true, "next_page": null}'):
+        gate.on(lambda request: "/usage/" in request.path, Answer(200, body=body))
+        with pytest.raises(Refused):
+            gated.metered("key_1", datetime.now(UTC))
+
+
 def test_an_expired_key_is_listed_as_not_enabled(
     provider: ServiceAccountKeys, openai: OpenAIEmulator, connect: Connect
 ) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Literal
 
+from rotator.domain.brownout import Brownout
 from rotator.domain.errors import StoreUnavailable
-from rotator.domain.model import Cause
+from rotator.domain.hours import Hours, read_span
+from rotator.domain.model import LAST_WAVE, Cause
 from rotator.domain.policy import NotDue, Policy
 from rotator.domain.template import Template
 from rotator.engine.engine import Engine, Item, Progress
@@ -22,10 +24,12 @@ from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
 from tests.simulation.ports import Choosing, Destination, Disabling, Issuing, Provider, Supplied
+from tests.simulation.readers import Probe, Reload
 from tests.simulation.stores import MakeStore, WorkerStore
 from tests.simulation.worker import LATEST, CrashedError, Worker
 from tests.simulation.world import Account, By, Place, World
 
+PATIENCE: Sequence[Literal["wait", "abandon"]] = ("wait", "abandon")
 MINUTE, HOUR, NONE = timedelta(minutes=1), timedelta(hours=1), timedelta(0)
 
 
@@ -55,9 +59,18 @@ class Setting:
             provider_name="sim",
             provider=self.shape(worker, self.account, self.name, self.capabilities),
             policy=self.policy,
-            targets=[Target(to=p.name, destination=Destination(worker, p, self.name), templates=self.fields())
-                     for p in self.places],
-        )  # fmt: skip
+            targets=[self._target(worker, place) for place in self.places],
+        )
+
+    def _target(self, worker: Worker, place: Place) -> Target:
+        return Target(
+            to=place.name,
+            destination=Destination(worker, place, self.name),
+            templates=self.fields(),
+            wave=place.wave,
+            reload=Reload(worker, place) if place.hooked else None,
+            probe=Probe(worker, place) if place.hooked else None,
+        )
 
 
 class SimulatedEngine(Engine):
@@ -123,6 +136,8 @@ class Episode:
         conditional = self.random.random() >= self.profile.unconditional
         place = Place(f"p{len(self.world.places)}", conditional, fields={"NOTE": "not ours"})
         self.world.places[place.identity] = place
+        if self.profile.hooked and self.random.random() < self.profile.hooked:
+            place.hooked, place.wave = True, self.random.choice((1, 2, LAST_WAVE))
         return place
 
     def _setting(self, name: str, places: list[Place]) -> Setting:
@@ -150,6 +165,11 @@ class Episode:
             min_interval=random.choice((NONE, 20 * MINUTE)),
             max_creates_per_day=50,
         )
+        if self.profile.hooked:
+            soak = random.choice((NONE, 5 * MINUTE, 20 * MINUTE))
+            policy = replace(policy, wave_soak=soak, on_probe_failure=random.choice(PATIENCE))
+        if self.profile.brownouts:
+            policy = replace(policy, grace=random.choice((10, 20)) * MINUTE, brownout=self._brownout())
         classes: dict[str, type[Provider]] = {"chosen": Choosing, "labelled": Issuing, "supplied": Supplied}
         return Setting(
             name=name,
@@ -157,8 +177,13 @@ class Episode:
             capabilities=capabilities,
             account=Account(f"account:{name}", 2 if slots else None, settle.total_seconds()),
             policy=policy,
-            places=random.sample(places, random.randint(1, 2)),
+            places=random.sample(places, len(places) if self.profile.hooked else random.randint(1, 2)),
         )
+
+    def _brownout(self) -> Brownout:
+        hours = self.random.choice((Hours(), Hours(), Hours([read_span("08:00-20:00")])))
+        after, lasts = self.random.choice((1, 2, 4)), self.random.choice((2, 5))
+        return Brownout(after=after * MINUTE, lasts=lasts * MINUTE, hours=hours)
 
     # the play
 
@@ -182,6 +207,8 @@ class Episode:
         self.oracle.configured = lambda name: {
             p.identity for s in self.all_settings() if s.name == name for p in s.places
         }
+        # One of several comes when something is ready that it knows of, or every hour.
+        self.oracle.late = 2 * MINUTE if len(self.workers) == 1 else HOUR + 2 * MINUTE
         self.oracle.chosen = {s.name for s in self.settings.values() if not s.capabilities.can_tell}
 
     def end(self) -> None:

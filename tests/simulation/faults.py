@@ -45,6 +45,8 @@ OF_CALL: Mapping[str, Sequence[Fault]] = {
     "delete": _TAKING,
     "read": (*_ASKING, Fault.MEDDLED),
     "preflight": (),
+    "reload": (*_ASKING, Fault.LOST),
+    "probe": _ASKING,
     "write": _TAKING,
     "shadow": _DOING,  # not twice: once it is removed, nothing would tell the second one from the first
     "remove": (*_DOING, Fault.DROPPED),
@@ -64,7 +66,7 @@ EMPHASIS: Mapping[str, float] = {
 }  # fmt: skip
 """Calls that are rare and matter have faults more often, and the most frequent ones less often."""
 
-RARE = frozenset({"locate", "enable", "abandon", "resume", "go back", "drift"})
+RARE = frozenset({"locate", "enable", "brownout", "restore", "abandon", "resume", "go back", "drift"})
 """Steps that are rare have faults more often still, by this factor."""
 
 RARE_FACTOR = 5
@@ -90,7 +92,7 @@ OF_STEP: Mapping[str, Sequence[str]] = {
     "go back": ("record", "load"),
     "drift": ("read", "authenticate", "record", "load"),
 }
-"""Which calls each step makes, so which faults it can meet."""
+"""Which calls each step makes, so which faults it can meet. Brownouts have a mix of trouble of their own."""
 
 UNSETTLED = ("create", "authenticate", "push", "verify", "locate", "delete", "enable")
 """Steps for which it matters that a provider has not agreed with itself yet.
@@ -125,6 +127,8 @@ class Profile:
     outages: float = 0.0  # of a provider account, for each hour
     rehearsals: float = 0.0  # for each hour
     restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
+    hooked: float = 0.0  # share of destinations that have hooks, and a wave
+    brownouts: bool = False
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
 
@@ -145,6 +149,10 @@ PROFILES: Mapping[str, Profile] = {
         Profile(name="seldom", call_fault=0.003, workers=(1, 2), people=0.03, operators=0.05, edits=0.01, clocks=0.005,
                 outages=0.003, restores=0.001),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
+        Profile(name="readers", hooked=0.7, people=0, operators=1, edits=0.05, clocks=0, outages=0.01,
+                call_fault=0.02, shapes=("labelled", "chosen", "disabling")),
+        Profile(name="brownouts", outages=0.03, operators=1, people=0, edits=0, clocks=0.1, call_fault=0.02,
+                shapes=("slots", "disabling"), brownouts=True),
         Profile(name="rehearsals", rehearsals=4, outages=0.03, operators=1, people=0.1, edits=0.05, clocks=0,
                 call_fault=0.04),
         Profile(name="calm", people=0, operators=0, edits=0, clocks=0, call_fault=0),

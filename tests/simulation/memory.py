@@ -31,6 +31,7 @@ from rotator.domain.model import (
     Retirement,
     Rotation,
     RotationState,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -85,6 +86,7 @@ class Tables:
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
     credentials: dict[CredentialId, Credential] = field(default_factory=dict)
+    sightings: dict[tuple[CredentialId, str], Sighting] = field(default_factory=dict)
     entries: dict[CredentialId, str] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -209,6 +211,8 @@ class MemoryStore:
                 self.tables.findings[finding.id] = replace(finding, credential_id=to)
         for rows in (self.tables.credentials, self.tables.leases, self.tables.entries):
             rows.pop(there, None)
+        for word in [word for word in self.tables.sightings if word[0] == there]:
+            del self.tables.sightings[word]
         return True
 
     def unfinished(self) -> Mapping[str, str | None]:
@@ -350,6 +354,22 @@ class MemoryStore:
         with self._lock:
             return {field: p for (at, field), p in self.tables.placements.items() if at == identity}
 
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        with self._lock:
+            at = (sighting.credential_id, sighting.consumer)
+            before = self.tables.sightings.get(at)
+            if before is not None and before.seen_at >= sighting.seen_at:
+                return False
+            self.tables.sightings[at] = sighting
+            if before is not None and before.fingerprint == sighting.fingerprint:
+                return False
+            self._append([event])
+            return True
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        found = self.tables.sightings
+        return [found[at] for at in sorted(found) if at[0] == credential_id] if found else ()
+
     # leases
 
     def lease(self, credential_id: CredentialId) -> Lease | None:
@@ -465,7 +485,7 @@ class MemoryStore:
             raise Crowded(message)
 
     def _moves(self, rotation: Rotation) -> bool:
-        if rotation.blocked or rotation.attempt >= STUCK_AFTER:
+        if rotation.blocked or rotation.attempt >= STUCK_AFTER or rotation.wave_until is not None:
             return False
         if rotation.not_before is not None and rotation.not_before > self.now() + LONG_WAIT:
             return False

@@ -20,6 +20,7 @@ from rotator.domain.model import (
     Lease,
     Retirement,
     RetirementReason,
+    RetirementState,
     Rotation,
     RotationState,
     Situation,
@@ -90,6 +91,8 @@ class Oracle:
         self._open: dict[CredentialId, str] = {}
         self._pinned: dict[str, dict[str, Delivery]] = defaultdict(dict)  # rotation → place → delivery
         self._verified: dict[str, set[str]] = defaultdict(set)
+        self._verified_at: dict[tuple[str, str], float] = {}  # rotation, place
+        self._given_at: dict[tuple[str, str], float] = {}  # place, value: since when we have it there
         self._opened_at: dict[str, float] = {}
         self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
         self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
@@ -101,6 +104,8 @@ class Oracle:
         self.unconfirmed = False  # the database went back in time, and no person has confirmed it yet
         self.paused: dict[str, float] = {}  # credential → since when a person has stopped it
         self._left_out: dict[str, set[str]] = defaultdict(set)  # rotation → places that it does not wait for
+        self.late = DAY  # by how much a worker may be late with what is due
+        self._dimmed: dict[tuple[str, int], tuple[float, bool]] = {}  # credential, version: since when, and in the calm
         self.excused: set[tuple[str, str]] = set()  # credential, place: a person said that nobody reads there
 
     # the story
@@ -138,6 +143,8 @@ class Oracle:
                 self.require(public, "I1", f"{place.name} was given {name}, which is no key at all")
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
+            if before.get(name) != value:
+                self._given_at[place.identity, key.secret] = self.world.baton.now
             ours = key.alive or key.dead_by is not By.US
             ours = ours or (self.restores > 0 and key.credential in self.chosen)  # nobody can tell that it was replaced
             self.require(ours, "I1", f"{place.name} was given {key.id}, which we had taken away")
@@ -234,7 +241,24 @@ class Oracle:
         fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK
         needless = same and place.revision == base and not fencing
         self.require(not needless, "I11", f"{place.name} is given once more what it has")
+        self._in_its_wave(worker, credential, push, pinned)
         self._trusted(worker, credential)
+
+    def _in_its_wave(self, worker: Worker, credential: str, push: Push, pinned: Delivery) -> None:
+        """Without haste a place is given a new key only once the waves before are verified, and have soaked."""
+        rotation = self.situation(credential).rotation
+        if rotation is None or rotation.id != push.rotation or not rotation.gentle or self.restores:
+            return
+        if pinned.identity in self._left_out[push.rotation]:
+            return  # the rotation does not wait for it, so nothing has to wait for the others
+        soak = worker.managed[credential].policy.wave_soak.total_seconds()
+        for identity, delivery in self._pinned[push.rotation].items():
+            if delivery.wave < pinned.wave and identity not in self._left_out[push.rotation]:
+                at = self._verified_at.get((push.rotation, identity), self.world.baton.now)
+                done = identity in self._verified[push.rotation] and self.world.baton.now - at >= soak
+                self.require(
+                    done, "waves", f"{pinned.to} is given a key before {delivery.to} is verified and has soaked"
+                )
 
     def removing(self, worker: Worker, shadow: Destination) -> None:
         """A shadow is about to be removed: where one may stand, that was announced."""
@@ -272,6 +296,9 @@ class Oracle:
         if retirement.why not in GENTLE:
             return
         can_disable = provider.capabilities.can_disable
+        if retirement.state is RetirementState.BROWNED_OUT:
+            self._in_brownout(call, version, retirement)
+            return
         wait = retirement.grace + (NO_TIME if can_disable else retirement.soak)
         truly = timedelta(seconds=self.world.baton.now - self._opened_at.get(retirement.id, 0.0))
         since = max(self.world.database_time() - retirement.opened_at, truly)
@@ -281,6 +308,14 @@ class Oracle:
             truly = timedelta(seconds=self.world.baton.now - key.dead_at)
             soaked = max(self.world.database_time() - key.dead_dated, truly)
             self.require(soaked >= retirement.soak, "I17", f"{version.key_id} is deleted after a soak of {soaked}")
+
+    def _in_brownout(self, call: str, version: Version, retirement: Retirement) -> None:
+        """It is disabled, not before its time, and nothing more."""
+        self.require(call == "disable", "I17", f"{version.key_id} is deleted in its brownout")
+        after = retirement.brownout_after or NO_TIME
+        truly = timedelta(seconds=self.world.baton.now - self._opened_at.get(retirement.id, 0.0))
+        since = max(self.world.database_time() - retirement.opened_at, truly)
+        self.require(since >= after, "I17", f"{version.key_id} is disabled {since} after cutover, brownout {after}")
 
     def _guarded(
         self, worker: Worker, credential: str, situation: Situation, version: Version, retirement: Retirement | None
@@ -312,7 +347,9 @@ class Oracle:
         version = self.store.version(self._version_of[key_id])
         assert version is not None
         self._announced("enable", provider.credential, version.number)
-        self._trusted(worker, provider.credential)
+        row = self.situation(provider.credential).retirement_of(version.id)
+        dimmed = row is not None and row.state is RetirementState.BROWNED_OUT
+        self._trusted(worker, provider.credential, gives_back=dimmed)
         self.require(version.compromised_at is None, "I3", f"{key_id} has leaked and is enabled")
 
     def _announced(self, verb: str, credential: str, number: int) -> None:
@@ -321,10 +358,14 @@ class Oracle:
         self._started[verb, credential, number] = told - 1
         self.effects[verb] += 1
 
-    def _trusted(self, worker: Worker, credential: str) -> None:
-        """I7: the lease outlasts the budget of what is about to go out. I18: and the database is confirmed."""
+    def _trusted(self, worker: Worker, credential: str, *, gives_back: bool = False) -> None:
+        """I7: the lease outlasts the budget of what is about to go out. I18: and the database is confirmed.
+
+        A pause does not keep what a brownout has disabled.
+        """
         self.require(not self.unconfirmed, "I18", f"{worker.name} acts on a restored database that nobody confirmed")
-        self._not_paused(worker, credential)
+        if not gives_back:
+            self._not_paused(worker, credential)
         credential_id = self.ids[credential]
         epoch = worker.epochs.get(credential_id, 0)
         left = self._until.get((credential_id, epoch), 0.0) - self.world.baton.now
@@ -471,15 +512,35 @@ class Oracle:
                 self._read_back(worker, event)
             case "remove.started":
                 self._removals.add((event.credential, event.detail["address"]))
-            case "disable.started":
-                self._started["disable", event.credential, event.version] += 1
-                self.on_disable(event.credential)
-            case "promote.succeeded":
-                self._promoted(event)
+            case "disable.started" | "brownout.started":
+                self._disabling(event.event, event.credential, event.version)
+            case "promote.succeeded" | "restore.succeeded":
+                self._ended(event)
             case "abandon.succeeded":
                 self.abandoned += 1
             case _:
                 pass
+
+    def _ended(self, event: NewEvent) -> None:
+        (self._promoted if event.event == "promote.succeeded" else self._restored)(event)
+
+    def _disabling(self, event: str, credential: str, number: int) -> None:
+        self._started["disable", credential, number] += 1
+        self.on_disable(credential)
+        if event == "brownout.started":
+            self._dimmed[credential, number] = (self.world.baton.now, self.world.calm)
+
+    def _restored(self, event: NewEvent) -> None:
+        """What we had disabled for a while works again; where nothing goes wrong, in time."""
+        assert event.credential is not None
+        assert event.version is not None
+        key = next(k for k in self.world.by_secret.values() if k.id == event.key_id)
+        alive = key.alive or key.dead_by is By.PERSON or not key.exists
+        self.require(alive, "brownout", f"{key.id} counts as enabled again, and is not")
+        began, calm = self._dimmed[event.credential, event.version]
+        row = next(r for r in self.situation(event.credential).retirements if self._version_of[key.id] == r.version_id)
+        lasted, lasts = timedelta(seconds=self.world.baton.now - began), row.brownout_for or NO_TIME
+        self.require(not calm or lasted <= lasts + self.late, "brownout", f"the brownout of {key.id} lasted {lasted}")
 
     def _may_be_replaced(self, worker: Worker, event: NewEvent) -> None:
         """A person has said so of what stands there, as it was read just now."""
@@ -506,6 +567,17 @@ class Oracle:
         right = version is not None and version.number == event.version and at >= worker.began
         self.require(right, "I9", f"{identity} counts as verified and was not read back as version {event.version}")
         self._verified[event.rotation or ""].add(identity)
+        self._verified_at[event.rotation or "", identity] = self.world.baton.now
+        if mine:
+            self._heard(event, identity, mine[0])
+
+    def _heard(self, event: NewEvent, identity: str, key: WorldKey) -> None:
+        """The readers have read the key since we put it there, unless somebody else has a hand in it."""
+        place = self.world.places[identity]
+        ours = place.hooked and place.conditional and key.secret in place.fields.values() and not self.restores
+        given, heard = self._given_at.get((identity, key.secret)), place.heard.get(key.secret, -1.0)
+        holds = not ours or given is None or heard >= given
+        self.require(holds, "hooks", f"{identity} counts as verified, and its readers were not told of {key.id}")
 
     def _promoted(self, event: NewEvent) -> None:
         rotation = event.rotation or ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, SetupError
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
+from rotator.domain.policy import WAITS_FOR_A_KEY
 from rotator.domain.secret import Material
 from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rehearsal, rollback
 from rotator.engine.engine import Engine, Wish
@@ -491,6 +492,9 @@ class People:
                 if self.world.calm:
                     self._put_right(setting)
                 self._delete_strangers(setting)
+                if self.world.calm and reason == "slot_full" and self._stuck_for_a_key(setting.name):
+                    self.abandon(self.worker, setting.name)
+                    self.roll_back(self.worker, setting.name)
             case "awaiting_human":
                 self.supply(self.worker, setting.name)
             case "destination_removed":
@@ -505,6 +509,15 @@ class People:
             case _:
                 return False
         return False
+
+    def _stuck_for_a_key(self, name: str) -> bool:
+        """The old key waits for a new one, and the new one for the old one's slot."""
+        return any(row.reason in WAITS_FOR_A_KEY for row in self.world.oracle.situation(name).retirements)
+
+    def roll_back(self, worker: Worker, name: str) -> None:
+        """`rotator rollback`."""
+        with self._hold(worker, name) as work:
+            rollback.rollback(work)
 
     def _give_up_enabled(self, name: str) -> bool:
         """What was reactivated and does not work goes after all. Say whether there was such a key."""

@@ -16,6 +16,7 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Sighting,
     Situation,
     Version,
     VersionId,
@@ -150,6 +151,12 @@ class WorkerStore:
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         return self._read(lambda: self.real.known_keys(account))
+
+    def sight(self, sighting: Sighting, event: NewEvent) -> bool:
+        return self._call("find", lambda: self.real.sight(sighting, event))
+
+    def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
+        return self._read(lambda: self.real.sightings(credential_id))
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         return self._read(lambda: self.real.placed(identity))

@@ -25,15 +25,21 @@ SCALE = int(os.environ.get("SIMULATION_SCALE", "1"))
 MIXES = ("everything", "everything", "crashes", "stale", "people", "clocks", "restores")
 SELDOM = ("seldom",)
 ASSISTED = ("assisted",)
+READERS = ("readers",)
+BROWNOUTS = ("brownouts",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
-        ("sql", MIXES, 7, 15),
-        ("sql", SELDOM, 8, 240),
-        ("memory", MIXES, 14, 430),
-        ("memory", SELDOM, 8, 1500),
+        ("sql", MIXES, 7, 10),
+        ("sql", SELDOM, 8, 245),
+        ("memory", MIXES, 14, 250),
+        ("memory", SELDOM, 8, 1815),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
+        ("sql", READERS, 1, 6),
+        ("memory", READERS, 1, 200),
+        ("sql", BROWNOUTS, 1, 20),
+        ("memory", BROWNOUTS, 1, 250),
         ("memory", ("rehearsals",), 1, 120),
     )
     for share in range(shares)
@@ -57,6 +63,13 @@ def test_every_step_meets_every_fault() -> None:
     report = simulate(77, 400, profile="dense")
     print(report.coverage.table())  # noqa: T201 - the table of this run
     assert report.coverage.share >= 0.95, sorted(report.coverage.missing)
+
+
+def test_brownouts_meet_faults_and_end() -> None:
+    play = Episode("1", PROFILES["brownouts"], coverage := Coverage(), STORES["memory"])
+    play.run(40)
+    assert play.oracle.told["restore.succeeded"] > 20
+    assert {step for step, _ in coverage.reached} >= {"brownout", "restore"}
 
 
 @pytest.mark.parametrize("problem", [ViolationError("I1", "a dead key"), BugError(KeyError("odd"))], ids=repr)

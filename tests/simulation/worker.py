@@ -20,7 +20,7 @@ LATEST = 7200.0
 
 NO_ANSWER = "no answer, or one that says nothing"
 
-DOING = frozenset({"create", "set", "disable", "enable", "delete", "write", "shadow", "remove"})
+DOING = frozenset({"create", "set", "disable", "enable", "delete", "write", "reload", "shadow", "remove"})
 """Calls that change something outside."""
 
 

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from rotator.domain.errors import Conflict, QuotaExceeded, StoreUnavailable
+from rotator.domain.model import LAST_WAVE
 from tests.simulation.baton import Baton
 from tests.simulation.faults import Coverage, Fault, Profile
 
@@ -73,6 +74,10 @@ class Place:
     fields: dict[str, str] = field(default_factory=dict)
     put: dict[str, tuple[By, float]] = field(default_factory=dict)
     revision: int = 1
+    hooked: bool = False  # its readers are told and asked
+    wave: int = LAST_WAVE
+    heard: dict[str, float] = field(default_factory=dict)  # value → when they last read it
+    ill_until: float = 0.0  # they do not work until then
 
     @property
     def identity(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rotator.testbed.openai_emulator import EmulatedKey, OpenAIEmulator, Restriction
+from rotator.testbed.openai_http import USAGE
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[1] / "reference" / "openai-admin.openapi.yaml").read_text())
 NEWER = {"expires_at"}
@@ -25,6 +26,7 @@ LIFE = {"expires_in_seconds": 60}
 ANSWERED: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/models", None),
     ("GET", "/organization/admin_api_keys", None),
+    *(("GET", f"/organization/usage/{kind}?start_time=1730419200", None) for kind in USAGE),
     ("GET", "/organization/projects", None),
     ("GET", PROJECT, None),
     ("GET", PROJECT + "/service_accounts", None),
@@ -44,6 +46,10 @@ ANSWERED: list[tuple[str, str, dict[str, Any] | None]] = [
 
 REFUSED: list[tuple[int, str, str, Any]] = [
     (404, "GET", "/nothing", None),
+    (404, "GET", "/organization/usage/nothing?start_time=1", None),
+    (400, "GET", "/organization/usage/completions", None),
+    (400, "GET", "/organization/usage/completions?start_time=1&bucket_width=2m", None),
+    (400, "GET", "/organization/usage/completions?start_time=1&limit=32", None),
     (404, "GET", "/organization/projects/proj_other", None),
     (404, "GET", PROJECT + "/service_accounts/svc_acct_other", None),
     (404, "GET", PROJECT + "/api_keys/key_other", None),
@@ -231,6 +237,25 @@ def test_use_moves_last_use_unless_told_otherwise(call: Caller, openai: OpenAIEm
     assert call("GET", KEY)[1]["last_used_at"] == pytest.approx(openai.clock(), abs=5)
 
 
+def test_requests_to_models_are_accounted_for_by_key(call: Caller, openai: OpenAIEmulator) -> None:
+    start, other = int(openai.clock()) - 3600, openai.make_key()
+    for kind in USAGE:
+        assert openai.consume(call.key.secret, kind)
+        assert openai.consume(call.key.secret, kind)
+        assert openai.consume(other.secret, kind)
+        by = f"api_key_ids[]={call.key.id}&group_by[]=api_key_id"
+        _, told = call("GET", f"/organization/usage/{kind}?start_time={start}&bucket_width=1m&limit=1440&{by}")
+        results = [result for bucket in told["data"] for result in bucket["results"]]
+        assert sum(result["num_model_requests"] for result in results) == 2
+        assert {result["api_key_id"] for result in results} == {call.key.id}
+    assert not openai.consume("sk-wrong")
+    openai.usage_lag = 60
+    _, told = call("GET", f"/organization/usage/completions?start_time={start}&bucket_width=1h")
+    assert all(bucket["results"] == [] for bucket in told["data"])
+    openai.usage_allowed = False
+    assert call("GET", f"/organization/usage/completions?start_time={start}")[0] == 403
+
+
 def test_an_older_api_neither_deletes_nor_updates_keys_of_service_accounts(
     call: Caller, openai: OpenAIEmulator
 ) -> None:
@@ -283,6 +308,16 @@ def _listed(call: Caller, access: str | None = None) -> list[str]:
 
 
 # OpenAI's own client
+
+
+def test_the_official_client_reads_the_usage_of_a_key(sdk: official.OpenAI, openai: OpenAIEmulator) -> None:
+    key = openai.make_key()
+    openai.consume(key.secret)
+    told = sdk.admin.organization.usage.completions(
+        start_time=int(openai.clock()) - 60, bucket_width="1m", api_key_ids=[key.id], group_by=["api_key_id"]
+    )
+    counts = [getattr(r, "num_model_requests", 0) for bucket in told.data for r in bucket.results]
+    assert sum(counts) == 1
 
 
 def test_the_official_client_works_against_it(sdk: official.OpenAI, openai: OpenAIEmulator) -> None:
