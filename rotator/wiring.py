@@ -20,7 +20,7 @@ from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.report import Report
-from rotator.engine.work import Managed, Surroundings, Target
+from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
@@ -51,7 +51,8 @@ class Service:
     store: SqlStore
     managed: Mapping[str, Managed]  # those that the configuration names no more, and are being finished, included
     left_out: Mapping[str, str]  # those of them that cannot be, and why
-    engine: Engine | None  # None where the sealing key was not asked for
+    engine: Engine
+    unlocked: bool  # whether the sealing key was asked for
     adapters: Adapters
 
     @property
@@ -68,8 +69,8 @@ class Service:
         return Report(self.store, self.managed)
 
     def running(self) -> Engine:
-        """The engine. Only where `unlock` was asked for."""
-        assert self.engine is not None
+        """The engine. Only where `unlock` was asked for: without it, only what needs no value can be done."""
+        assert self.unlocked
         return self.engine
 
     def close(self) -> None:
@@ -120,11 +121,13 @@ def actor(environ: Mapping[str, str]) -> str:
     return f"cli:{user}@{socket.gethostname()}"
 
 
-def open_service(config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None) -> Service:
+def open_service(
+    config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None, dry: bool = False
+) -> Service:
     """Open the database and wire the engine. Opens no connection to a provider or destination.
 
-    With `unlock` the sealing key is read and proved, and the configuration's credentials get their rows.
-    Raises SetupError or StoreUnavailable.
+    With `unlock` the sealing key is read and proved, and the configuration's credentials get their rows, unless
+    `dry`: then nothing at all is written. Raises SetupError or StoreUnavailable.
     """
     seam = seam or Seam()
     sealer = AesGcmSealer(config.seal.key.read()) if unlock else None
@@ -134,6 +137,7 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
         sealer=sealer,
         environment=config.environment,
         observe=around.observe,
+        dry=dry,
     )
     try:
         named = {*config.credentials, *(c.moved_from for c in config.credentials.values())}
@@ -141,20 +145,27 @@ def open_service(config: Config, around: Surroundings, *, unlock: bool = True, s
         whole, left_out = with_removed(config, unfinished)
         adapters = Adapters(whole, seam)
         managed = adapters.managed()
-        engine = None
-        if unlock:
+        if unlock and not dry:
             known = enroll(config, store, managed, around.actor)
             removed.tell(store, around, known, left_out)
-            engine = Engine(
-                store=seam.wrap(store, "store"),
-                fingerprint=store.fingerprint,
-                managed=managed,
-                limits=config.engine,
-                around=around,
-                anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
-                left_out=left_out,
-            )
-        return Service(config=config, store=store, managed=managed, left_out=left_out, engine=engine, adapters=adapters)
+        engine = Engine(
+            store=seam.wrap(store, "store"),
+            fingerprint=lambda value: store.fingerprint(value),  # noqa: PLW0108 - not looked up before it is needed
+            managed=managed,
+            limits=config.engine,
+            around=around,
+            anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
+            left_out=left_out,
+        )
+        return Service(
+            config=config,
+            store=store,
+            managed=managed,
+            left_out=left_out,
+            engine=engine,
+            unlocked=unlock,
+            adapters=adapters,
+        )
     except BaseException:
         store.close()
         raise
@@ -171,9 +182,11 @@ def enroll(config: Config, store: Store, managed: Mapping[str, Managed], actor: 
 
 
 @contextmanager
-def opened(config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None) -> Iterator[Service]:
+def opened(
+    config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None, dry: bool = False
+) -> Iterator[Service]:
     """`open_service` for a block."""
-    service = open_service(config, around, unlock=unlock, seam=seam)
+    service = open_service(config, around, unlock=unlock, seam=seam, dry=dry)
     try:
         yield service
     finally:
@@ -222,7 +235,10 @@ class Adapters:
             targets=targets,
             removed=credential.removed,
             owner=credential.owner,
-            consumers=self._consumers[credential.name],
+            consumers=[
+                Reader(consumer=consumer, reads=config.reads)
+                for consumer, config in zip(self._consumers[credential.name], credential.consumers.asked, strict=True)
+            ],
             heartbeats=credential.consumers.heartbeats,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
         )

@@ -76,6 +76,7 @@ def upgrade() -> None:
     credentials()
     rotations()
     retirements()
+    requests()
     places()
     installation()
     trail()
@@ -230,6 +231,8 @@ def retirements() -> None:
         flag("wanted_back"),
         text("keep"),
         text("without"),
+        flag("forced"),
+        flag("revoked"),
         moment("closed_at"),
         large("brownout_after", null=True),
         large("brownout_for", null=True),
@@ -245,6 +248,27 @@ def retirements() -> None:
     )
     partial("one_open_retirement", "retirement", "version_id", where=RETIREMENT_IS_OPEN)
     partial("open_retirements", "retirement", "credential_id", where=RETIREMENT_IS_OPEN, unique=False)
+
+
+def requests() -> None:
+    op.create_table(
+        "request",
+        text("id"),
+        text("credential_id"),
+        text("state"),
+        text("verb"),
+        text("arguments"),
+        text("actor"),
+        text("because", null=True),
+        moment("asked_at", null=False),
+        moment("done_at"),
+        text("reason", null=True),
+        text("message", null=True),
+        key("request", "id"),
+        reference("request", "credential_id", "credential"),
+        among("request", "state", "standing", "done", "refused"),
+    )
+    partial("standing_requests", "request", "credential_id", where="state = 'standing'", unique=False)
 
 
 def places() -> None:

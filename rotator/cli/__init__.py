@@ -29,6 +29,7 @@ COMMANDS = {
     "rollback": ("going_back:rollback", "Make the previous key current again."),
     "reactivate": ("going_back:reactivate", "Keep a key that is being taken away."),
     "retire": ("going_back:retire", "Take a kept key away after all."),
+    "revoke": ("revoke:revoke", "Make a key stop working now, whoever reads it."),
     "forget": ("verbs:forget", "Stop waiting for a destination that was removed."),
     "drift": ("drift:drift", "Decide about a destination that somebody changed."),
     "reconcile": ("reconcile:reconcile", "After a restore: compare the database with the world, and go on."),

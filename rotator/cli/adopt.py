@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import click
 
 from rotator.cli import options, say, words
+from rotator.cli.acting import act, agreed, opened, tell_environment, worked_on
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, holding, working
+from rotator.cli.opening import configuration
+from rotator.cli.options import Manner
 from rotator.cli.typed import ask, read
 from rotator.config import select
 from rotator.domain.errors import SetupError
@@ -49,6 +51,7 @@ EXAMPLES = options.examples(
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the value from stdin, one line for each field.")
 @options.reason
 @options.yes
+@options.manner
 @options.common
 def adopt(
     name: str,
@@ -60,6 +63,7 @@ def adopt(
     from_stdin: bool,
     reason: str | None,
     yes: bool,
+    manner: Manner,
     config: str | None,
 ) -> int:
     """Record the living key of NAME without rotating it.
@@ -70,16 +74,26 @@ def adopt(
     if role == "previous" and key_id is None:
         message = "--as previous needs --key ID"
         raise click.UsageError(message, click.get_current_context())
+    if manner.request and (value or from_stdin):
+        message = "a request holds no secret: hand the value over where the sealing key is"
+        raise click.UsageError(message, click.get_current_context())
     loaded = configuration(config)
     select(loaded, [name], None)
-    with working(loaded) as service:
-        say.tell(f"environment {loaded.environment}")
+    if manner.request and role == "previous":
+        if not agreed(f"Take {key_id} away?", "--as previous takes a living key away", yes=yes):
+            return Status.TROUBLE
+        return act(loaded, [name], "adopt_extra", {"key": key_id}, reason, manner)
+    if manner.request:
+        given = {"key": key_id, "current_at": current_at, "replace": list(replace)}
+        return act(loaded, [name], "adopt", given, reason, manner)
+    with opened(loaded, manner) as service:
+        tell_environment(service, manner)
         if role == "previous":
             assert key_id is not None
-            return _extra(service, name, key_id, reason, yes=yes)
+            return _extra(service, name, key_id, reason, manner, yes=yes)
         fields = service.managed[name].provider.capabilities.material
         typed = read(fields) if from_stdin else ask(fields) if value else None
-        adopted = _adopt(service, name, key_id, current_at, replace, typed, reason)
+        adopted = _adopt(service, name, key_id, current_at, replace, typed, reason, manner)
         _tell(adopted, name)
     return Status.DONE
 
@@ -92,11 +106,12 @@ def _adopt(
     replace: Sequence[str],
     typed: Material | None,
     because: str | None,
+    manner: Manner,
 ) -> Adopted:
     """Adopt; where no destination holds a value, ask a person for it and try once more."""
 
     def once(typed: Material | None) -> Adopted:
-        with holding(service.running(), name) as work:
+        with worked_on(service, name, manner) as work:
             return adoption.adopt(
                 work, key_id=key_id, current_at=current_at, replace=replace, typed=typed, because=because
             )
@@ -130,21 +145,15 @@ def _described(version: Version) -> str:
 # an extra key
 
 
-def _extra(service: Service, name: str, key_id: str, because: str | None, *, yes: bool) -> int:
+def _extra(service: Service, name: str, key_id: str, because: str | None, manner: Manner, *, yes: bool) -> int:
     """Take a key that nobody needs into retirement, after a person has seen when it was last used."""
-    engine = service.running()
-    with holding(engine, name) as work:
+    with service.running().dry(name) as work:  # a look needs no lease
         key = adoption.extra_key(work, key_id)
     policy = service.managed[name].policy
     say.warn(f"{_listed(key)}; it is taken away after a grace of {policy.grace} and a soak of {policy.soak}")
-    if not yes:
-        if not say.can_ask():
-            message = "--as previous takes a living key away; without a terminal to ask on, it needs --yes"
-            raise click.UsageError(message, click.get_current_context())
-        if not say.agreed("Go on?"):
-            say.warn("nothing was changed")
-            return Status.TROUBLE
-    with holding(engine, name) as work:
+    if not agreed("Go on?", "--as previous takes a living key away", yes=yes or manner.dry_run):
+        return Status.TROUBLE
+    with worked_on(service, name, manner) as work:
         version = adoption.adopt_previous(work, adoption.extra_key(work, key_id), because)
     say.tell(f"{name}: recorded {_described(version)} as a previous key; `rotator explain {name}` says when it goes")
     return Status.DONE

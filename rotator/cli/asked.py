@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -28,6 +29,7 @@ class Asked:
     overwrite: bool = False
     end_soak: bool = False
     dry_run: bool = False
+    request: bool = False
     as_json: bool = False
     timeout: timedelta | None = None
     linger: timedelta | None = None
@@ -56,6 +58,17 @@ class Asked:
             overwrite=self.overwrite,
             end_soak=self.end_soak,
         )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The same for a request."""
+        return {
+            "cause": (Cause.COMPROMISED if self.compromised else Cause.MANUAL).value,
+            "key": self.key,
+            "without": list(self.without),
+            "overwrite": self.overwrite,
+            "end_soak": self.end_soak,
+        }
 
     def check(self) -> None:
         """Refuse what contradicts itself, rather than guess. Raises UsageError."""
@@ -101,6 +114,10 @@ class Asked:
             problem = "--overwrite goes with --compromised; else `rotator adopt NAME --replace DESTINATION`"
         elif self.end_soak and not self.at_once:
             problem = "--end-soak goes with --now"
+        elif self.request and not self.at_once:
+            problem = "--request goes with --now and --compromised; passes come by themselves"
+        elif self.request and (self.dry_run or self.as_json):
+            problem = "--request goes with neither --dry-run nor --json"
         elif self.hurts and not (self.yes or self.dry_run or say.can_ask()):
             which = "--compromised" if self.compromised else "--without"
             problem = f"{which} takes living keys away; without a terminal to ask on, it needs --yes"

@@ -126,7 +126,7 @@ def _checks(config: Config, managed: Managed, store: SqlStore | None) -> Iterato
         )
         yield lambda target=target: _hooks(managed, target)  # type: ignore[misc]
     yield lambda: _readers(config.credentials[managed.name], managed)
-    for consumer in managed.consumers:
+    for consumer in (reader.consumer for reader in managed.consumers):
         yield lambda consumer=consumer: _guarded(  # type: ignore[misc]
             lambda: _consumer(managed, consumer), managed.name, "consumer", consumer.name
         )

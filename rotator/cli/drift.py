@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
 from rotator.cli import options, say, verdicts
+from rotator.cli.acting import act
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, holding, working
-from rotator.config import select
-from rotator.engine import drift as decisions
-from rotator.engine.work import Work
-from rotator.wiring import Service
-
-Decision = Callable[[Work, str, str | None], list[str]]
+from rotator.cli.opening import configuration, working
+from rotator.cli.options import Manner
+from rotator.config import Config, select
 
 _destination = click.argument("destination", metavar="DEST")
 
@@ -31,61 +26,67 @@ def drift() -> None:
 @options.name
 @_destination
 @options.reason
+@options.manner
 @options.common
-def accept(name: str, destination: str, reason: str | None, config: str | None) -> int:
+def accept(name: str, destination: str, reason: str | None, manner: Manner, config: str | None) -> int:
     """Make the living key that stands at DEST the new version of NAME.
 
     It becomes current and is written to the other destinations; the key before is taken away after its grace. A
     previous key of the credential that was put back becomes current again. May be repeated.
     """
-    return _decide(decisions.accept, name, destination, reason, config)
+    return _decide("accept", name, destination, reason, manner, config)
 
 
 @drift.command(epilog=options.examples("rotator drift overwrite openai-web vault"))
 @options.name
 @_destination
 @options.reason
+@options.manner
 @options.common
-def overwrite(name: str, destination: str, reason: str | None, config: str | None) -> int:
+def overwrite(name: str, destination: str, reason: str | None, manner: Manner, config: str | None) -> int:
     """Write the current key of NAME over what stands at DEST, or to DEST where it is gone.
 
     Where the current key does not work or its value is not on record, a new key is made. May be repeated.
     """
-    return _decide(decisions.overwrite, name, destination, reason, config)
+    return _decide("overwrite", name, destination, reason, manner, config)
 
 
 @drift.command(epilog=options.examples("rotator drift ignore openai-web vault --reason 'test of Friday'"))
 @options.name
 @_destination
 @options.reason
+@options.manner
 @options.common
-def ignore(name: str, destination: str, reason: str | None, config: str | None) -> int:
+def ignore(name: str, destination: str, reason: str | None, manner: Manner, config: str | None) -> int:
     """Leave what stands at DEST and hear no more of it, until it changes again.
 
     It is not overwritten: the next rotation stops there, and old keys wait for the place.
     """
-    return _decide(decisions.ignore, name, destination, reason, config, work_on=False)
+    return _decide("ignore", name, destination, reason, manner, config, work_on=False)
 
 
 def _decide(
-    decide: Decision, name: str, destination: str, because: str | None, config: str | None, *, work_on: bool = True
+    verb: str,
+    name: str,
+    destination: str,
+    because: str | None,
+    manner: Manner,
+    config: str | None,
+    *,
+    work_on: bool = True,
 ) -> int:
     loaded = configuration(config)
     select(loaded, [name], None)
-    with working(loaded) as service:
-        say.tell(f"environment {loaded.environment}")
-        with holding(service.running(), name) as work:
-            said = decide(work, destination, because)
-        for line in said:
-            say.tell(f"{name}: {line}")
-        return _go_on(service, name) if work_on else Status.DONE
+    status = act(loaded, [name], verb, {"destination": destination}, because, manner)
+    return _go_on(loaded, name) if work_on and manner.here and status == Status.DONE else status
 
 
-def _go_on(service: Service, name: str) -> int:
+def _go_on(config: Config, name: str) -> int:
     """The decision is on record; do at once what follows from it, as far as it can be done now."""
-    pace = service.config.engine
-    progress = service.running().run([name], None, pace.lease + pace.call_budget)[name]
-    entry = service.report().status([name])["credentials"][0]
+    pace = config.engine
+    with working(config) as service:
+        progress = service.running().run([name], None, pace.lease + pace.call_budget)[name]
+        entry = service.report().status([name])["credentials"][0]
     verdict = verdicts.of_pass(progress, entry)
     if verdict.status is not Status.DONE:
         say.complain(verdict.said, reason=verdict.reason, remedy=verdict.remedy)

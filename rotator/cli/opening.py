@@ -29,10 +29,10 @@ def looking(config: Config) -> Iterator[wiring.Service]:
 
 
 @contextmanager
-def working(config: Config) -> Iterator[wiring.Service]:
-    """A service with the sealing key, for the operator's verbs."""
+def working(config: Config, *, dry: bool = False) -> Iterator[wiring.Service]:
+    """A service with the sealing key, for the operator's verbs. `dry`: opening it writes nothing."""
     harden()
-    with wiring.opened(config, wiring.surroundings(bug=logs.bug)) as service:
+    with wiring.opened(config, wiring.surroundings(bug=logs.bug), dry=dry) as service:
         yield service
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -54,6 +56,47 @@ quiet = click.option("--quiet", is_flag=True, help="Say nothing but problems.")
 selector = click.option("-l", "--selector", metavar="LABELS", help="Credentials with these labels: team=web,env!=dev.")
 reason = click.option("--reason", metavar="TEXT", help="Why; goes into the audit trail.")
 yes = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+dry_run = click.option("--dry-run", is_flag=True, help="Say what it would do and record; touch nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a verb is done: in this process, not really, or by the next worker."""
+
+    dry_run: bool = False
+    request: bool = False
+    timeout: timedelta | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether this process does it."""
+        return not (self.dry_run or self.request)
+
+    def check(self) -> None:
+        """Raise UsageError for what contradicts itself."""
+        problem = None
+        if self.dry_run and self.request:
+            problem = "--dry-run and --request are two ways to do it: use one of them"
+        elif self.timeout is not None and not self.request:
+            problem = "--timeout goes with --request"
+        if problem is not None:
+            raise click.UsageError(problem, click.get_current_context())
+
+
+def manner(command: Callable[..., int]) -> Callable[..., int]:
+    """`--dry-run`, `--request` and `--timeout`; the command is given them as its `manner`."""
+
+    @functools.wraps(command)
+    def told(*args: Any, dry_run: bool, request: bool, timeout: timedelta | None, **given: Any) -> int:
+        found = Manner(dry_run=dry_run, request=request, timeout=timeout)
+        found.check()
+        return command(*args, manner=found, **given)
+
+    told = click.option("--timeout", type=duration, help="With --request: how long to watch it. Default 10m.")(told)
+    request = click.option("--request", is_flag=True, help="Have the next pass do it; needs the database only.")
+    return dry_run(request(told))
+
+
 names = click.argument("names", metavar="[NAME]...", nargs=-1)
 name = click.argument("name", metavar="NAME")
 

@@ -15,6 +15,7 @@ EXAMPLES = options.examples(
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
     "rotate --compromised web --without vault --reason 'vault is down'   written when it answers again",
     "rotate --rehearse openai-web        everything but the switch, and how long each step takes",
+    "rotate --now openai-web --request   a worker with the secrets begins it; for whoever has none",
     "rotate --dry-run                    what would happen and why; touches nothing",
 )
 EXIT_STATUS = (
@@ -37,6 +38,7 @@ EXIT_STATUS = (
 @click.option("--end-soak", is_flag=True, help="With --now: delete the disabled key that takes the slot.")
 @click.option("--rehearse", is_flag=True, help="Everything but the switch, beside the places of NAME; leaves no trace.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
+@click.option("--request", is_flag=True, help="With --now: have the next pass begin it; needs the database only.")
 @options.as_json
 @click.option("--timeout", type=options.duration, help="With --now and --rehearse: how long to wait. Default 10m.")
 @click.option("--linger", type=options.duration, help="How long a pass waits. Default: lease + call budget + 10s.")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import cast
 
 import click
 
 from rotator import wiring
 from rotator.cli import options, say
+from rotator.cli.acting import tell_environment, tell_events
 from rotator.cli.exits import Status
 from rotator.cli.opening import chosen, configuration, looking
 from rotator.domain.model import Credential
 from rotator.engine import pausing
-from rotator.wiring import Service
+from rotator.engine.dry import DryStore
+from rotator.ports.store import Store
 
 
 @click.command(
@@ -29,6 +32,7 @@ from rotator.wiring import Service
 @click.option("--all", "everything", is_flag=True, help="Every credential.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; shown to whoever meets the pause.")
 @click.option("--for", "lasts", type=options.duration, help="How long, such as 3d. Default: until `rotator unpause`.")
+@options.dry_run
 @options.common
 def pause(
     names: Sequence[str],
@@ -36,6 +40,7 @@ def pause(
     everything: bool,
     reason: str,
     lasts: timedelta | None,
+    dry_run: bool,
     config: str | None,
 ) -> int:
     """Stop whatever the schedule does with NAME..., open rotations included, from the next step on.
@@ -43,11 +48,11 @@ def pause(
     `rotate --now` refuses and says who; `rotate --compromised` passes. Keys stay as they are.
     """
 
-    def one(service: Service, credential: Credential, actor: str) -> str:
-        changed = pausing.pause(service.store, credential, actor=actor, why=reason, lasts=lasts)
+    def one(store: Store, credential: Credential, actor: str) -> str:
+        changed = pausing.pause(store, credential, actor=actor, why=reason, lasts=lasts)
         return "is paused" if changed else "is paused like that already"
 
-    return _each(names, selector, everything, config, one)
+    return _each(names, selector, config, one, everything=everything, dry_run=dry_run)
 
 
 @click.command(epilog=options.examples("rotator unpause openai-web", "rotator unpause --all --reason 'it is over'"))
@@ -55,25 +60,33 @@ def pause(
 @options.selector
 @click.option("--all", "everything", is_flag=True, help="Every credential.")
 @options.reason
+@options.dry_run
 @options.common
 def unpause(
-    names: Sequence[str], selector: str | None, everything: bool, reason: str | None, config: str | None
+    names: Sequence[str],
+    selector: str | None,
+    everything: bool,
+    reason: str | None,
+    dry_run: bool,
+    config: str | None,
 ) -> int:
     """Go on with NAME..., from the next pass on; whatever became due meanwhile is due."""
 
-    def one(service: Service, credential: Credential, actor: str) -> str:
-        changed = pausing.unpause(service.store, credential, actor=actor, because=reason)
+    def one(store: Store, credential: Credential, actor: str) -> str:
+        changed = pausing.unpause(store, credential, actor=actor, because=reason)
         return "goes on with the next pass" if changed else "was not paused"
 
-    return _each(names, selector, everything, config, one)
+    return _each(names, selector, config, one, everything=everything, dry_run=dry_run)
 
 
 def _each(
     names: Sequence[str],
     selector: str | None,
-    everything: bool,
     config: str | None,
-    do: Callable[[Service, Credential, str], str],
+    do: Callable[[Store, Credential, str], str],
+    *,
+    everything: bool,
+    dry_run: bool,
 ) -> int:
     if not (names or selector or everything):
         message = "a selection is needed: NAME..., -l LABELS or --all"
@@ -81,9 +94,12 @@ def _each(
     loaded = configuration(config)
     actor = wiring.actor(os.environ)
     with looking(loaded) as service:
-        say.tell(f"environment {loaded.environment}")
+        tell_environment(service, options.Manner(dry_run=dry_run))
         wanted = chosen(service, names, selector)
-        for credential in service.enroll(actor):
+        dry = DryStore(service.store)
+        store = cast(Store, dry) if dry_run else service.store
+        for credential in service.store.credentials() if dry_run else service.enroll(actor):
             if credential.name in wanted:
-                say.tell(f"{credential.name}: {do(service, credential, actor)}")
+                say.tell(f"{credential.name}: {do(store, credential, actor)}")
+        tell_events(dry.events_to_be)
     return Status.DONE

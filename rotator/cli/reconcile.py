@@ -27,22 +27,24 @@ EXAMPLES = options.examples(
 @click.option("--keep", metavar="KEY", multiple=True, help="A key with our label that is left alone; repeatable.")
 @options.reason
 @options.yes
+@options.dry_run
 @options.common
-def reconcile(keep: Sequence[str], reason: str | None, yes: bool, config: str | None) -> int:
+def reconcile(keep: Sequence[str], reason: str | None, yes: bool, dry_run: bool, config: str | None) -> int:
     """Let an installation go on whose database was restored, failed over or moved.
 
     Lists the keys and the destinations of all credentials, shows how they differ from the database, and asks. Say no
     where this is a copy of another installation's database: that one owns the keys.
     """
     loaded = configuration(config)
-    with working(loaded) as service:
+    with working(loaded, dry=dry_run) as service:
         say.tell(f"environment {loaded.environment}, database {service.store.database.where}")
         engine = service.running()
-        regress.look_at_database(engine.store, engine.anchor, engine.around)
+        if not dry_run:
+            regress.look_at_database(engine.store, engine.anchor, engine.around)
         standing = [f for f in engine.store.findings() if f.kind == regress.RECONCILE]
         for finding in standing:
             say.tell(f"found {words.moment(finding.found_at.strftime('%Y-%m-%dT%H:%M:%SZ'))}: {finding.message}")
-        shown = _pictures(service)
+        shown = _pictures(service, dry=dry_run)
         _show(service, shown, keep)
         if not standing:
             say.tell("nothing has stopped this installation; nothing was changed")
@@ -51,6 +53,9 @@ def reconcile(keep: Sequence[str], reason: str | None, yes: bool, config: str | 
         if unknown:
             message = f"{', '.join(unknown)} is none of the keys above that would be taken away"
             raise SetupError(message, reason="unknown_key")
+        if dry_run:
+            say.tell("nothing was touched")
+            return Status.DONE
         if not yes and not say.can_ask():
             message = "without a terminal to ask on, it needs --yes; nothing was changed"
             raise click.UsageError(message, click.get_current_context())
@@ -62,9 +67,9 @@ def reconcile(keep: Sequence[str], reason: str | None, yes: bool, config: str | 
     return Status.DONE
 
 
-def _pictures(service: Service) -> list[Picture]:
+def _pictures(service: Service, *, dry: bool) -> list[Picture]:
     try:
-        return comparing.pictures(service.running())
+        return comparing.pictures(service.running(), dry=dry)
     except HeldByOther as other:
         message = f"a credential is held by another worker: {words.holder(other.lease)}"
         raise Busy(message, remedy="wait until it is done, and try again") from None

@@ -12,13 +12,16 @@ import click
 
 from rotator import logs, wiring
 from rotator.cli import beforehand, rehearsing, say, screens, verdicts, words
+from rotator.cli.acting import act
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
 from rotator.cli.opening import chosen, configuration, harden
+from rotator.cli.options import Manner
 from rotator.cli.screens import Screen
 from rotator.cli.stopping import Stop
 from rotator.cli.verdicts import STUCK, Verdict
 from rotator.cli.words import Entry
+from rotator.config import Config
 from rotator.engine.engine import Progress
 from rotator.engine.report import stamp
 from rotator.wiring import Service
@@ -39,6 +42,8 @@ def carry_out(asked: Asked) -> int:
     config = configuration(asked.config)
     if asked.dry_run:
         return beforehand.show_forecast(config, asked)
+    if asked.request:
+        return _ask(config, asked)
     harden()
     stop = Stop()
     screen = screens.choose(now=asked.at_once, as_json=asked.as_json, quiet=asked.quiet, on_terminal=say.on_terminal())
@@ -50,6 +55,21 @@ def carry_out(asked: Asked) -> int:
         if asked.hurts and not beforehand.agreed(service, names, asked):
             return Status.TROUBLE
         return Run(service, names, asked, screen, stop).carry_out()
+
+
+def _ask(config: Config, asked: Asked) -> int:
+    """`--request`: a worker opens the rotation, and its passes do the rest."""
+    with wiring.opened(config, wiring.surroundings(), unlock=False) as service:
+        names = chosen(service, asked.names, asked.selector, unnamed=False)
+        if asked.everything:
+            names = list(service.config.credentials)
+        if asked.hurts and not beforehand.agreed(service, names, asked):
+            return Status.TROUBLE
+    manner = Manner(request=True, timeout=asked.timeout)
+    status = act(config, names, "rotate", asked.arguments, asked.reason, manner)
+    if status == Status.DONE:
+        say.tell("`rotator wait NAME --for current` waits for its end")
+    return status
 
 
 class Run:

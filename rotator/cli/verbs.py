@@ -9,14 +9,14 @@ from datetime import timedelta
 import click
 
 from rotator.cli import options, say
-from rotator.cli.exits import Status, told
-from rotator.cli.opening import chosen, configuration, holding, looking, shown, working
+from rotator.cli.acting import act, agreed
+from rotator.cli.exits import Status
+from rotator.cli.opening import configuration, looking, shown
+from rotator.cli.options import Manner
 from rotator.cli.verdicts import STUCK
 from rotator.cli.words import Entry
-from rotator.domain.errors import RotatorError
-from rotator.engine import operator
+from rotator.config import Config
 from rotator.engine.explain import explain
-from rotator.wiring import Service
 
 _LOOK_EVERY = 1.0  # seconds
 
@@ -37,6 +37,7 @@ _LOOK_EVERY = 1.0  # seconds
 @click.option("--keep", metavar="KEY", multiple=True, help="Settles ambiguous keys: not the lost one; repeatable.")
 @click.option("--gone", metavar="KEY", help="Where a person has to take an old key away: this one is gone.")
 @options.reason
+@options.manner
 @options.common
 def resume(
     names: Sequence[str],
@@ -46,6 +47,7 @@ def resume(
     keep: Sequence[str],
     gone: str | None,
     reason: str | None,
+    manner: Manner,
     config: str | None,
 ) -> int:
     """Clear blocks and waits of NAME..., so that the next step is tried by the next pass."""
@@ -56,49 +58,42 @@ def resume(
         problem = "--delete, --keep and --gone go with exactly one NAME"
     if problem is not None:
         raise click.UsageError(problem, click.get_current_context())
-    loaded = configuration(config)
-    with working(loaded) as service:
-        wanted = chosen(service, names, selector)
-        say.tell(f"environment {loaded.environment}")
-        return max(_resume(service, name, delete, keep, gone, reason) for name in wanted)
+    given = {"delete": delete, "keep": list(keep), "gone": gone}
+    return act(configuration(config), names, "resume", given, reason, manner, selector=selector)
 
 
-def _resume(
-    service: Service, name: str, delete: str | None, keep: Sequence[str], gone: str | None, because: str | None
-) -> Status:
-    """One credential's trouble does not stop the others."""
-    try:
-        with holding(service.running(), name) as work:
-            cleared = operator.resume(work, delete=delete, keep=keep, gone=gone, because=because)
-    except RotatorError as problem:
-        return told(name, problem)
-    if gone is not None:
-        cleared = [f"awaiting_human: {gone} is recorded as gone", *cleared]
-    for line in cleared:
-        say.tell(f"{name}: cleared {line}")
-    say.tell(f"{name}: `rotate {name}` tries it now" if cleared else f"{name}: nothing was blocked or waiting")
-    return Status.DONE
-
-
-@click.command(epilog=options.examples("rotator abandon openai-web --reason 'wrong scopes'"))
+@click.command(
+    epilog=options.examples(
+        "rotator abandon openai-web --reason 'wrong scopes'",
+        "rotator abandon openai-web --dry-run",
+        "rotator abandon openai-web --request     the next pass does it; no sealing key is needed here",
+    )
+)
 @options.name
 @options.reason
+@options.manner
 @options.common
-def abandon(name: str, reason: str | None, config: str | None) -> int:
+def abandon(name: str, reason: str | None, manner: Manner, config: str | None) -> int:
     """Give the open rotation of NAME up.
 
     Its new key is taken away; where it was pushed, the current one is put back.
     """
     loaded = configuration(config)
-    with working(loaded) as service:
-        chosen(service, [name], None)
-        with holding(service.running(), name) as work:
-            operator.abandon(work, reason)
-        say.tell(f"environment {loaded.environment}")
-        for sentence in explain(service.report(), name):
-            say.tell(sentence)
+    given = {"rotation": _open_rotation(loaded, name)} if manner.request else {}
+    status = act(loaded, [name], "abandon", given, reason, manner)
+    if manner.here:
+        with looking(loaded) as service:
+            for sentence in explain(service.report(), name):
+                say.tell(sentence)
         say.tell(f"`rotate {name}` does it now, or the next pass")
-    return Status.DONE
+    return status
+
+
+def _open_rotation(config: Config, name: str) -> str | None:
+    """What a person means who asks now: a worker may come to it when another one is open."""
+    with looking(config) as service:
+        entries = service.report().status([name])["credentials"]
+    return entries[0]["rotation"]["id"] if entries and entries[0]["rotation"] else None
 
 
 @click.command(epilog=options.examples("rotator forget openai-web --destination old-vault --yes"))
@@ -106,27 +101,18 @@ def abandon(name: str, reason: str | None, config: str | None) -> int:
 @click.option("--destination", metavar="DEST", required=True, help="Its name or address, as `rotator explain` says.")
 @options.reason
 @options.yes
+@options.manner
 @options.common
-def forget(name: str, destination: str, reason: str | None, yes: bool, config: str | None) -> int:
+def forget(name: str, destination: str, reason: str | None, yes: bool, manner: Manner, config: str | None) -> int:
     """Stop waiting for a destination of NAME that the configuration names no more.
 
     Whoever still reads there may hold an old key, which is then taken away all the same.
     """
     loaded = configuration(config)
-    with working(loaded) as service:
-        chosen(service, [name], None)
-        say.tell(f"environment {loaded.environment}")
-        if not yes and not say.can_ask():
-            message = "what still reads there may lose its key; without a terminal to ask on, it needs --yes"
-            raise click.UsageError(message, click.get_current_context())
-        if not yes and not say.agreed(f"Does nobody read {destination} any more?"):
-            say.warn("nothing was changed")
-            return Status.TROUBLE
-        with holding(service.running(), name) as work:
-            forgotten = operator.forget_destination(work, destination, reason)
-        for address in forgotten:
-            say.tell(f"{name}: {address} is forgotten; old keys do not wait for it any more")
-    return Status.DONE
+    question, pain = f"Does nobody read {destination} any more?", "what still reads there may lose its key"
+    if not agreed(question, pain, yes=yes or manner.dry_run):
+        return Status.TROUBLE
+    return act(loaded, [name], "forget", {"destination": destination}, reason, manner)
 
 
 @click.command(epilog=options.examples("rotator wait openai-web --for current", "rotator wait web --for retired"))

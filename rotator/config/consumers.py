@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
+
+from pydantic import Field
 
 from rotator.config.adapters import CONSUMER_TYPES, NoAdapter
 from rotator.config.models import ConsumerConfig, Consumers
-from rotator.config.part import Part, known_keys
+from rotator.config.part import Entry, Part, known_keys
 from rotator.config.problems import did_you_mean, shown
 from rotator.domain.model import CONSUMER_NAME
 
 HEARTBEAT = "heartbeat"
 
 
-def read_consumers(part: Part) -> Consumers:
-    """Every entry; those with problems are reported and left out."""
+class AskedEntry(Entry):
+    """What every entry of `consumers:` knows whose programs can be asked, whatever its kind."""
+
+    reads: str | None = Field(default=None, min_length=1)
+
+
+def read_consumers(part: Part, destinations: Collection[str]) -> Consumers:
+    """Every entry; those with problems are reported and left out. `destinations` are those of the credential."""
     asked: list[ConsumerConfig] = []
     heartbeats: list[str] = []
     for position in range(len(part.data) if isinstance(part.data, list) else 0):  # else reported with the credential
@@ -22,7 +32,7 @@ def read_consumers(part: Part) -> Consumers:
         if isinstance(entry.data, dict) and HEARTBEAT in entry.data:
             heartbeats += _heartbeat(entry, heartbeats)
         elif isinstance(entry.data, dict):
-            asked += _asked(entry, asked)
+            asked += _asked(entry, destinations, asked)
     return Consumers(asked=tuple(asked), heartbeats=tuple(heartbeats))
 
 
@@ -38,30 +48,43 @@ def _heartbeat(entry: Part, before: list[str]) -> list[str]:
     return [name]
 
 
-def _asked(entry: Part, before: list[ConsumerConfig]) -> list[ConsumerConfig]:
+def _asked(entry: Part, destinations: Collection[str], before: list[ConsumerConfig]) -> list[ConsumerConfig]:
     kinds = [key for key in entry.data if CONSUMER_TYPES.knows(key)]
-    known = [HEARTBEAT, *CONSUMER_TYPES.names()]
     if len(kinds) != 1:
+        all_kinds = [HEARTBEAT, *CONSUMER_TYPES.names()]
         if kinds:
             entry.report(f"is one consumer, not {len(kinds)}: write one entry for each")
         else:
             first = next(iter(entry.data), "")
-            entry.report(f"names no consumer; known: {', '.join(known)}", did_you_mean(shown(first), known))
+            entry.report(f"names no consumer; known: {', '.join(all_kinds)}", did_you_mean(shown(first), all_kinds))
         return []
     try:
         adapter = CONSUMER_TYPES.find(kinds[0])
     except NoAdapter as problem:
         entry.report(str(problem), problem.hint, at=(kinds[0],))
         return []
-    settings = entry.entry(known_keys(adapter.Settings)).read(adapter.Settings)
-    if settings is None:
+    shared = entry.picked(*AskedEntry.model_fields).read(AskedEntry)
+    own = {key: value for key, value in entry.data.items() if key not in AskedEntry.model_fields}
+    known = {*AskedEntry.model_fields, *known_keys(adapter.Settings)}
+    settings = replace(entry, data=own).entry(known).read(adapter.Settings)
+    if settings is None or shared is None:
         return []
-    if any(other.settings == settings for other in before):
+    if shared.reads is not None and shared.reads not in destinations:
+        message = f"the credential has no destination `{shown(shared.reads)}`"
+        entry.report(message, did_you_mean(shared.reads, destinations), at=("reads",))
+    made = ConsumerConfig(settings=settings, adapter=adapter, reads=shared.reads)
+    if made in before:
         entry.report("is listed twice")
-    return [ConsumerConfig(settings=settings, adapter=adapter)]
+    return [made]
 
 
 def consumers_of(consumers: Consumers) -> list[dict[str, Any]]:
     """The entries that `read_consumers` reads, without any secret."""
-    asked = [c.settings.model_dump(mode="json", exclude_unset=True, fallback=str) for c in consumers.asked]
+    asked = [
+        {
+            **consumer.settings.model_dump(mode="json", exclude_unset=True, fallback=str),
+            **({"reads": consumer.reads} if consumer.reads else {}),
+        }
+        for consumer in consumers.asked
+    ]
     return [*asked, *({HEARTBEAT: name} for name in consumers.heartbeats)]

@@ -34,7 +34,7 @@ from rotator.config.models import (
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
-from rotator.config.targets import Places, Source, read_targets, slowest
+from rotator.config.targets import Places, Source, names_of, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.engine.work import Limits
 from rotator.ports.provider import Capabilities, Provider
@@ -266,7 +266,7 @@ def read_credential(
     waves = max(len({target.wave for target in targets}), 1)
     lag, paired = slowest(part.at("destinations"), targets), any(target.companions for target in targets)
     policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag, paired=paired)
-    consumers = read_consumers(part.at("consumers"))
+    consumers = read_consumers(part.at("consumers"), names_of(part.at("destinations")))
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

@@ -79,6 +79,7 @@ class ConsumerConfig:
 
     settings: Any
     adapter: Any = field(repr=False)  # the class
+    reads: str | None = None  # the destination that it reads its key from; None: any of them
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, NoAdapter, Registry
-from rotator.config.consumers import HEARTBEAT
+from rotator.config.consumers import HEARTBEAT, AskedEntry
 from rotator.config.entries import (
     CredentialEntry,
     DefaultsEntry,
@@ -68,7 +68,10 @@ def json_schema() -> Schema:
     target = _define(defs, schemas[TargetEntry])["properties"]
     for kind, ways in hooks.items():
         target[kind] = _any_of([*(schemas[settings] for settings in ways), {"type": "null"}])
-    credential["consumers"] = _consumers([schemas[adapter.Settings] for adapter in consumers.values()])
+    asked = [schemas[adapter.Settings] for adapter in consumers.values()]
+    for schema in asked:
+        _define(defs, schema)["properties"].update(AskedEntry.model_json_schema()["properties"])
+    credential["consumers"] = _consumers(asked)
     top = _define(defs, schemas[FileEntry])["properties"]
     properties = {
         **top,

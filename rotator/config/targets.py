@@ -124,6 +124,16 @@ def read_targets(part: Part, source: Source, places: Places) -> tuple[Target, ..
     return tuple(targets)
 
 
+def names_of(part: Part) -> set[str]:
+    """What the entries of `destinations:` call their places, whether or not they are right."""
+    found = set()
+    for position in range(len(part.data) if isinstance(part.data, list) else 0):
+        entry = part.at(position)
+        name = entry.data.partition(":")[0] if isinstance(entry.data, str) else entry.at("to").data
+        found |= {name} if isinstance(name, str) else set()
+    return found
+
+
 def _target(part: Part, position: int, source: Source, places: Places) -> Target | None:
     short = isinstance(part.data, str)
     if short:

@@ -48,6 +48,8 @@ class Subject(StrEnum):
     WITHOUT = "without"  # a person said that a rotation does not wait for a destination
     END_SOAK = "end_soak"  # a person wants a disabled key deleted now
     COMPROMISED = "compromised"  # a person said that a key has leaked
+    REVOKE = "revoke"  # a person wants a key to stop working now, whoever reads it
+    REQUEST = "request"  # a person asked for a verb that a worker is to do
     CONDEMN = "condemn"  # a lost key was recognised as ours
     ACCEPT = "accept"  # what a person put at a destination is the current key from now on
     OVERWRITE = "overwrite"  # the current key is written over it

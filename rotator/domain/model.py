@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 CredentialId = NewType("CredentialId", str)
 VersionId = NewType("VersionId", str)
 RotationId = NewType("RotationId", str)
 RetirementId = NewType("RetirementId", str)
 DeliveryId = NewType("DeliveryId", str)
+RequestId = NewType("RequestId", str)
 
 WHOLE_BODY = ""
 """The field name that stands for the whole body of a place (`value:` in the configuration)."""
@@ -223,6 +224,8 @@ class Retirement(Waiting):
     wanted_back: bool = False  # a person reactivates it: nothing is taken away any more, it ends `cancelled`
     keep: Sequence[str] = ()  # key ids that a person said are not the lost one
     without: Sequence[str] = ()  # identities of places that a person said it does not wait for
+    forced: bool = False  # a person goes past what speaks for its being in use still
+    revoked: bool = False  # a person wants the key to stop working now, whoever reads it: no gate but the account
     closed_at: datetime | None = None
     brownout_after: timedelta | None = None  # since it was opened
     brownout_for: timedelta | None = None  # None: it has no brownout
@@ -236,12 +239,24 @@ class Retirement(Waiting):
         return self.state in OPEN_RETIREMENT
 
     @property
+    def due_at(self) -> datetime | None:
+        """When its next step is due at the earliest; None: at once. While a brownout lasts, one only looks before."""
+        if self.restore_at is None or self.not_before is None:
+            return self.not_before
+        return max(self.restore_at, self.not_before)
+
+    @property
     def gone_from(self) -> datetime | None:
         """When its key can stop working for good at the earliest; None: at once."""
         trial = self.brownout_for is not None and self.state in (RetirementState.PLANNED, RetirementState.BROWNED_OUT)
         if not trial or self.not_before is None:
             return self.not_before
         return max(self.not_before, self.opened_at + self.grace)
+
+    @property
+    def uncontained(self) -> bool:
+        """Whether its key is to stop working now, and may work still."""
+        return self.revoked and self.state in (RetirementState.PLANNED, RetirementState.DRAINED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,6 +342,31 @@ class Sighting:
     seen_at: datetime
 
 
+class RequestState(StrEnum):
+    """What became of a request."""
+
+    STANDING = "standing"
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A verb that a person wants done, for a worker that has the secrets. Carried out once."""
+
+    id: RequestId
+    credential_id: CredentialId
+    state: RequestState
+    verb: str
+    arguments: Mapping[str, Any]  # JSON, never a secret
+    actor: str
+    asked_at: datetime
+    because: str | None = None
+    done_at: datetime | None = None
+    reason: str | None = None  # why it was refused, or stands still
+    message: str | None = None  # what came of it, in words
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """How one provider account fares with all workers. Its name is that of its entry in the configuration."""
@@ -401,6 +441,11 @@ class Situation:
     def retirement_of(self, version_id: VersionId) -> Retirement | None:
         """The open retirement of a version."""
         return next((r for r in self.retirements if r.version_id == version_id), None)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the key that consumers should read was revoked. Only then has a current version a retirement."""
+        return self.current is not None and self.retirement_of(self.current.id) is not None
 
     def placements_at(self, identity: str) -> dict[str, Placement]:
         """Field → what we put there, for one destination."""

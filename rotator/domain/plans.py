@@ -57,6 +57,13 @@ GOING_BACK: Sequence[Step] = tuple(Step(Subject.ENABLE, state, RetirementState.C
 """What is left of a retirement whose version is wanted back. `enable` has nothing to do where `disable` never began."""
 
 
+CONTAINING: Sequence[Step] = (
+    Step(Subject.REVOKE, RetirementState.PLANNED, RetirementState.DISABLED),
+    Step(Subject.REVOKE, RetirementState.DRAINED, RetirementState.DISABLED),
+)
+"""What a person's `revoke` puts before everything else: no gate but the account."""
+
+
 def step_after(plan: Sequence[Step], state: StrEnum) -> Step | None:
     """The step that leads on from a state; None at the end."""
     return next((step for step in plan if step.start == state), None)
@@ -134,11 +141,13 @@ def drain_from(opened_at: datetime, grace: timedelta, soak: timedelta, *, can_di
 def to_be_tried(retirement: Retirement) -> bool:
     """Whether a brownout is still to come."""
     planned = retirement.state is RetirementState.PLANNED and retirement.brownout_for is not None
-    return planned and retirement.why in TRIED and not retirement.browned_out
+    return planned and retirement.why in TRIED and not (retirement.browned_out or retirement.forced)
 
 
 def taking_away(retirement: Retirement, *, can_disable: bool) -> Step | None:
     """The next step of a retirement, with `disable` left out where the provider cannot."""
+    if retirement.uncontained:
+        return step_after(CONTAINING, retirement.state)
     if retirement.wanted_back:
         return step_after(GOING_BACK, retirement.state)
     if retirement.state is RetirementState.BROWNED_OUT or (can_disable and to_be_tried(retirement)):

@@ -15,6 +15,7 @@ from rotator.domain.brownout import begins
 from rotator.domain.errors import (
     AccessDenied,
     PermanentError,
+    RateLimited,
     RotatorError,
     StaleLease,
     StoreUnavailable,
@@ -82,13 +83,13 @@ def _dim(work: Work, retirement: Retirement, version: Version, evidence: dict[st
         "disable_started": True,
         "restore_at": now + lasts,
         "brownout_failure": None,
-        **_waiting(version, now, now + lasts),
+        **_waiting(version, now, now + lasts, lasts),
     }
     work.record([Update(retirement, begun)], [told])
     try:
         with work.noting_late_calls():
             work.ask(provider.disable, version.key_id)
-    except PermanentError as no:  # an answer: nothing was disabled
+    except (PermanentError, RateLimited) as no:  # an answer: nothing was disabled
         undone = {"state": RetirementState.PLANNED, "disable_started": False, "restore_at": None, **MOVING}
         told = work.event(Subject.BROWNOUT, Outcome.FAILED, version=version.id, reason=no.reason, message=no.message)
         work.record([Update(_row(work, version), undone)], [told])
@@ -105,12 +106,11 @@ def _row(work: Work, version: Version) -> Retirement:
     return row
 
 
-def _waiting(version: Version, now: datetime, until: datetime) -> dict[str, Any]:
+def _waiting(version: Version, now: datetime, until: datetime, lasts: timedelta) -> dict[str, Any]:
     """The waiting columns while it lasts: the next look, or its end."""
-    looks = min((until - now) / LOOKS, MINUTE)
     return {
         **MOVING,
-        "not_before": min(now + looks, until),
+        "not_before": min(now + min(lasts / LOOKS, MINUTE), until),
         "reason": "brownout",
         "message": f"version {version.number} is disabled until {_said(until)}, to find who still uses it",
         "since": now,
@@ -205,9 +205,9 @@ def _failing_probe(work: Work) -> str | None:
 
 
 def _look_again(work: Work, retirement: Retirement, version: Version, now: datetime) -> None:
-    until = retirement.restore_at or now
+    until, lasts = retirement.restore_at or now, retirement.brownout_for or MINUTE
     since = retirement.since if retirement.reason == "brownout" else now
-    work.record([Update(retirement, {**_waiting(version, now, until), "since": since})], [])
+    work.record([Update(retirement, {**_waiting(version, now, until, lasts), "since": since})], [])
 
 
 def _give_back(work: Work, retirement: Retirement, version: Version) -> bool:
@@ -236,7 +236,8 @@ def _over(work: Work, retirement: Retirement, version: Version, *, gone: bool) -
     if gone:
         reason = "key_gone"
     told = [work.event(Subject.RESTORE, Outcome.SUCCEEDED, version=version.id, reason=reason)]
-    done = missed is None and not work.credential.paused(now)
+    cut_short = work.credential.paused(now) and retirement.restore_at is not None and now < retirement.restore_at
+    done = missed is None and not cut_short
     changes: dict[str, Any] = {
         "state": RetirementState.PLANNED,
         "disable_started": False,

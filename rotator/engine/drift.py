@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Cause, RetirementReason, Version, VersionId, VersionState
-from rotator.domain.secret import Material
+from rotator.domain.secret import Material, Secret
 from rotator.engine import adoption, intake, operator, regress
 from rotator.engine.findings import News, find, flapping
 from rotator.engine.labels import labelled
 from rotator.engine.pairs import partner
 from rotator.engine.places import Look, Standing, look, placements
-from rotator.engine.retirement import open_retirement
+from rotator.engine.retirement import replaced
 from rotator.engine.rollback import rollback
 from rotator.engine.work import Target, Work
 from rotator.ports.provider import Answer, Key, Verdict
-from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
+from rotator.ports.store import Insert, NewEvent, Seal, Write
 
 DRIFT = Subject.DRIFT.value
 
@@ -291,12 +291,11 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
     version = adopted_version(work, account, drift.key, drift.material, identity=drift.identity)
     rows: list[Write] = []
     if current is not None:
-        rows.append(Update(current, {"state": VersionState.PREVIOUS}))
-        if work.situation.retirement_of(current.id) is None:
-            rows.append(open_retirement(work, current, RetirementReason.SUPERSEDED))
+        policy = work.managed.policy
+        rows += replaced(work, current, RetirementReason.SUPERSEDED, grace=policy.grace, soak=policy.soak)
     rows += [Insert(version), Seal(version.id, drift.material)]
     for target, seen in places:
-        fields = {f: seen.reading.fields[f] for f in target.main}
+        fields = _whole(target, seen)
         held = dict.fromkeys(fields, version)
         rows += placements(work, target.to, target.destination, fields, held, seen.reading.revision)
     events = [replace(told, version=version.number, key_id=version.key_id)]
@@ -306,6 +305,15 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
         rows += intake.open_rotation(work, Cause.DRIFT, account, version)
     work.record(rows, events)
     return version
+
+
+def _whole(target: Target, seen: Look) -> dict[str, Secret]:
+    """All our fields at a place. Raises SetupError where one is missing: its readers would find nothing there."""
+    missing = sorted(field for field in target.templates if field not in seen.reading.fields)
+    if missing:
+        message = f"{target.destination.address} lacks {', '.join(missing)} beside the key, so its readers miss that"
+        raise SetupError(message, reason="incomplete", remedy="complete it by hand, and accept it then")
+    return {field: seen.reading.fields[field] for field in target.templates}
 
 
 def ignore(work: Work, to: str, because: str | None = None) -> list[str]:

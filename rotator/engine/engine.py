@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from rotator.domain.errors import Busy, RotatorError, SetupError, StaleLease, StoreUnavailable, TemporaryError
 from rotator.domain.events import Subject
@@ -41,7 +41,9 @@ from rotator.engine import (
     regress,
     rehearsal,
     removed,
+    requests,
     retirement,
+    revocation,
     rotation,
     sightings,
     unpairing,
@@ -49,7 +51,8 @@ from rotator.engine import (
     watch,
     waves,
 )
-from rotator.engine.intake import hasten, question, take_in
+from rotator.engine.dry import DryWork
+from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
@@ -75,6 +78,7 @@ class Wish:
     without: Sequence[str] = ()  # places, by name or address, that neither key waits for
     overwrite: bool = False  # what stands at a place may be overwritten, whoever put it there
     end_soak: bool = False  # our own disabled keys are deleted now
+    said: bool = False  # an earlier turn of the same run has put it on record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ class Progress:
     name: str
     held: Lease | None = None  # somebody else works on it
     decision: Decision | None = None  # why nothing was opened
+    joined: bool = False  # what was wished for is on record, as far as words go
     completed: bool = False  # a new key became current since the run began
     rotation: Rotation | None = None  # still open
     ready_at: datetime | None = None  # when anything can go on; None: not by itself
@@ -139,16 +144,7 @@ class Engine:
         claimed = self.store.claim(credential_id, self.around.holder, self.limits.lease)
         if isinstance(claimed, Held):
             raise HeldByOther(claimed.lease)
-        work = Work(
-            store=self.store,
-            fingerprint=self.fingerprint,
-            managed=self.managed[name],
-            lease=claimed,
-            asked_at=asked_at,
-            limits=self.limits,
-            around=self.around,
-            pace=self._paces[self.managed[name].provider_name],
-        )
+        work = Work(store=self.store, lease=claimed, asked_at=asked_at, **self._given(name))
         try:
             yield work
             work.record_notes()
@@ -156,13 +152,40 @@ class Engine:
             if work.calls_ended:
                 self.store.release(work.lease)
 
+    def _given(self, name: str) -> dict[str, Any]:
+        managed = self.managed[name]
+        return {
+            "fingerprint": self.fingerprint,
+            "managed": managed,
+            "limits": self.limits,
+            "around": self.around,
+            "pace": self._paces[managed.provider_name],
+        }
+
+    @contextmanager
+    def dry(self, name: str) -> Iterator[DryWork]:
+        """A credential for a dry run: held from nobody, and nothing done with it is recorded."""
+        if name in self.left_out:
+            raise removed.problem(name, self.left_out[name])
+        credential_id, asked_at = self.credential_id(name), self.around.monotonic()
+        last = self.store.lease(credential_id)
+        lease = Lease(
+            credential_id=credential_id,
+            holder=self.around.holder,
+            epoch=last.epoch if last else 0,
+            until=self.store.now() + self.limits.lease,
+            released=False,
+            fenced_at=last.fenced_at if last else None,
+        )
+        yield DryWork(self.store, lease=lease, asked_at=asked_at, **self._given(name))
+
     def credential_id(self, name: str) -> CredentialId:
         """The row of a credential; `enroll` has made one for each name of the configuration."""
         for credential in self.store.credentials():
             if credential.name == name:
                 return credential.id
         message = f"there is no credential {name} on record"
-        raise SetupError(message, reason="unknown_credential")
+        raise SetupError(message, reason="unknown_credential", remedy="a pass puts it there: `rotate`")
 
     def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
@@ -188,15 +211,24 @@ class Engine:
             return Progress(name=name, trouble=down)
 
     def _turn(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
-        if wish is None:
+        self._contain(work)
+        asked = requests.carry_out(work) or wish is not None
+        if not asked:
             sightings.collect(work)
-        held, dimmed = self._held(work, began if wish else None), brownout.lasting(work)
+        held, dimmed = self._held(work, began if asked else None), brownout.lasting(work)
         progress = self._work_on(work, wish, began) if held is None else self._give_back(work, held, began)
         deadlines.tell(work)
         brownout.tell(work, dimmed)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
         return progress
+
+    def _contain(self, work: Work) -> None:
+        """A key that a person has revoked is made to stop working before anything else, whatever stops other work."""
+        for row in revocation.uncontained(work.situation):
+            at = ready_at(row)
+            if at is not None and at <= work.now():
+                self._do(work, Item(Subject.REVOKE, row.id, functools.partial(revocation.contain, work, row)))
 
     def _work_on(self, work: Work, wish: Wish | None, began: datetime) -> Progress:
         decision: Decision | None = None
@@ -224,7 +256,7 @@ class Engine:
         else:
             message = "this credential makes no progress"
             raise TemporaryError(message, reason="bug")
-        return self._progress(work, decision, began)
+        return replace(self._progress(work, decision, began), joined=True)
 
     def _give_back(self, work: Work, held: NotDue, began: datetime) -> Progress:
         """Nothing is done now, but for what a brownout has disabled: a provider that fails is no reason to leave it so.
@@ -234,7 +266,7 @@ class Engine:
         dimmed = brownout.lasting(work) if held.reason != "reconcile" else ()
         for row in dimmed:
             if is_ready(row, work.now()) and (item := _retirement_item(work, row)) is not None:
-                self._do(work, item)
+                self._do(work, item, counts=False)  # nor does its failure keep the brake on for others
         progress = self._progress(work, held, began)
         if held.reason == "reconcile":
             return replace(progress, ready_at=None, rotation_ready_at=None)
@@ -286,23 +318,26 @@ class Engine:
             return wish, ()
         if self._fulfilled(work, began):
             return None, ()
-        if wish.cause is not Cause.COMPROMISED:
-            pausing.refuse(work)
-        operator.end_rehearsal(work, wish.because)
-        needed = wish.cause is not Cause.COMPROMISED or operator.compromised(work, wish.key, wish.because)
-        without = urgency.go_without(work, wish.without, wish.because)
-        if wish.overwrite:
-            urgency.overwrite(work, wish.because)
-        if wish.end_soak:
-            urgency.end_soak(work, wish.because)
+        needed, without = urgency.join(
+            work,
+            wish.cause,
+            key=wish.key,
+            without=wish.without,
+            overwrite=wish.overwrite,
+            end_soak=wish.end_soak,
+            because=wish.because,
+            said=wish.said,
+        )
         if not needed:
             return None, without
-        hasten(work)
         open_now = work.situation.rotation
         return (None if open_now is not None and open_now.cause not in REUSES else wish), without
 
-    def _do(self, work: Work, item: Item) -> bool:
-        """Do it and learn from it; False where the account's brake is on now, so that the turn ends."""
+    def _do(self, work: Work, item: Item, *, counts: bool = True) -> bool:
+        """Do it and learn from it; False where the account's brake is on now, so that the turn ends.
+
+        `counts`: whether a failure is one for the brake.
+        """
         done = False
         try:
             item.do()
@@ -317,6 +352,8 @@ class Engine:
             self.around.bug(work.managed.name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
             self._note(work, item, TemporaryError(message, reason="bug"))
+        if not counts:
+            work.blamed = None
         return brakes.learn(work, done=done)
 
     def _note(self, work: Work, item: Item, error: RotatorError) -> None:
@@ -367,12 +404,13 @@ class Engine:
         results: dict[str, Progress] = {}
         due = dict.fromkeys(names, self.around.monotonic())
         running: dict[Future[Progress], str] = {}
+        wishes = dict.fromkeys(due, wish) if wish is not None else {}
         with ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
                 for name in [n for n, at in due.items() if at <= now]:
                     del due[name]
-                    running[pool.submit(self.turn, name, wish, began)] = name
+                    running[pool.submit(self.turn, name, wishes.get(name), began)] = name
                 if not running and (self.around.stopping() or not due):
                     break
                 if not running:
@@ -382,6 +420,8 @@ class Engine:
                 for future in done:
                     name = running.pop(future)
                     results[name] = future.result()
+                    if wish is not None and results[name].joined:
+                        wishes[name] = replace(wish, said=True)
                     seen_to_its_end = stays and wish is None and results[name].browned_out
                     again = self._again(results[name], wish, inf if seen_to_its_end else end, held_until)
                     if again is not None and not self.around.stopping():
@@ -489,7 +529,7 @@ def next_item(work: Work, *, hurried: bool = False) -> Item | None:
         row_id = situation.rotation.id if situation.rotation else ""
         why = "the worker that sent the request did not live to record an answer"
         return Item(Subject.CREATE, row_id, lambda: creation.lost(work, intents[0], why))
-    ready = [r for r in situation.retirements if is_ready(r, now) and not pausing.holds(work, r)]
+    ready = [r for r in situation.retirements if is_ready(r, now) and not r.uncontained and not pausing.holds(work, r)]
     ready = [r for r in ready if not (hurried and to_be_tried(r))]
     given_back = {r.id for r in ready if r.wanted_back} | {r.id for r in brownout.lasting(work)}
     unlocated = {r.id for r in creation.unlocated_keys(work)}

@@ -12,12 +12,13 @@ from rotator.domain.model import Retirement, RetirementReason, Sighting, Situati
 from rotator.domain.plans import GATES, HOLDS, Use
 from rotator.domain.policy import Policy
 from rotator.engine.sightings import ago, collect, holding
-from rotator.engine.work import Work
-from rotator.ports.consumer import Consumer
+from rotator.engine.work import Reader, Work
 from rotator.ports.provider import Key, Meters
 
 OWN_USE = timedelta(minutes=2)
 """How long after our own check of a key the provider may date that use."""
+
+_TOLD_AT_MOST = 5  # of those that hold a key, in one message; the rest is counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def of_incident(work: Work, retirement: Retirement) -> dict[str, Any]:
     """Who held a leaked key as it died. To be asked once it is dead: by then it may take its time."""
     if retirement.why is not RetirementReason.COMPROMISED or not work.managed.consumers:
         return {}
-    found = [_ask(work, consumer, _delivered_at(work.situation)) for consumer in work.managed.consumers]
+    found = [_ask(work, reader) for reader in work.managed.consumers]
     return {"consumers": [detail for asked in found for detail in asked.detail]}
 
 
@@ -62,8 +63,8 @@ def _wait_out(
     words = work.store.sightings(work.credential.id)
     holds = [*_in_use(work, version, used, usage), *_said(work, version, words)]
     detail = [_as_said(work, word) for word in words]
-    for consumer in work.managed.consumers:
-        asked = _ask(work, consumer, _delivered_at(work.situation))
+    for reader in work.managed.consumers:
+        asked = _ask(work, reader)
         holds += asked.holds
         detail += asked.detail
     metered = ""
@@ -76,10 +77,15 @@ def _wait_out(
 
 
 def _hold(work: Work, retirement: Retirement, holds: Sequence[Hold]) -> NoReturn:
-    """Raise for all of them: the first gives the reason. After `hold_alarm` it is for a person."""
+    """Raise for all of them; the first gives the reason. A hold of longer than `hold_alarm` is for a person.
+
+    What is known comes before what is not.
+    """
+    holds = sorted(holds, key=lambda hold: hold.reason == "consumer_unknown")
     now, policy = work.now(), work.managed.policy
-    message = "; ".join(hold.message for hold in holds)
-    remedies = list(dict.fromkeys(hold.remedy for hold in holds if hold.remedy))
+    more = f"; and {len(holds) - _TOLD_AT_MOST} more" if len(holds) > _TOLD_AT_MOST else ""
+    message = "; ".join(hold.message for hold in holds[:_TOLD_AT_MOST]) + more
+    remedies = list(dict.fromkeys(hold.remedy for hold in holds[:_TOLD_AT_MOST] if hold.remedy))
     if retirement.reason in HOLDS and retirement.since and now - retirement.since > policy.hold_alarm:
         remedy = "; ".join([*remedies, f"find the reader; then `rotator resume {work.managed.name}`"])
         raise PermanentError(message, reason="old_key_in_use", remedy=remedy)
@@ -218,15 +224,18 @@ class Asked:
     holds: Sequence[Hold] = ()
 
 
-def _delivered_at(situation: Situation) -> datetime | None:
-    """When the current version was put where it stands, at the last of its places."""
-    current = situation.current
-    moments = [p.placed_at for p in situation.placements if current is not None and p.version_id == current.id]
+def _delivered_at(work: Work, reader: Reader) -> datetime | None:
+    """When the current version was put where this consumer reads, at the last of those places."""
+    current, targets = work.situation.current, work.managed.targets
+    where = {target.destination.identity for target in targets if reader.reads in (None, target.to)}
+    placed = [p for p in work.situation.placements if current is not None and p.version_id == current.id]
+    moments = [p.placed_at for p in placed if p.identity in where] or [p.placed_at for p in placed]
     return max(moments, default=None)
 
 
-def _ask(work: Work, consumer: Consumer, delivered_at: datetime | None) -> Asked:
+def _ask(work: Work, reader: Reader) -> Asked:
     """A process that reads its key at its start, and began before the newest was there, holds an older one."""
+    consumer, delivered_at = reader.consumer, _delivered_at(work, reader)
     try:
         processes = work.call(consumer.processes)
     except StoreUnavailable:

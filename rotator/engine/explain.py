@@ -15,6 +15,7 @@ from rotator.domain.model import (
     Retirement,
     RetirementReason,
     RetirementState,
+    Rotation,
     Sighting,
     Situation,
     Version,
@@ -36,6 +37,7 @@ from rotator.domain.policy import (
 from rotator.engine import stopwatch
 from rotator.engine.engine import ready_at, rotation_ready_at
 from rotator.engine.evidence import spoken
+from rotator.engine.pausing import frozen
 from rotator.engine.report import Report, stamp
 from rotator.engine.sightings import ago, holding
 from rotator.engine.waves import at_hand
@@ -55,6 +57,11 @@ def explain(report: Report, name: str) -> list[str]:
     lines += _consumer_lines(report, name, situation)
     if report.named(name):
         lines.append(_decided(report, name, situation))
+    lines += [
+        f"Requested: {request.verb}, by {request.actor} at {stamp(request.asked_at)}; the next pass does it"
+        + (f" ({request.reason}: {request.message})." if request.reason else ".")
+        for request in report.store.requests(credential.id)
+    ]
     lines.append(_next(report, name, situation))
     lines += _rehearsed(report, name)
     lines += [
@@ -152,7 +159,7 @@ def _retirement_lines(report: Report, name: str, situation: Situation, row: Reti
     can_disable = managed.provider.capabilities.can_disable if managed else True
     step = taking_away(row, can_disable=can_disable)
     at = ready_at(row)
-    when = "waits for a person" if at is None else _when(at, report.at)
+    when = "waits for a person" if at is None else _when(row.due_at or at, report.at)
     number = version.number if version else "?"
     verb, why = step.verb if step else "none", row.why.value.replace("_", " ")
     lines = [f"Version {number} is being retired ({why}); the next step is {verb}, {when}."]
@@ -221,11 +228,19 @@ def _next(report: Report, name: str, situation: Situation) -> str:
     stopped = report.in_the_way(name)
     if stopped is not None:
         return f"Nothing is done until this is settled: {stopped.message} ({stopped.kind}). To do: {stopped.remedy}."
+    if _frozen(report, situation):
+        return f"No step of it is done: it is {situation.credential.pause_message}. `rotator unpause {name}` ends that."
     if situation.rotation is not None:
         supplies = f"`rotator supply {name}` takes the key that a person made; the next pass does the rest."
         asked = situation.rotation.reason == AWAITING
         return supplies if asked else "The next pass goes on with the open rotation."
     return _planned(report.question(name, situation))
+
+
+def _frozen(report: Report, situation: Situation) -> bool:
+    """Whether a pause holds what is open."""
+    opened = [situation.rotation] if situation.rotation is not None else situation.retirements
+    return any(frozen(situation, row, report.at) for row in opened)
 
 
 def _planned(question: Question) -> str:
@@ -300,10 +315,7 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
     if stopped is not None and not (now and stopped.kind == Subject.ACCOUNT_BRAKED):  # a person has one try
         return f"{name}: nothing; {stopped.message} ({stopped.kind})"
     if situation.rotation is not None:
-        step = step_after(ROTATION, situation.rotation.state)
-        at = rotation_ready_at(situation)
-        when = "blocked" if at is None else _when(at, report.at)
-        return f"{name}: would go on with the open rotation at {step.verb if step else 'its end'} ({when})"
+        return f"{name}: {_going_on(report, situation, situation.rotation)}"
     if name not in report.managed:
         return f"{name}: nothing; it was taken out of the configuration, and what is open cannot be finished"
     question = report.question(name, situation)
@@ -320,9 +332,18 @@ def forecast(report: Report, name: str, *, now: bool) -> str:
 
 
 def _would_retire(report: Report, situation: Situation) -> str:
-    ready = [r for r in situation.retirements if (at := ready_at(r)) is not None and at <= report.at]
+    moving = [r for r in situation.retirements if not frozen(situation, r, report.at)]
+    ready = [r for r in moving if (at := ready_at(r)) is not None and at <= report.at]
     numbers = [str(v.number) for r in ready if (v := situation.version(r.version_id)) is not None]
     return f"; would look whether version {', '.join(numbers)} can be taken away" if numbers else ""
+
+
+def _going_on(report: Report, situation: Situation, rotation: Rotation) -> str:
+    if _frozen(report, situation):
+        return f"nothing; the open rotation waits: {situation.credential.pause_message}"
+    step, at = step_after(ROTATION, rotation.state), rotation_ready_at(situation)
+    when = "blocked" if at is None else _when(at, report.at)
+    return f"would go on with the open rotation at {step.verb if step else 'its end'} ({when})"
 
 
 def _when(at: datetime, now: datetime) -> str:

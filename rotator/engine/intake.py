@@ -27,6 +27,7 @@ from rotator.domain.model import (
     RotationId,
     RotationState,
     Version,
+    VersionState,
 )
 from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
 from rotator.engine import deadlines
@@ -132,6 +133,8 @@ def _if_it_can_be_given(work: Work, decision: Due, asked: Question) -> Decision:
 
 def can_be_written(work: Work, version: Version) -> bool:
     """Whether the value of a version is on record, and not known to be refused. Asks the provider."""
+    if version.state is VersionState.CURRENT and work.situation.revoked:
+        return False
     material = work.kept(version)
     if material is None:
         return False

@@ -23,7 +23,7 @@ from rotator.domain.plans import pace
 from rotator.engine import rehearsal, waves
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.reactivation import REPLACED, retired_again
-from rotator.engine.retirement import deleted
+from rotator.engine.retirement import REVOKED, deleted
 from rotator.engine.shadows import shadow_at
 from rotator.engine.work import AWAITING, MOVING, Work
 from rotator.ports.store import Unplace, Update, Write
@@ -49,7 +49,7 @@ def resume(
     rows: list[Rotation | Retirement | Delivery] = [*work.situation.retirements, *work.situation.deliveries]
     if work.situation.rotation is not None:
         rows.append(work.situation.rotation)
-    stuck = [row for row in rows if row.blocked]
+    stuck = [row for row in rows if row.blocked and row.reason != REVOKED]
     stuck += [row for row in rows if not row.blocked and row.attempt and row.not_before]
     told = work.event(Subject.RESUME, Outcome.SUCCEEDED, because=because, cleared=[row.reason or "" for row in stuck])
     work.record([Update(row, dict(MOVING)) for row in stuck], [told])
@@ -143,13 +143,19 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
     writes: list[Write] = [Update(v, {"compromised_at": v.compromised_at or now}) for v in versions]
     for version in versions:
         writes += _hurried(work, version)
-    new_key_needed = key is None or any(v.state is VersionState.CURRENT for v in versions)
+    new_key_needed = needs_new_key(work, key)
     if situation.rotation is not None and new_key_needed:
         writes.append(Update(situation.rotation, {"urgent": True, **waves.hurried(situation.rotation)}))
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
     return new_key_needed
+
+
+def needs_new_key(work: Work, key: str | None) -> bool:
+    """Whether what has leaked is the current key, or among all of them."""
+    current = work.situation.current
+    return key is None or (current is not None and current.key_id == key)
 
 
 def _leaked(work: Work, key: str | None) -> set[VersionId]:

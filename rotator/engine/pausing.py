@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import Credential, Retirement, RetirementReason, RetirementState, Rotation
+from rotator.domain.model import Credential, Retirement, RetirementReason, RetirementState, Rotation, Situation
 from rotator.engine.work import Work
 from rotator.ports.store import NewEvent, Pause, Store
 
@@ -33,12 +33,17 @@ def unpause(store: Store, credential: Credential, *, actor: str, because: str | 
 
 
 def holds(work: Work, row: Rotation | Retirement) -> bool:
-    """Whether a pause holds this row. A leaked key goes all the same, and until it is replaced nothing is held.
+    """Whether a pause holds this row now."""
+    return work.situation.credential.paused_at is not None and frozen(work.situation, row, work.now())
+
+
+def frozen(situation: Situation, row: Rotation | Retirement, now: datetime) -> bool:
+    """The same by the rows. A leaked key goes all the same, and until it is replaced nothing is held.
 
     What a brownout has disabled is enabled again all the same.
     """
-    credential, rotation = work.situation.credential, work.situation.rotation
-    if credential.paused_at is None or not credential.paused(work.now()):
+    rotation = situation.rotation
+    if not situation.credential.paused(now):
         return False
     leaked = isinstance(row, Retirement) and row.why is RetirementReason.COMPROMISED
     dimmed = isinstance(row, Retirement) and row.state is RetirementState.BROWNED_OUT

@@ -17,6 +17,7 @@ from rotator.domain.model import (
     Retirement,
     RetirementReason,
     RetirementState,
+    Situation,
     Version,
     VersionState,
 )
@@ -48,18 +49,45 @@ def reactivate(work: Work, *, key: str | None = None, number: int | None = None,
     return version
 
 
-def retire(work: Work, *, key: str, because: str | None = None) -> Version:
-    """Begin the taking-away of a living version that is not current. Returns the version; may be repeated."""
+def retire(work: Work, *, key: str, force: bool = False, because: str | None = None) -> Version:
+    """Begin the taking-away of a living version that is not current. Returns the version; may be repeated.
+
+    With `force` neither its grace nor what speaks for its being in use holds it any more, nor a destination of which
+    nobody knows what it serves. One that is known to serve it does, and so does the want of another key that works.
+    """
     version = replaced_version(work, key=key)
     rotation = work.situation.rotation
     if rotation is not None and rotation.target_id == version.id:
         message = f"version {version.number} is about to be current again"
         raise SetupError(message, reason="rotating", remedy=f"`rotator abandon {work.managed.name}`")
     rows = retired_again(work, version, why_replaced(version))
+    opened = [retirement_opened(work, version)] if rows else []
+    past = None
+    if force:
+        past, rows = gone_past(work.situation, version), _forced(work.situation.retirement_of(version.id), rows)
     if rows:
-        told = work.event(Subject.RETIRE, Outcome.SUCCEEDED, version=version.id, because=because)
-        work.record(rows, [told, retirement_opened(work, version)])
+        told = work.event(Subject.RETIRE, Outcome.SUCCEEDED, version=version.id, because=because, past=past)
+        work.record(rows, [told, *opened])
     return version
+
+
+def gone_past(situation: Situation, version: Version) -> str:
+    """What holds a retirement now, as its row says; what `--force` goes past."""
+    row = situation.retirement_of(version.id)
+    until = f", until {row.not_before:%Y-%m-%d %H:%M} UTC" if row is not None and row.not_before else ""
+    return f"{row.reason}: {row.message}{until}" if row is not None and row.reason else "its grace"
+
+
+def _forced(row: Retirement | None, rows: Sequence[Write]) -> list[Write]:
+    """The same rows without the waits; one that is disabled already keeps its soak."""
+    if rows:
+        opened = [write.row for write in rows if isinstance(write, Insert)]
+        waits = {**MOVING, "forced": True}
+        kept = [write for write in rows if not isinstance(write, Insert)]
+        return [*kept, *(Insert(replace(new, **waits)) for new in opened if isinstance(new, Retirement))]
+    if row is None or row.forced or row.state is RetirementState.DISABLED:
+        return []
+    return [Update(row, {**MOVING, "forced": True})]
 
 
 def replaced_version(work: Work, *, key: str | None = None, number: int | None = None) -> Version:

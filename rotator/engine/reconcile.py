@@ -80,11 +80,11 @@ def effects(picture: Picture, keep: Collection[str]) -> list[str]:
     return lines
 
 
-def pictures(engine: Engine) -> list[Picture]:
+def pictures(engine: Engine, *, dry: bool = False) -> list[Picture]:
     """Of every credential that is configured, each under its lease. Raises what stops a look, with its name."""
     found = []
     for name in engine.managed:
-        with engine.hold(name) as work:
+        with engine.dry(name) if dry else engine.hold(name) as work:
             found.append(look_at(work))
     return found
 

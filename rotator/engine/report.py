@@ -339,9 +339,8 @@ class Report:
         for row in situation.retirements:
             version = situation.version(row.version_id)
             number = version.number if version else "?"
-            until = f", not before {stamp(row.not_before)}" if row.not_before else ""
-            held = f": {row.message}" if row.reason in HOLDS else ""
-            message = f"version {number} is being retired ({row.why.value}){until}{held}"
+            until = f", not before {stamp(row.due_at)}" if row.due_at else ""
+            message = f"version {number} is being retired ({row.why.value}){until}"
             found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
         return found
 
@@ -407,7 +406,7 @@ def _previous(version: Version, situation: Situation, managed: Managed | None) -
         "key_id": version.key_id,
         "state": version.state.value,
         "step": step.verb.value if step else None,
-        "not_before": stamp(row.not_before) if row else None,
+        "not_before": stamp(row.due_at) if row else None,
         "reason": row.reason if row else None,
         "message": row.message if row else None,
     }

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.domain.errors import PermanentError, TemporaryError, Unavailable, WrongAccount
+from rotator.domain.errors import (
+    PermanentError,
+    StaleLease,
+    StoreUnavailable,
+    TemporaryError,
+    Unavailable,
+    WrongAccount,
+)
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
@@ -27,7 +34,7 @@ from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
-from rotator.ports.store import DropSealed, Insert, Update
+from rotator.ports.store import DropSealed, Insert, Update, Write
 
 UNPAIRING = "unpairing"
 """Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
@@ -91,6 +98,39 @@ def _made_by(work: Work, version: Version) -> datetime:
     return (version.sent_at or version.created_at) + work.limits.call_budget + timedelta(seconds=1)
 
 
+def replaced(
+    work: Work,
+    version: Version,
+    why: RetirementReason,
+    *,
+    grace: timedelta,
+    soak: timedelta,
+    without: Sequence[str] = (),
+) -> list[Write]:
+    """The rows of a version that is current no more. One that was revoked is on its way already, and goes on."""
+    row = work.situation.retirement_of(version.id)
+    if row is None:
+        rows: list[Write] = [open_retirement(work, version, why, grace=grace, soak=soak, without=without)]
+        steps_back = version.state is VersionState.CURRENT  # what a person had reactivated has done so before
+        return [Update(version, {"state": VersionState.PREVIOUS}), *rows] if steps_back else rows
+    if row.state is not RetirementState.DISABLED:
+        return [Update(version, {"state": VersionState.PREVIOUS})]
+    now = work.now()
+    soaking = {"reason": "soak", "message": "revoked; deleted after the soak", "since": now} if row.soak else {}
+    changes = {**MOVING, **soaking, "not_before": now + row.soak}
+    return [Update(version, {"state": VersionState.DISABLED}), Update(row, changes)]
+
+
+REVOKED = "revoked"
+"""Why the row of a revoked current version is blocked: only its successor ends that."""
+
+
+def revoked_and_read(work: Work, version: Version) -> PermanentError:
+    """Why nothing more becomes of a current version that was revoked, until it is replaced."""
+    message = f"OUTAGE: version {version.number} ({version.key_id}) is revoked, and the destinations serve it"
+    return PermanentError(message, reason=REVOKED, remedy=f"`rotate --now {work.managed.name}` makes a new key")
+
+
 def version_of(work: Work, retirement: Retirement) -> Version:
     """The version that a retirement takes away."""
     version = work.situation.version(retirement.version_id)
@@ -134,8 +174,20 @@ class StandsBeside(TemporaryError):
 def gates(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
     """Every gate, freshly checked: raises where one does not hold, returns what was seen. `beside`: as of `guard`."""
     guarded = guard(work, retirement, version, beside=beside)
-    known = {**evidence.weigh(work, retirement, version, guarded.keys), **guarded.evidence}
+    known = {**_evidence(work, retirement, version, guarded.keys), **guarded.evidence}
     return replace(guarded, evidence=known)
+
+
+def _evidence(work: Work, retirement: Retirement, version: Version, keys: Sequence[Key]) -> dict[str, Any]:
+    """What speaks for its being in use still. Raises where that holds the retirement, unless a person goes past it."""
+    try:
+        return evidence.weigh(work, retirement, version, keys)
+    except (StaleLease, StoreUnavailable):
+        raise
+    except (TemporaryError, PermanentError) as hold:
+        if not retirement.forced:
+            raise
+        return {"usage": hold.message, "forced": hold.reason}
 
 
 @dataclass(frozen=True)
@@ -144,7 +196,7 @@ class Guarded:
 
     keys: Sequence[Key]
     evidence: dict[str, Any]
-    beside: Sequence[str]  # addresses of places that hold the version beside another one
+    beside: Sequence[str] = ()  # addresses of places that hold the version beside another one
 
 
 def guard(work: Work, retirement: Retirement, version: Version, *, beside: bool = False) -> Guarded:
@@ -154,6 +206,11 @@ def guard(work: Work, retirement: Retirement, version: Version, *, beside: bool 
     """
     _clock_is_sane(work)
     right_account(work, version)
+    if version.state is VersionState.CURRENT:
+        raise revoked_and_read(work, version)
+    if retirement.revoked:  # it works no more: there is nobody who could lose it
+        regress.refuse(work)
+        return Guarded((), {"revoked": True})
     seen = survey(work)
     paired = _served_elsewhere(work, retirement, version, seen, beside=beside)
     _another_key_works(work, retirement, version, seen)
@@ -217,6 +274,8 @@ def _served_elsewhere(
     without = {t.destination.address for t in work.managed.targets if t.destination.identity in retirement.without}
     unacknowledged = {d.identity for d in work.situation.unacknowledged.get(version.id, ())}
     given = {t.destination.address for t in work.managed.targets if t.destination.identity in unacknowledged}
+    if retirement.forced:  # a person goes past what is not known, never past what is
+        without |= _not_known_to_serve(work, version, seen)
     seen.require_all(but=without)
     outwait_readers(work, retirement)
     for address, look in seen.looks.items():
@@ -237,6 +296,15 @@ def _served_elsewhere(
             message = f"{address} does not serve a key that stays"
             raise TemporaryError(message, reason="destination_serves_condemned")
     return [at for at, look in seen.looks.items() if version.id in look.beside and at not in without]
+
+
+def _not_known_to_serve(work: Work, version: Version, seen: Survey) -> set[str]:
+    """Addresses of which nobody can tell what they serve. One that had this very version last is none of them."""
+    last = {p.address for p in work.situation.placements if p.version_id == version.id}
+    unread = {target.destination.address for target, _ in seen.problems}
+    ours = (Standing.OURS, Standing.WANTED)
+    unclear = {a for a, at in seen.looks.items() if at.standing not in ours and version.id not in at.holders}
+    return (unread - last) | unclear
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:
@@ -407,6 +475,13 @@ def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str
     """The end of a retirement. `confirmed` says how it is known that the key is gone."""
     known = {} if retirement.state is RetirementState.DISABLED else evidence.of_incident(work, retirement)
     now = work.now()
+    if version.state is VersionState.CURRENT:  # revoked, and a person has ended it: the destinations serve it still
+        problem = revoked_and_read(work, version)
+        why = {"reason": problem.reason, "message": problem.message, "remedy": problem.remedy, "since": now}
+        changes = {**MOVING, "state": RetirementState.DISABLED, "soak": timedelta(0), "blocked": True, **why}
+        told = work.event(Subject.REVOKE, Outcome.SUCCEEDED, version=version.id, how=confirmed)
+        work.record([Update(retirement, {**changes, "delete_started": True})], [told])
+        return
     told = work.event(Subject.DELETE, Outcome.SUCCEEDED, version=version.id, confirmed=confirmed, **known)
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
     end = []

@@ -47,7 +47,7 @@ from rotator.engine.places import (
     templates_of,
 )
 from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
-from rotator.engine.retirement import UNPAIRING, open_retirement
+from rotator.engine.retirement import UNPAIRING, open_retirement, replaced
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Answer, Issues, Verdict
 from rotator.ports.store import Place, Update, Write
@@ -315,19 +315,16 @@ def promote(work: Work) -> None:
     rotation, target, current = work.rotation(), work.target(), work.situation.current
     now = work.now()
     writes: list[Write] = []
-    replaced: list[Version] = []
-    if current is not None and current.id != target.id:
-        writes.append(Update(current, {"state": VersionState.PREVIOUS}))
-        replaced = [current, *kept_versions(work)]
     left = [d.identity for d in work.situation.deliveries if d.without and d.state is not DeliveryState.VERIFIED]
-    for version in replaced:
+    gone = [current, *kept_versions(work)] if current is not None and current.id != target.id else []
+    for version in gone:
         why = why_replaced(version)
-        writes.append(open_retirement(work, version, why, grace=rotation.grace, soak=rotation.soak, without=left))
+        writes += replaced(work, version, why, grace=rotation.grace, soak=rotation.soak, without=left)
     writes += [Place(replace(p, owed=True)) for p in work.situation.placements if p.identity in left]
     if target.state is not VersionState.CURRENT:
         writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
-    if retirement is not None:
+    if retirement is not None and not retirement.revoked:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
     paired = (r for r in work.situation.retirements if r.reason == UNPAIRING and r.version_id != target.id)
     writes += [Update(row, dict(MOVING)) for row in paired]  # what it waited for is written
@@ -336,7 +333,7 @@ def promote(work: Work) -> None:
         work.event(Subject.PROMOTE, Outcome.SUCCEEDED, version=target.id),
         work.event(Subject.ROTATION, Outcome.SUCCEEDED, version=target.id, cause=rotation.cause.value, without=left),
     ]
-    told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in replaced]
+    told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in gone]
     work.record(writes, told)
     hooks.clear(work)
 
@@ -404,6 +401,8 @@ def _cannot_be_put_back(work: Work, rotation: Rotation) -> bool:
     meanwhile, since that needs a current key that is accepted.
     """
     current = work.situation.current
+    if work.situation.revoked:
+        return True
     if rotation.cause is not Cause.PUT_BACK or rotation.reason != "key_refused" or current is None:
         return False
     try:

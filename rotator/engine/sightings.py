@@ -110,10 +110,10 @@ def _standing(work: Work) -> Sequence[Finding]:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """`2 minutes ago`, in whole units."""
+    """`2 minutes ago`, in whole units, of which there are at least two where there can be."""
     seconds = max(int((now - moment).total_seconds()), 0)
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * size or (unit == "minute" and seconds >= size):
             count = seconds // size
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{seconds} seconds ago"
+    return "just now"

@@ -6,10 +6,44 @@ from collections.abc import Collection, Sequence
 
 from rotator.domain.errors import SetupError, TemporaryError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Retirement, RetirementState
+from rotator.domain.model import Cause, Retirement, RetirementState
+from rotator.engine import operator, pausing
 from rotator.engine.adoption import allow_replacing
+from rotator.engine.intake import hasten
 from rotator.engine.work import MOVING, Target, Work
 from rotator.ports.store import NewEvent, Update, Write
+
+
+def join(
+    work: Work,
+    cause: Cause,
+    *,
+    key: str | None = None,
+    without: Collection[str] = (),
+    overwrite: bool = False,
+    end_soak: bool = False,
+    because: str | None = None,
+    said: bool = False,
+) -> tuple[bool, Collection[str]]:
+    """What `--now` and `--compromised` do before they open anything: what is open is hurried and freed.
+
+    Says whether a new key is needed, and gives the identities of the places that it does not wait for. With `said`
+    the leak is on record already, of this very run. Raises where a pause forbids it, and for names that are not known.
+    """
+    if cause is not Cause.COMPROMISED:
+        pausing.refuse(work)
+    operator.end_rehearsal(work, because)
+    needed = True
+    if cause is Cause.COMPROMISED:
+        needed = operator.needs_new_key(work, key) if said else operator.compromised(work, key, because)
+    places = go_without(work, without, because)
+    if overwrite:
+        overwrite_all(work, because)
+    if end_soak:
+        end_soaks(work, because)
+    if needed:
+        hasten(work)
+    return needed, places
 
 
 def go_without(work: Work, names: Collection[str], because: str | None) -> frozenset[str]:
@@ -55,7 +89,7 @@ def _told(work: Work, place: Target, because: str | None) -> NewEvent:
     )
 
 
-def overwrite(work: Work, because: str | None) -> None:
+def overwrite_all(work: Work, because: str | None) -> None:
     """What stands at any place of the credential may be overwritten, whoever put it there. May be repeated."""
     for place in dict.fromkeys(t.to for t in work.managed.targets):
         try:
@@ -64,7 +98,7 @@ def overwrite(work: Work, because: str | None) -> None:
             continue  # it cannot be read now; where it turns out foreign, it blocks
 
 
-def end_soak(work: Work, because: str | None) -> None:
+def end_soaks(work: Work, because: str | None) -> None:
     """Our own disabled keys are deleted now. May be repeated."""
     soaking = [r for r in work.situation.retirements if r.state is RetirementState.DISABLED and r.reason == "soak"]
     for row in soaking:

@@ -40,10 +40,11 @@ def _awaited(delivery: Delivery) -> bool:
 
 def ended(situation: Situation) -> bool:
     """Whether one wave is verified and nothing of the next was pushed: it soaks, before the next begins."""
-    rows = left(situation)
+    rows, verified = left(situation), _verified(situation)
+    if not rows or not verified or (situation.rotation is not None and situation.rotation.urgent):
+        return False
     untouched = all(d.state is DeliveryState.PLANNED and d.revision is None for d in rows)
-    urgent = situation.rotation is not None and situation.rotation.urgent
-    return bool(rows) and untouched and bool(_verified(situation)) and not urgent
+    return untouched and max(d.wave for d in verified) < min(d.wave for d in rows)
 
 
 def _verified(situation: Situation) -> Sequence[Delivery]:

@@ -89,6 +89,14 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A consumer that reads its key at its start, and where from."""
+
+    consumer: Consumer
+    reads: str | None = None  # the name of a destination; None: any of them
+
+
+@dataclass(frozen=True, kw_only=True)
 class Managed:
     """A credential as today's configuration has it, or had it last: how to reach what the rows have pinned."""
 
@@ -100,7 +108,7 @@ class Managed:
     calls_per_second: float | None = None  # what the provider's account takes of one process
     removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
     owner: str | None = None  # who is told
-    consumers: Sequence[Consumer] = ()  # read their key at their start
+    consumers: Sequence[Reader] = ()  # read their key at their start
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word
 
@@ -435,6 +443,16 @@ class Work:
             raise
         self._noted.clear()
         self.refresh()
+
+    @contextmanager
+    def acting_for(self, actor: str) -> Iterator[None]:
+        """What is done in the block is another's doing, in the trail and on the rows."""
+        around = self.around
+        self.around = replace(around, actor=actor)
+        try:
+            yield
+        finally:
+            self.around = around
 
     def record_notes(self) -> None:
         """Commit what was only noted, if it can be: it is not worth a failure."""

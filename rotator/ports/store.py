@@ -15,6 +15,8 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Request,
+    RequestId,
     Retirement,
     Rotation,
     Sighting,
@@ -24,7 +26,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 
-Row = Version | Rotation | Retirement | Delivery
+Row = Version | Rotation | Retirement | Delivery | Request
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,18 @@ class Store(Protocol):
 
         Needs no lease: a worker that has one sees it at its next step.
         """
+        ...
+
+    def ask(self, request: Request, event: NewEvent) -> None:
+        """Record what a person wants done. Needs no lease: whoever has one next does it, and updates the row."""
+        ...
+
+    def requests(self, credential_id: CredentialId) -> Sequence[Request]:
+        """Those of a credential that stand, oldest first."""
+        ...
+
+    def request(self, request_id: RequestId) -> Request | None:
+        """One request, whatever became of it."""
         ...
 
     def load(self, credential_id: CredentialId) -> Situation:

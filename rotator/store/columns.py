@@ -81,17 +81,17 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-class TextMap(TypeDecorator[Mapping[str, str]]):
-    """A mapping of texts as JSON text, in its own order."""
+class TextMap(TypeDecorator[Mapping[str, Any]]):
+    """A mapping of texts to texts, or to what else JSON has, as JSON text, in its own order."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Mapping[str, str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """To JSON."""
         return None if value is None else json.dumps(dict(value))
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Mapping[str, str] | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Mapping[str, Any] | None:  # noqa: ARG002
         """From JSON."""
         return None if value is None else json.loads(value)
 

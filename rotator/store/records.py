@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
-from rotator.domain.model import CredentialId, Delivery, Retirement, Rotation, Version, VersionId
+from rotator.domain.model import CredentialId, Delivery, Request, Retirement, Rotation, Version, VersionId
 from rotator.ports.store import DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import accounts, material, tables
 
@@ -31,6 +31,7 @@ _TABLES: Mapping[type[Row], Table] = {
     Rotation: tables.rotation,
     Retirement: tables.retirement,
     Delivery: tables.delivery,
+    Request: tables.request,
 }
 _FIXED = {"id", "credential_id"}
 

@@ -16,6 +16,8 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Request,
+    RequestId,
     Sighting,
     Situation,
     Version,
@@ -33,6 +35,7 @@ from rotator.store import (
     leases,
     reading,
     records,
+    requests,
     schema,
     sightings,
     tables,
@@ -51,10 +54,12 @@ def open_store(
     clock: Clock | None = None,
     environment: str | None = None,
     observe: Observe = lambda _: None,
+    dry: bool = False,
 ) -> SqlStore:
     """Open an existing database and check that it is the right one; None as environment is not checked.
 
-    `observe` is told each event of this process once it is committed.
+    `observe` is told each event of this process once it is committed. `dry`: a sealing key is not tried before it is
+    needed, for the first one that a database sees is noted there.
 
     Raises SetupError with reason `bad_store_url`, `no_database`, `database_refused`, `schema_outdated`,
     `schema_newer`, `other_environment`, or, where a sealer is given, `wrong_sealing_key`;
@@ -65,7 +70,7 @@ def open_store(
         with opening():
             schema.check(store.database)
             schema.check_environment(store.installation().environment, environment, store.database.where)
-            if sealer is not None:
+            if sealer is not None and not dry:
                 _ = store.fingerprint
     except BaseException:
         store.close()
@@ -165,6 +170,20 @@ class SqlStore:
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         """Pause a credential, or end its pause; say whether that changed anything."""
         return enrolment.pause(self.database, credential_id, pause, event)
+
+    def ask(self, request: Request, event: NewEvent) -> None:
+        """Record what a person wants done."""
+        requests.ask(self.database, request, event)
+
+    def requests(self, credential_id: CredentialId) -> Sequence[Request]:
+        """Those that stand, oldest first."""
+        with self.database.read() as connection:
+            return requests.standing(connection, credential_id)
+
+    def request(self, request_id: RequestId) -> Request | None:
+        """One request."""
+        with self.database.read() as connection:
+            return requests.find(connection, request_id)
 
     def load(self, credential_id: CredentialId) -> Situation:
         """Everything on record about one credential. Raises LookupError where there is none of this id."""

@@ -25,6 +25,7 @@ from rotator.domain.model import (
     Cause,
     DeliveryState,
     Observed,
+    RequestState,
     RetirementReason,
     RetirementState,
     RotationState,
@@ -47,6 +48,7 @@ ROTATION_IS_OPEN = "state NOT IN ('completed', 'abandoned')"
 RETIREMENT_IS_OPEN = "state NOT IN ('deleted', 'cancelled')"
 VERSION_IS_CURRENT = "state = 'current'"
 FINDING_STANDS = "cleared_at IS NULL"
+REQUEST_STANDS = "state = 'standing'"
 
 
 def _among(column: str, words: Iterable[str]) -> CheckConstraint:
@@ -172,6 +174,8 @@ retirement = Table(
     Column("wanted_back", Boolean, nullable=False),
     Column("keep", TextList, nullable=False),
     Column("without", TextList, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("revoked", Boolean, nullable=False),
     Column("closed_at", Moment),
     Column("brownout_after", Span),
     Column("brownout_for", Span),
@@ -234,6 +238,24 @@ sighting = Table(  # the last word of each consumer; it changes no row of work, 
     Column("consumer", Text, primary_key=True),
     Column("fingerprint", Text, nullable=False),
     Column("seen_at", Moment, nullable=False),
+)
+
+request = Table(
+    "request",
+    METADATA,
+    _id(),
+    _credential_id(),
+    Column("state", Word(RequestState), nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("arguments", TextMap, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("because", Text),
+    Column("asked_at", Moment, nullable=False),
+    Column("done_at", Moment),
+    Column("reason", Text),
+    Column("message", Text),
+    _among("state", RequestState),
+    _partial("standing_requests", "credential_id", where=REQUEST_STANDS, unique=False),
 )
 
 lease = Table(  # made with its credential, released, at epoch 0: never held

@@ -20,7 +20,7 @@ def text(*entries: str, top: str = "") -> str:
 
 EVERY = text(
     "{systemd: web.service}",
-    "{pidfile: run/web.pid}",
+    "{pidfile: run/web.pid, reads: web}",
     "{deployment: shop/api}",
     "{deployment: shop/api, api_server: 'https://k8s.example', token: 'file:token', ca_file: ca.crt}",
     "{heartbeat: web-1}",
@@ -38,6 +38,7 @@ def test_every_kind_of_consumer_is_read(every: Config, tmp_path: Path) -> None:
     kinds = [consumer.adapter.__name__ for consumer in found.asked]
     assert kinds == ["SystemdUnit", "PidFile", "Deployment", "Deployment"]
     assert found.asked[1].settings.pidfile == tmp_path / "run" / "web.pid"
+    assert [consumer.reads for consumer in found.asked] == [None, "web", None, None]
     assert found.heartbeats == ("web-1",)
     assert every.drop == tmp_path / "seen"
 
@@ -55,6 +56,7 @@ def test_what_is_taken_out_is_finished_with_the_same_consumers(every: Config) ->
     assert left_out == {}
     again = whole.credentials["web"].consumers
     assert [c.settings for c in again.asked][:3] == [c.settings for c in before.consumers.asked][:3]
+    assert again.asked[1].reads == "web"
     assert again.heartbeats == before.consumers.heartbeats
     assert entry_of(whole.credentials["web"]) == entry_of(before)
 
@@ -70,6 +72,9 @@ def test_what_is_taken_out_is_finished_with_the_same_consumers(every: Config) ->
         ("{deployment: api}", "[0].deployment", ""),
         ("{deployment: shop/api, api_server: 'http://k8s.example'}", "[0].api_server", "must begin with https://"),
         ("{deployment: shop/api, token: eyJhbGciOiJSUzI1NiIs}", "[0].token", "a secret is named, not written here"),
+        ("{pidfile: web.pid, reads: vault}", "[0].reads", "the credential has no destination `vault`"),
+        ("{pidfile: web.pid, reads: 7}", "[0].reads", ""),
+        ("{heartbeat: web-1, reads: web}", "[0].reads", "unknown key"),
         ("{heartbeat: ../web}", "[0].heartbeat", "a consumer's name is at most 63"),
         ("{heartbeat: 7}", "[0].heartbeat", "a consumer's name is at most 63"),
         ("{heartbeat: web-1, every: 1m}", "[0].every", "unknown key"),

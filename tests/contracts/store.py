@@ -34,6 +34,9 @@ from rotator.domain.model import (
     Lease,
     Observed,
     Placement,
+    Request,
+    RequestId,
+    RequestState,
     Retirement,
     RetirementId,
     RetirementReason,
@@ -374,6 +377,37 @@ class StoreContract:
 
         assert at_once(8, say) == [None] * 8
         assert [(s.fingerprint, s.seen_at) for s in work.store.sightings(work.id)] == [("f1", START + 7 * SECOND)]
+
+    def test_a_request_is_asked_without_a_lease_and_closed_once_under_one(
+        self, work: Work, clock: VirtualClock
+    ) -> None:
+        asked = [
+            Request(
+                id=RequestId(str(uuid4())),
+                credential_id=work.id,
+                state=RequestState.STANDING,
+                verb="resume",
+                arguments={"keep": ["key_1"], "delete": None},
+                actor="ann",
+                asked_at=clock.advance(SECOND),
+                because="it is mended",
+            )
+            for _ in range(2)
+        ]
+        for request in reversed(asked):
+            work.store.ask(request, happened("request.started", credential="web"))
+        assert work.store.requests(work.id) == asked
+        done = Update(asked[0], {"state": RequestState.DONE, "done_at": clock(), "message": "cleared"})
+        work.record(done, events=[happened("request.succeeded")])
+        assert work.store.requests(work.id) == asked[1:]
+        found = work.store.request(asked[0].id)
+        assert found is not None
+        assert (found.state, found.message, found.arguments) == (RequestState.DONE, "cleared", asked[0].arguments)
+        with pytest.raises(StaleLease):
+            work.record(done)
+        assert work.store.request(RequestId("nobody's")) is None
+        told = [body["event"] for body in bodies(whole_trail(work.store))]
+        assert told[-3:] == ["request.started", "request.started", "request.succeeded"]
 
     def test_a_pause_is_written_told_and_ended_without_a_lease(self, work: Work, clock: VirtualClock) -> None:
         told = NewEvent(event="pause.succeeded", actor="ann", credential="web")

@@ -44,6 +44,8 @@ READS = frozenset(
         "material",
         "now",
         "placed",
+        "request",
+        "requests",
         "version",
     }
 )

@@ -24,6 +24,7 @@ from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
 from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.consumers import AskedEntry
 from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
 from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
@@ -216,6 +217,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
     "evidence": entries.EvidenceEntry,
+    "consumer": AskedEntry,
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,

@@ -142,6 +142,9 @@ def lasting(house: House) -> House:
 def test_the_old_key_is_enabled_again_when_its_time_is_over_and_that_was_it(lasting: House) -> None:
     (message,) = lasting.findings
     assert lasting.old in message
+    until = message.partition(" is disabled until ")[2][:19].replace(" ", "T")
+    assert lasting.place.status("deployer")["previous"][0]["not_before"] == f"{until}Z"
+    assert f"the next step is restore, not before {until}Z" in lasting.place.explain("deployer")
     lasting.run(0.5)
     assert lasting.status == "Inactive"
     lasting.time_passes()
@@ -310,8 +313,16 @@ def test_the_brake_on_the_account_does_not_keep_it(lasting: House) -> None:
     lasting.place.engine["brake"] = {"failures": 1}
     lasting.iam.write(**POLICY)
     lasting.time_passes()
-    lasting.run(0.1, seam=Patched("provider", enable=lambda _: fail))
+    broken = Patched("provider", enable=lambda _: fail)
+    lasting.run(0.1, seam=broken)
+    with lasting.place.service(unlock=False) as service:
+        braked = service.store.account("aws")
+        assert braked.paused_until is not None
+    lasting.time_passes()
+    lasting.run(0.1, seam=broken)
     assert lasting.status == "Inactive"
+    with lasting.place.service(unlock=False) as service:
+        assert service.store.account("aws") == braked, "its failures keep nobody else waiting"
     progress = lasting.place.rotate(patience=2)["deployer"]
     assert getattr(progress.decision, "reason", None) in ("account_braked", "not_due")
     assert lasting.status == "Active"

@@ -7,7 +7,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rotator.domain.model import Cause
 from rotator.engine import sightings
 from rotator.engine.rollback import rollback
 from rotator.ports.consumer import Word
+from rotator.ports.store import Place as Placed
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from tests.cli.house import until
 from tests.engine.place import Consumer, Place, dotenv_value
@@ -33,20 +35,23 @@ class Session:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.env = place.folder / "app.env"
+        self.env = place.folder / "env.env"
+        self.places: tuple[str, ...] = ("env",)
         self.drop = place.folder / "seen"
         self.write()
 
     def write(self, consumers: list[dict[str, Any]] | None = None, **policy: Any) -> None:
         self.place.write(
             providers={"local": {"type": "generated"}},
-            destinations={"env": {"type": "env-file", "path": str(self.env)}},
+            destinations={to: {"type": "env-file", "path": str(self.env.with_name(f"{to}.env"))} for to in self.places},
             credentials={
                 "session": {
                     "provider": "local",
                     "policy": policy,
                     "consumers": consumers or [],
-                    "destinations": [{"to": "env", "fields": {"SESSION": "{secret}", "PRINT": "{fingerprint}"}}],
+                    "destinations": [
+                        {"to": to, "fields": {"SESSION": "{secret}", "PRINT": "{fingerprint}"}} for to in self.places
+                    ],
                 }
             },
         )
@@ -310,6 +315,27 @@ def test_a_program_that_runs_for_longer_than_the_newest_key_holds_the_old_one_un
     assert [(c["old"], c["process"]) for c in session.detail()["consumers"]] == [(False, f"pid {program.process.pid}")]
 
 
+def test_a_program_counts_from_the_place_that_it_reads(session: Session, program: Program) -> None:
+    def place_again(env: str) -> None:
+        """As a later wave, or a place that was left out, is given the key later than others."""
+        with session.place.service() as service, service.running().hold("session") as work:
+            rows = [row for row in work.situation.placements if row.to == env]
+            work.record([Placed(replace(row, placed_at=work.now())) for row in rows], [])
+
+    session.places = ("env", "late")
+    session.write([{"pidfile": "web.pid", "reads": "env"}])
+    session.rotated()
+    program.start()
+    place_again("late")
+    assert session.waits(2) is None
+    session.write([{"pidfile": "web.pid"}])
+    session.place.rotate("session", now=True, patience=0)
+    program.stop()
+    program.start()
+    place_again("late")
+    assert session.waits() == "consumer_not_restarted"
+
+
 def test_a_program_that_has_ended_holds_nothing(session: Session, program: Program) -> None:
     session.write([{"pidfile": "web.pid"}])
     session.place.rotate(patience=0)
@@ -456,3 +482,29 @@ def test_of_a_leaked_key_that_can_be_disabled_it_is_known_who_held_it_as_it_died
     assert deployer.listed()[old] == "Inactive"
     (disabled,) = [e["detail"] for e in deployer.place.events if e["event"] == "disable.succeeded"]
     assert [(c["process"], c["old"]) for c in disabled["consumers"]] == [(f"pid {os.getpid()}", True)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (60, "1 minute ago"),
+        (120, "2 minutes ago"),
+        (7199, "119 minutes ago"),
+        (7200, "2 hours ago"),
+        (172_799, "47 hours ago"),
+        (172_800, "2 days ago"),
+    ],
+)
+def test_how_long_ago_it_was_is_said_in_whole_units(seconds: int, words: str) -> None:
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    assert sightings.ago(now - timedelta(seconds=seconds), now) == words
+
+
+def test_of_many_who_hold_a_key_the_first_are_named_and_the_rest_is_counted(session: Session) -> None:
+    session.write([{"heartbeat": f"web-{number}"} for number in range(8)])
+    session.rotated()
+    assert session.waits() == "consumer_silent"
+    message = session.place.status("session")["previous"][0]["message"]
+    assert (message.count("has not reported"), message.endswith("; and 3 more")) == (5, True)

@@ -10,6 +10,7 @@ import pytest
 from rotator.domain.errors import PermanentError
 from rotator.domain.model import Cause
 from rotator.engine import pausing, reactivation
+from rotator.engine.explain import forecast
 from rotator.engine.rollback import rollback
 from rotator.testbed.gate import Refuse
 from tests.engine.conftest import OpenAIWeb
@@ -67,6 +68,43 @@ def test_an_open_rotation_stops_at_its_next_step(web_embedded: OpenAIWeb) -> Non
     web.place.rotate(patience=5)
     assert web.value(0) != old
     assert web.works(0) is True
+
+
+AFTER = {
+    "create.succeeded": "authenticate",
+    "authenticate.succeeded": "push",
+    "push.succeeded": "verify",
+    "verify.succeeded": "promote",
+    "promote.succeeded": "drain",
+    "drain.succeeded": "delete",
+}
+
+
+@pytest.mark.parametrize("event", AFTER)
+def test_from_the_next_step_on_nothing_is_written_and_everybody_is_told_why(embedded: Place, event: str) -> None:
+    embedded.write(
+        providers={"local": {"type": "generated"}},
+        destinations={"app": {"type": "env-file", "path": "app.env"}},
+        credentials={"web": {"provider": "local", "destinations": [{"to": "app", "fields": {"WEB": "{secret}"}}]}},
+    )
+    embedded.rotate()
+    place_and_step = 2 if event in ("push.succeeded", "verify.succeeded") else 1
+    embedded.events = On(event, lambda: pause(embedded), number=place_and_step)
+    embedded.rotate("web", now=True, patience=0)
+    assert embedded.told()[-2:] == [event, "pause.succeeded"] or event == "promote.succeeded"
+    embedded.events = []
+    embedded.rotate(patience=0)
+    assert embedded.told() == []
+    said = embedded.explain("web")
+    assert f"No step of it is done: it is {WHO}. `rotator unpause web` ends that." in said
+    with embedded.service(unlock=False) as service:
+        foreseen = forecast(service.report(), "web", now=False)
+    assert foreseen.startswith("web: nothing")
+    assert "paused by ann" in foreseen
+    unpause(embedded)
+    embedded.rotate(patience=2)
+    assert AFTER[event] in {name.partition(".")[0] for name in embedded.told()}
+    assert embedded.status("web")["status"] == "ok"
 
 
 def test_nothing_is_taken_away_while_it_is_paused(web_embedded: OpenAIWeb) -> None:

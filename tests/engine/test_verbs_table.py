@@ -1,22 +1,30 @@
 """Every verb in every state of a rotation and of a retirement: what it does, or why it refuses.
 
-A state is built once on real servers. Verbs write rows only, so each is tried on a copy of the database.
+A state is built once on real servers. Verbs write rows only, so each is tried on a copy of the database: first as a
+dry run, which must foresee the very same and touch nothing.
 """
 
 from __future__ import annotations
 
-import shutil
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from rotator.domain.errors import RotatorError
-from rotator.engine import operator, reactivation
+from rotator.domain.secret import Material, Secret
+from rotator.engine import adoption, operator, pausing, reactivation, verbs
+from rotator.engine.dry import READS, DryStore
+from rotator.engine.revocation import revoke
 from rotator.engine.rollback import rollback
+from rotator.engine.supply import supply
 from rotator.engine.work import Work
+from rotator.ports.provider import Key
+from rotator.ports.store import Store
 from rotator.testbed.gate import Refuse
+from rotator.wiring import Seam, Service
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Place
 from tests.engine.test_going_back import held, rotated_twice, soaking, unavailable
@@ -26,90 +34,7 @@ from tests.engine.test_pausing import pause, unpause
 from tests.engine.test_rehearsal import rehearse
 from tests.engine.test_rotation import is_write
 
-VERBS: Mapping[str, Callable[[Work, str], object]] = {
-    "rollback": lambda work, _: rollback(work),
-    "reactivate": lambda work, _: reactivation.reactivate(work),
-    "retire": lambda work, key: reactivation.retire(work, key=key),
-    "abandon": lambda work, _: operator.abandon(work),
-    "resume": lambda work, _: operator.resume(work),
-    "compromised": lambda work, _: operator.compromised(work, None, None),
-}
-
-# What `retire` is given is the previous key; where there is none, the newest one.
-# fmt: off
-TABLE = {
-    # a rotation               rollback       reactivate     retire           abandon          compromised
-    "never":                  ("no_previous", "no_previous", "unknown_key",   "nothing_to_do", "done"),
-    "current":                ("no_previous", "no_previous", "current_key",   "nothing_to_do", "done"),
-    "planned":                ("no_previous", "no_previous", "current_key",   "done",          "done"),
-    "created":                ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "authenticated":          ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "pushed to one of two":   ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "pushed":                 ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "verified":               ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "being rehearsed":        ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "being put back":         ("no_previous", "no_previous", "never_current", "done",          "done"),
-    "being rolled back":      ("nothing",     "nothing",     "rotating",      "done",          "done"),
-    # a retirement
-    "in its grace":           ("done",        "done",        "nothing",       "nothing_to_do", "done"),
-    "in its grace, rotating": ("rotating",    "done",        "nothing",       "done",          "done"),
-    "drained":                ("done",        "done",        "nothing",       "nothing_to_do", "done"),
-    "disabled":               ("done",        "done",        "nothing",       "nothing_to_do", "done"),
-    "in its brownout":        ("done",        "done",        "nothing",       "nothing_to_do", "done"),
-    "being deleted":          ("too_late",    "too_late",    "nothing",       "nothing_to_do", "done"),
-    "on its way back":        ("done",        "nothing",     "done",          "nothing_to_do", "done"),
-    "kept":                   ("done",        "nothing",     "done",          "nothing_to_do", "done"),
-    "leaked":                 ("compromised", "compromised", "nothing",       "nothing_to_do", "done"),
-    "paused":                 ("paused",      "paused",      "nothing",       "nothing_to_do", "done"),
-}
-# fmt: on
-ON_IAM = ("in its brownout", "disabled", "on its way back")
-
-
-@pytest.mark.parametrize("state", TABLE)
-def test_what_each_verb_does_in_this_state(state: str, request: pytest.FixtureRequest) -> None:
-    if state in ON_IAM:
-        iam: Deployer = request.getfixturevalue("deployer")
-        place, name, key = iam.place, "deployer", disabled(iam, state)
-    else:
-        web: OpenAIWeb = request.getfixturevalue("web_embedded")
-        place, name, key = web.place, "web", BUILD.get(state, stopped)(web, state)
-    outcomes = {verb: tried(place, name, verb, key) for verb in VERBS}
-    assert outcomes.pop("resume") == "done"
-    assert tuple(outcomes.values()) == TABLE[state]
-
-
-def tried(place: Place, name: str, verb: str, key: str) -> str:
-    """What a verb does, on a copy; a refusal and a second time change nothing."""
-    before = rows(place, name)
-    kept = place.folder / "kept.db"
-    shutil.copy(place.folder / "rotator.db", kept)
-    outcome = once(place, name, verb, key)
-    if outcome != "done":
-        assert rows(place, name) == before, "nothing was changed"
-    elif verb in ("rollback", "reactivate", "retire"):
-        after = rows(place, name)
-        assert once(place, name, verb, key) == "nothing", "it may be repeated"
-        assert rows(place, name) == after
-    shutil.copy(kept, place.folder / "rotator.db")
-    assert rows(place, name) == before
-    return outcome
-
-
-def once(place: Place, name: str, verb: str, key: str) -> str:
-    told = len(place.events)
-    with held(place, name) as work:
-        try:
-            VERBS[verb](work, key)
-        except RotatorError as refusal:
-            return refusal.reason
-    return "done" if len(place.events) > told else "nothing"
-
-
-def rows(place: Place, name: str) -> Any:
-    with held(place, name) as work:
-        return work.situation
-
+T = TypeVar("T")
 
 # states
 
@@ -230,18 +155,293 @@ def browned_out(iam: Deployer) -> str:
     return old
 
 
+def revoked(web: OpenAIWeb, state: str) -> str:
+    key = in_grace(web, state) if state == "forced" else current(web, state)
+    with held(web.place) as work:
+        if state == "forced":
+            reactivation.retire(work, key=key, force=True)
+        else:
+            revoke(work)
+    return key
+
+
+def changed(web: OpenAIWeb, state: str) -> str:
+    """Somebody wrote to the second place."""
+    key = current(web, state)
+    value = "sk-somebody-else"
+    if state == "changed to a living key":
+        value = web.emulator.make_key().secret
+    web.put(value, 1)
+    return key
+
+
 BUILD: Mapping[str, Callable[[OpenAIWeb, str], str]] = {
     "never": never,
     "current": current,
+    **dict.fromkeys(STOPS, stopped),
     "pushed to one of two": half_pushed,
     "being rehearsed": rehearsed,
     "being put back": put_back,
-    "drained": drained,
-    "being deleted": deleting,
+    "revoked": revoked,
+    "changed by hand": changed,
+    "changed to a living key": changed,
     "in its grace": in_grace,
     "in its grace, rotating": in_grace,
     "being rolled back": in_grace,
+    "drained": drained,
+    "forced": revoked,
+    "being deleted": deleting,
     "kept": in_grace,
     "leaked": in_grace,
     "paused": in_grace,
 }
+ON_IAM = ("disabled", "on its way back")
+BY_HAND = "waits for a person"
+STATES = (*BUILD, *ON_IAM, BY_HAND)
+
+
+def built(state: str, request: pytest.FixtureRequest) -> tuple[Place, str, str]:
+    """The place, the credential's name and the key that a person may mean."""
+    if state in ON_IAM:
+        iam: Deployer = request.getfixturevalue("deployer")
+        return iam.place, "deployer", disabled(iam, state)
+    if state == BY_HAND:
+        place: Place = request.getfixturevalue("embedded")
+        return place, "partner", awaited(place)
+    web: OpenAIWeb = request.getfixturevalue("web_embedded")
+    return web.place, "web", BUILD[state](web, state)
+
+
+def awaited(place: Place) -> str:
+    place.write(
+        providers={"hand": {"type": "manual"}},
+        destinations={"app": {"type": "env-file", "path": "app.env"}},
+        credentials={
+            "partner": {
+                "provider": "hand",
+                "options": {"instructions": "ask the partner's desk"},
+                "destinations": [{"to": "app", "fields": {"PARTNER": "{secret}"}}],
+            }
+        },
+    )
+    (place.folder / "app.env").write_text("PARTNER=a-value-of-the-partner-0123456789\n")
+    with held(place, "partner") as work:
+        key = adoption.adopt(work).current
+    place.rotate("partner", now=True, patience=0)
+    assert key is not None
+    return str(key.key_id)
+
+
+# verbs
+
+SUPPLIED = "a-value-that-a-person-made-0123456789"
+
+VERBS: Mapping[str, Callable[[Work, str], object]] = {
+    "rollback": lambda work, _: verbs.do(work, "rollback", {}, None),
+    "reactivate": lambda work, _: verbs.do(work, "reactivate", {}, None),
+    "retire": lambda work, key: verbs.do(work, "retire", {"key": key}, None),
+    "retire --force": lambda work, key: verbs.do(work, "retire", {"key": key, "force": True}, None),
+    "abandon": lambda work, _: verbs.do(work, "abandon", {}, None),
+    "resume": lambda work, _: verbs.do(work, "resume", {}, None),
+    "revoke": lambda work, _: verbs.do(work, "revoke", {}, None),
+    "revoke --key": lambda work, key: verbs.do(work, "revoke", {"key": key}, None),
+    "rotate --now": lambda work, _: verbs.do(work, "rotate", {}, None),
+    "rotate --compromised": lambda work, _: verbs.do(work, "rotate", {"cause": "compromised"}, None),
+    "forget": lambda work, _: verbs.do(work, "forget", {"destination": "elsewhere"}, None),
+    "drift accept": lambda work, _: verbs.do(work, "accept", {"destination": second(work)}, None),
+    "drift overwrite": lambda work, _: verbs.do(work, "overwrite", {"destination": second(work)}, None),
+    "drift ignore": lambda work, _: verbs.do(work, "ignore", {"destination": second(work)}, None),
+    "adopt": lambda work, _: verbs.do(work, "adopt", {}, None),
+    "adopt --as previous": lambda work, key: verbs.do(work, "adopt_extra", {"key": key}, None),
+    "supply": lambda work, _: supply(work, made_by_hand(work)),
+    "pause": lambda work, _: pausing.pause(work.store, work.credential, actor="ann", why="w", lasts=None),
+    "unpause": lambda work, _: pausing.unpause(work.store, work.credential, actor="ann", because=None),
+}
+REPEATED = ("rollback", "reactivate", "retire", "retire --force", "pause", "unpause")
+"""What changes nothing the second time."""
+
+
+def made_by_hand(work: Work) -> Material:
+    return Material(dict.fromkeys(work.provider.capabilities.material, Secret(SUPPLIED)))
+
+
+def second(work: Work) -> str:
+    return work.managed.targets[-1].to
+
+
+# What a verb does in nearly every state. What `retire` is given is the previous key; where there is none, the newest.
+MOSTLY = {
+    "rollback": "no_previous",
+    "reactivate": "no_previous",
+    "retire": "nothing",
+    "retire --force": "done",
+    "abandon": "nothing_to_do",
+    "resume": "done",
+    "revoke": "done",
+    "revoke --key": "done",
+    "rotate --now": "done",
+    "rotate --compromised": "done",
+    "forget": "unknown_destination",
+    "drift accept": "nothing",
+    "drift overwrite": "nothing",
+    "drift ignore": "nothing",
+    "adopt": "already_adopted",
+    "adopt --as previous": "known_key",
+    "supply": "nothing_to_do",
+    "pause": "done",
+    "unpause": "nothing",
+}
+ROTATING = {"abandon": "done", "rotate --now": "nothing", "adopt": "rotating"}
+NOT_IN_USE = {"retire": "never_current", "retire --force": "never_current"}
+IN_USE = {"retire": "current_key", "retire --force": "current_key"}
+BACK = {"rollback": "done", "reactivate": "done"}
+FULL = {
+    "rotate --now": "slot_in_retirement",
+    "rotate --compromised": "slot_in_retirement",
+}  # ends the soak first
+
+# Where it is another one. `nothing`: it changes nothing and says so; `rotate --now` joins what is open.
+TABLE: Mapping[str, Mapping[str, str]] = {
+    "never": {
+        "retire": "unknown_key",
+        "retire --force": "unknown_key",
+        "revoke": "unknown_key",
+        "revoke --key": "unknown_key",
+        "drift overwrite": "not_adopted",
+        "adopt": "nothing_to_adopt",
+        "adopt --as previous": "not_adopted",
+    },
+    "current": IN_USE,
+    "planned": {**ROTATING, **IN_USE},
+    "created": {**ROTATING, **NOT_IN_USE},
+    "authenticated": {**ROTATING, **NOT_IN_USE},
+    "pushed": {**ROTATING, **NOT_IN_USE},
+    "verified": {**ROTATING, **NOT_IN_USE},
+    "pushed to one of two": {**ROTATING, **NOT_IN_USE},
+    "being rehearsed": {"abandon": "done", "adopt": "rotating", **NOT_IN_USE},  # it makes way for `rotate --now`
+    "being put back": {**ROTATING, **NOT_IN_USE, "rotate --now": "rotating", "rotate --compromised": "rotating"},
+    "revoked": IN_USE,
+    "changed by hand": {**IN_USE, "drift accept": "dead_value", "drift overwrite": "done", "drift ignore": "done"},
+    "changed to a living key": {**IN_USE, "drift accept": "done", "drift overwrite": "done", "drift ignore": "done"},
+    "in its grace": BACK,
+    "in its grace, rotating": {**ROTATING, "rollback": "rotating", "reactivate": "done"},
+    "being rolled back": {
+        **ROTATING,
+        "rollback": "nothing",
+        "reactivate": "nothing",
+        "retire": "rotating",
+        "retire --force": "rotating",
+        "rotate --now": "rotating",
+    },
+    "drained": BACK,
+    "forced": {**BACK, "retire --force": "nothing"},
+    "disabled": {**BACK, **FULL, "retire --force": "nothing"},
+    "being deleted": {"rollback": "too_late", "reactivate": "too_late"},
+    "on its way back": {**FULL, "rollback": "done", "reactivate": "nothing", "retire": "done"},
+    "kept": {"rollback": "done", "reactivate": "nothing", "retire": "done"},
+    "leaked": {"rollback": "compromised", "reactivate": "compromised"},
+    "paused": {"rollback": "paused", "reactivate": "paused", "rotate --now": "paused", "unpause": "done"},
+    "waits for a person": {**ROTATING, **IN_USE, "supply": "done"},
+}
+
+
+def test_the_table_knows_every_verb_that_can_be_asked_for() -> None:
+    tried = {verb.split()[0] for verb in VERBS} | {verb.removeprefix("drift ") for verb in VERBS}
+    assert set(verbs.VERBS) - {"adopt_extra"} <= tried, "`adopt --as previous` is the other one"
+    assert set(TABLE) == set(STATES)
+
+
+def test_every_method_of_a_store_is_known_to_a_dry_run() -> None:
+    methods = {name for name, member in vars(Store).items() if callable(member) and not name.startswith("_")}
+    writes = {"enroll", "move", "settle_in", "claim", "release", "pass_ended", "ask"}
+    assert methods - READS - {*vars(DryStore)} == writes, "these no verb calls; where one did, a dry run would refuse"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_each_verb_does_in_this_state(state: str, request: pytest.FixtureRequest) -> None:
+    place, name, key = built(state, request)
+    seam = Harmless()
+    with place.service(seam) as service:
+        outcomes = {verb: Try(place, name, service, seam).of(verb, key) for verb in VERBS}
+    assert {verb: found for verb, found in outcomes.items() if found != MOSTLY[verb]} == TABLE[state]
+
+
+class Harmless(Seam):
+    """Keys are ended in appearance only, so that the next verb finds the provider as it was."""
+
+    def __init__(self) -> None:
+        self.ended: set[str] = set()
+
+    def wrap(self, port: T, kind: str) -> T:
+        if kind != "provider":
+            return port
+        keys = port.keys  # type: ignore[attr-defined]
+
+        def end(key_id: str) -> None:
+            self.ended.add(key_id)
+
+        @functools.wraps(keys)
+        def left() -> list[Key]:
+            return [key for key in keys() if key.id not in self.ended]
+
+        for method, replacement in (("disable", end), ("delete", end), ("keys", left)):
+            if hasattr(port, method):
+                replacement.__name__ = method
+                object.__setattr__(port, method, replacement)
+        return port
+
+
+class Try:
+    """One verb on a copy of the database: first as a dry run, then in earnest."""
+
+    def __init__(self, place: Place, name: str, service: Service, seam: Harmless) -> None:
+        self.place = place
+        self.name = name
+        self.service = service
+        self.seam = seam
+        self.file = place.folder / "rotator.db"
+
+    def of(self, verb: str, key: str) -> str:
+        """What it does; a dry run says the same and touches nothing, nor does a refusal, nor a second time."""
+        kept = self.bytes()
+        with self.service.engine.dry(self.name) as work:
+            foreseen = self.refusal(verb, key, work)
+            events = [event.event for event in work.dry.events_to_be]
+        assert self.bytes() == kept, "a dry run touches nothing"
+        outcome, told = self.once(verb, key)
+        assert (foreseen or ("done" if events else "nothing")) == outcome
+        assert events == told
+        after = self.rows()
+        if verb in REPEATED:
+            again, _ = self.once(verb, key)
+            assert again == ("nothing" if outcome == "done" else outcome), "it may be repeated"
+            assert self.rows() == after
+        self.bytes()
+        self.file.write_bytes(kept)
+        if outcome != "done" and not verb.startswith("rotate"):  # that hurries what is open in any case
+            assert self.rows() == after, "nothing was changed"
+        self.seam.ended.clear()
+        return outcome
+
+    def once(self, verb: str, key: str) -> tuple[str, list[str]]:
+        before = len(self.place.events)
+        with self.service.engine.hold(self.name) as work:
+            refused = self.refusal(verb, key, work)
+        told = self.place.told()[before:]
+        return refused or ("done" if told else "nothing"), told
+
+    def refusal(self, verb: str, key: str, work: Work) -> str | None:
+        try:
+            VERBS[verb](work, key)
+        except RotatorError as refusal:
+            return refusal.reason
+        return None
+
+    def rows(self) -> Any:
+        credential = next(c for c in self.service.store.credentials() if c.name == self.name)
+        return self.service.store.load(credential.id)
+
+    def bytes(self) -> bytes:
+        """The whole database: closed, so that nothing of it is beside the file."""
+        self.service.store.database.engine.dispose()
+        return self.file.read_bytes()

@@ -11,6 +11,7 @@ from rotator.domain.errors import SetupError
 from rotator.engine import adoption, drift, watch
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.place import Consumer, Place
+from tests.engine.test_going_back import held
 from tests.engine.test_guards import Patched, remove
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 
@@ -390,3 +391,22 @@ def test_looking_asks_for_the_keys_once_whatever_the_number_of_places(watched: O
     web.place.rotate(patience=0.2)
     listings = [r for r in web.gate.requests if r.path.split("?")[0].endswith("/api_keys")][before:]
     assert len(listings) == 1
+
+
+def test_a_key_that_came_without_the_fields_beside_it_cannot_be_accepted(embedded: Place) -> None:
+    embedded.write(
+        providers={"local": {"type": "generated"}},
+        destinations={"app": {"type": "env-file", "path": "app.env"}},
+        credentials={
+            "web": {
+                "provider": "local",
+                "destinations": [{"to": "app", "fields": {"WEB": "{secret}", "WEB_ID": "{key_id}"}}],
+            }
+        },
+    )
+    embedded.rotate()
+    (embedded.folder / "app.env").write_text("WEB=a-value-that-somebody-put-there-0123456789\n")
+    with held(embedded) as work, pytest.raises(SetupError) as told:
+        drift.accept(work, "app")
+    assert told.value.reason == "incomplete"
+    assert "app.env lacks WEB_ID beside the key" in told.value.message

@@ -78,12 +78,12 @@ class SimulatedEngine(Engine):
 
     worker: Worker
 
-    def _do(self, work: Work, item: Item) -> bool:
+    def _do(self, work: Work, item: Item, *, counts: bool = True) -> bool:
         worker = self.worker
         worker.credential = work.managed.name
         worker.step, worker.began = _named(work, item), worker.world.baton.now
         try:
-            return super()._do(work, item)
+            return super()._do(work, item, counts=counts)
         finally:
             worker.step = "take in"
 

@@ -28,6 +28,9 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Request,
+    RequestId,
+    RequestState,
     Retirement,
     Rotation,
     RotationState,
@@ -72,7 +75,7 @@ DAY = timedelta(hours=24)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 _FIXED = {"id", "credential_id"}
-_NAMES = {kind: {f.name for f in fields(kind)} for kind in (Version, Rotation, Retirement, Delivery)}
+_NAMES = {kind: {f.name for f in fields(kind)} for kind in (Version, Rotation, Retirement, Delivery, Request)}
 
 
 @dataclass
@@ -265,6 +268,20 @@ class MemoryStore:
         with self._lock:
             self.tables.accounts[provider] = after = change(self.account(provider))
             return after
+
+    def ask(self, request: Request, event: NewEvent) -> None:
+        with self._lock:
+            self.tables.rows[request.id] = request
+            self._file(request, new=True)
+            self._append([event])
+
+    def requests(self, credential_id: CredentialId) -> Sequence[Request]:
+        standing: list[Request] = self._rows_of(credential_id, Request)
+        return sorted(standing, key=lambda r: (r.asked_at, r.id))
+
+    def request(self, request_id: RequestId) -> Request | None:
+        found = self.tables.rows.get(request_id)
+        return found if isinstance(found, Request) else None
 
     # reading
 
@@ -514,6 +531,7 @@ class MemoryStore:
             moments = tables.completed.get(row.credential_id, ())
             self._set(tables.completed, row.credential_id, (*moments, row.closed_at))
         closed = not row.open if isinstance(row, Rotation | Retirement) else False
+        closed = closed or (isinstance(row, Request) and row.state is not RequestState.STANDING)
         if closed and not new:
             left = tuple(i for i in tables.of.get(kin, ()) if i != row.id)
             self._set(tables.of, kin, left)

@@ -16,6 +16,8 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Placement,
+    Request,
+    RequestId,
     Sighting,
     Situation,
     Version,
@@ -139,6 +141,15 @@ class WorkerStore:
 
     def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
         return self._call("account row", lambda: self.real.note_account(provider, change))
+
+    def ask(self, request: Request, event: NewEvent) -> None:
+        self._call("find", lambda: self.real.ask(request, event))
+
+    def requests(self, credential_id: CredentialId) -> Sequence[Request]:
+        return self._read(lambda: self.real.requests(credential_id))
+
+    def request(self, request_id: RequestId) -> Request | None:
+        return self._read(lambda: self.real.request(request_id))
 
     def load(self, credential_id: CredentialId) -> Situation:
         return self._call("load", lambda: self.real.load(credential_id))

@@ -27,20 +27,21 @@ SELDOM = ("seldom",)
 ASSISTED = ("assisted",)
 READERS = ("readers",)
 BROWNOUTS = ("brownouts",)
+REHEARSALS = ("rehearsals",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
         ("sql", MIXES, 7, 10),
-        ("sql", SELDOM, 8, 245),
+        ("sql", SELDOM, 8, 238),
         ("memory", MIXES, 14, 250),
-        ("memory", SELDOM, 8, 1815),
+        ("memory", SELDOM, 8, 1650),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
         ("sql", READERS, 1, 6),
         ("memory", READERS, 1, 200),
         ("sql", BROWNOUTS, 1, 20),
-        ("memory", BROWNOUTS, 1, 250),
-        ("memory", ("rehearsals",), 1, 120),
+        ("memory", BROWNOUTS, 1, 150),
+        ("memory", REHEARSALS, 1, 120),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
