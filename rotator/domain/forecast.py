@@ -107,7 +107,7 @@ class _Ahead:
         self._found = Forecast()
         self._change(retirements=[_tried(row) for row in question.situation.retirements])
         if question.situation.rotation is not None:
-            self._join(question.situation.rotation)
+            self._begin_from(question.situation.rotation)
         self._leaving = {row.id: self._known(row) for row in question.situation.retirements}
 
     def run(self, until: datetime) -> Forecast:
@@ -164,6 +164,14 @@ class _Ahead:
         return credential.paused_until if credential.paused(moment) else moment
 
     # rotations
+
+    def _begin_from(self, row: Rotation) -> None:
+        """A rehearsal that is open takes back what it made, within minutes: it leads nowhere."""
+        if row.cause is not Cause.REHEARSAL:
+            self._join(row)
+            return
+        others = [version for version in self._situation.versions if version.id != row.target_id]
+        self._change(rotation=None, deliveries=(), versions=others)
 
     def _join(self, row: Rotation) -> None:
         """The rotation that is open now goes on from where it is."""

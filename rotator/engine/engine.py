@@ -318,7 +318,6 @@ class Engine:
             return wish, ()
         if self._fulfilled(work, began):
             return None, ()
-        operator.end_rehearsal(work, wish.because)
         needed, without = urgency.join(
             work,
             wish.cause,

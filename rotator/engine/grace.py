@@ -14,7 +14,7 @@ from rotator.ports.store import NewEvent, Update, Write
 PROMISED = (RetirementReason.SUPERSEDED, RetirementReason.EXTRA)
 """What keeps working for those who still read it. Any other reason takes a key away that nobody should use."""
 
-UNREAD = (RetirementReason.COMPROMISED, RetirementReason.LOST_ANSWER)
+UNREAD = (RetirementReason.COMPROMISED, RetirementReason.LOST_ANSWER, RetirementReason.REHEARSED)
 """What nobody should read any more, or never could."""
 
 

@@ -11,6 +11,7 @@ from rotator.domain.deadlines import Deadline, passed
 from rotator.domain.events import Subject
 from rotator.domain.model import (
     LAST_WAVE,
+    Cause,
     Delivery,
     DeliveryState,
     Finding,
@@ -319,7 +320,8 @@ class Report:
             return []
         waits = [row, *(d for d in situation.deliveries if d.reason)]
         told = next((w for w in waits if w.reason), row)
-        return [Condition("rotating", row.opened_at, told.reason, told.message, told.remedy)]
+        message = told.message or ("a rehearsal is open" if row.cause is Cause.REHEARSAL else None)
+        return [Condition("rotating", row.opened_at, told.reason, message, told.remedy)]
 
     def _due(self, name: str, situation: Situation) -> list[Condition]:
         if name not in self.managed or situation.rotation is not None or situation.current is None:

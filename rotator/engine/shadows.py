@@ -51,8 +51,8 @@ def remove(work: Work, version: Version) -> None:
         shadow = shadow_at(work.managed, delivery)
         if shadow is None:
             message = f"{delivery.address} may stand there, and the place beside it is not configured any more"
-            remedy = f"put the destination {delivery.to} back, or remove it by hand and `rotator forget`"
-            remedy = f"{remedy} {work.managed.name} --destination {delivery.to}"
+            forget = f"`rotator forget {work.managed.name} --destination {delivery.to}`"
+            remedy = f"put the destination {delivery.to} back, or remove it by hand; then {forget}"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
         work.outwait_late_calls()
         about: dict[str, Any] = {

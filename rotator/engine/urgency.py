@@ -30,13 +30,12 @@ def join(
     Says whether a new key is needed, and gives the identities of the places that it does not wait for. With `said`
     the leak is on record already, of this very run. Raises where a pause forbids it, and for names that are not known.
     """
-    needed = True
     if cause is not Cause.COMPROMISED:
         pausing.refuse(work)
-    elif said:
-        needed = operator.needs_new_key(work, key)
-    else:
-        needed = operator.compromised(work, key, because)
+    operator.end_rehearsal(work, because)
+    needed = True
+    if cause is Cause.COMPROMISED:
+        needed = operator.needs_new_key(work, key) if said else operator.compromised(work, key, because)
     places = go_without(work, without, because)
     if overwrite:
         overwrite_all(work, because)

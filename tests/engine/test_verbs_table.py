@@ -30,7 +30,8 @@ from tests.engine.place import Place
 from tests.engine.test_going_back import held, rotated_twice, soaking, unavailable
 from tests.engine.test_guards import Crash, On, Patched
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
-from tests.engine.test_pausing import pause
+from tests.engine.test_pausing import pause, unpause
+from tests.engine.test_rehearsal import rehearse
 from tests.engine.test_rotation import is_write
 
 T = TypeVar("T")
@@ -74,6 +75,14 @@ def dies(web: OpenAIWeb, event: str, number: int = 1, *, now: bool = False) -> N
         web.place.rotate("web", now=now)
     assert web.place.told()[-1] == event
     web.place.events = events
+
+
+def rehearsed(web: OpenAIWeb, state: str) -> str:
+    current(web, state)
+    web.place.events = On("push.succeeded", lambda: pause(web.place), number=3)
+    rehearse(web.place, patience=0.5)
+    unpause(web.place)
+    return web.live()[-1]
 
 
 def half_pushed(web: OpenAIWeb, state: str) -> str:
@@ -171,6 +180,7 @@ BUILD: Mapping[str, Callable[[OpenAIWeb, str], str]] = {
     "current": current,
     **dict.fromkeys(STOPS, stopped),
     "pushed to one of two": half_pushed,
+    "being rehearsed": rehearsed,
     "being put back": put_back,
     "revoked": revoked,
     "changed by hand": changed,
@@ -308,6 +318,7 @@ TABLE: Mapping[str, Mapping[str, str]] = {
     "pushed": {**ROTATING, **NOT_IN_USE},
     "verified": {**ROTATING, **NOT_IN_USE},
     "pushed to one of two": {**ROTATING, **NOT_IN_USE},
+    "being rehearsed": {"abandon": "done", "adopt": "rotating", **NOT_IN_USE},  # it makes way for `rotate --now`
     "being put back": {**ROTATING, **NOT_IN_USE, "rotate --now": "rotating", "rotate --compromised": "rotating"},
     "revoked": IN_USE,
     "changed by hand": {**IN_USE, "drift accept": "dead_value", "drift overwrite": "done", "drift ignore": "done"},

@@ -576,7 +576,9 @@ class Oracle:
 
     def _heard(self, event: NewEvent, identity: str, key: WorldKey) -> None:
         """The readers have read the key since we put it there, unless somebody else has a hand in it."""
-        place = self.world.places[identity]
+        place = self.world.places.get(identity)
+        if place is None:
+            return  # a shadow, which nobody reads
         ours = place.hooked and place.conditional and key.secret in place.fields.values() and not self.restores
         given, heard = self._given_at.get((identity, key.secret)), place.heard.get(key.secret, -1.0)
         holds = not ours or given is None or heard >= given

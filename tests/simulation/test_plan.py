@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from rotator.domain.forecast import Forecast, forecast
 from rotator.domain.model import Cause, RotationState
 from rotator.domain.policy import NotDue, Question, next_rotation_at
-from rotator.engine import reactivation, rollback
+from rotator.engine import reactivation, rehearsal, rollback
 from rotator.engine.engine import Wish
 from rotator.engine.plan import course
 from rotator.engine.report import question_of
@@ -197,6 +197,21 @@ def test_the_plan_goes_on_from_what_a_person_did(act: str, hours: int, slots: bo
     live(world, until)
     for since, plan in (at_once, later):
         agrees(world, plan, since, until)
+
+
+def test_a_rehearsal_that_is_open_is_no_rotation_ahead() -> None:
+    policy = read({"rotate_every": "30d", "settle": "1m"}, PLAIN)
+    assert policy is not None
+    world = Months(PLAIN, policy)
+    live(world, world.now + 7 * DAY)
+    until = world.now + HORIZON
+    planned = ahead(world, until).rotations
+    with world._engine().hold(NAME) as work:
+        rehearsal.begin(work)
+    for _ in range(2):
+        assert ahead(world, until).rotations == planned
+        world._engine().turn(NAME, Wish(cause=Cause.REHEARSAL), world.now)
+    assert world.situation.target is not None, "it waits until its key has settled"
 
 
 def test_keys_that_their_provider_ends_are_planned_as_they_are_replaced() -> None:
