@@ -298,7 +298,7 @@ def promote(work: Work) -> None:
     if target.state is not VersionState.CURRENT:
         writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
-    if retirement is not None and not retirement.revoked:
+    if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
     writes.append(Update(rotation, {"state": RotationState.COMPLETED, "closed_at": now, **MOVING}))
     told = [

@@ -12,7 +12,7 @@ import pytest
 
 from rotator.domain.errors import SetupError, Unavailable
 from rotator.domain.model import Cause, VersionState
-from rotator.engine import adoption, drift, operator, pausing, reactivation, regress, revocation
+from rotator.engine import adoption, drift, intake, operator, pausing, reactivation, regress, revocation
 from rotator.engine.rollback import rollback
 from rotator.ports.provider import Key
 from rotator.testbed.gate import Gate, Refuse
@@ -356,6 +356,7 @@ def test_a_person_ends_what_no_api_can_and_a_value_of_nobody_cannot_be_revoked(e
     with held(embedded, "partner") as work:
         assert work.situation.current is not None
         operator.resume(work, gone=work.situation.current.key_id)
+        assert not intake.can_be_written(work, work.situation.current), "nor is it put anywhere again"
     assert reason(embedded, "partner") == ("blocked", "revoked")
     embedded.rotate("session")
     with held(embedded, "session") as work, pytest.raises(SetupError, match="nobody but its readers"):
