@@ -234,7 +234,10 @@ def test_a_key_in_its_grace_goes_at_once_and_the_current_one_stays(web: Web) -> 
 def test_a_key_that_only_the_provider_knows_is_put_on_record_and_ended(web: Web) -> None:
     web.place.rotate()
     (current,) = web.live()
-    theirs = web.emulator.make_key().id
+    theirs, others = web.emulator.make_key().id, web.emulator.make_key(owner="user_ann").id
+    with held(web.place) as work, pytest.raises(SetupError, match="but a key of"):
+        revocation.revoke(work, key=others)
+    web.emulator.revoke(others)
     with held(web.place) as work, pytest.raises(SetupError):
         revocation.revoke(work, key="key_of_nobody")
     assert revoke(web.place, key=theirs) == [f"version 2 ({theirs}) works no more at openai"]
