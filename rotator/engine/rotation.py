@@ -327,7 +327,7 @@ def promote(work: Work) -> None:
     if target.state is not VersionState.CURRENT:
         writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
-    if retirement is not None and not retirement.revoked:
+    if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
     paired = (r for r in work.situation.retirements if r.reason == UNPAIRING and r.version_id != target.id)
     writes += [Update(row, dict(MOVING)) for row in paired]  # what it waited for is written
