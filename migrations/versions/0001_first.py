@@ -165,6 +165,8 @@ def rotations() -> None:
         large("grace"),
         large("soak"),
         text("target_id", null=True),
+        text("beside_id", null=True),
+        flag("rewrites"),
         text("actor"),
         flag("urgent"),
         number("successes"),
@@ -175,6 +177,7 @@ def rotations() -> None:
         key("rotation", "id"),
         reference("rotation", "credential_id", "credential"),
         reference("rotation", "target_id", "version"),
+        reference("rotation", "beside_id", "version"),
         among(
             "rotation",
             "state",

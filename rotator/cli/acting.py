@@ -21,6 +21,7 @@ from rotator.domain.errors import RotatorError, SetupError
 from rotator.domain.model import Request, RequestId, RequestState
 from rotator.engine import requests, verbs
 from rotator.engine.dry import DryWork
+from rotator.engine.engine import HELD_WAIT
 from rotator.engine.explain import explain
 from rotator.engine.report import Report
 from rotator.engine.work import Work
@@ -30,8 +31,8 @@ from rotator.wiring import Service
 _WATCHED = timedelta(minutes=10)
 _LOOK_EVERY = 0.5  # seconds
 
-KEYLESS = ("revoke",)
-"""Verbs that need neither sealed values nor destinations."""
+URGENT = ("revoke",)
+"""Verbs that need neither sealed values nor destinations, and that wait until another worker lets go."""
 
 
 def act(
@@ -45,7 +46,7 @@ def act(
     selector: str | None = None,
 ) -> int:
     """Do a verb to each credential and say what came of it. Of several, one that fails stops no other."""
-    with opened(config, manner, unlock=verb not in KEYLESS) as service:
+    with opened(config, manner, unlock=verb not in URGENT) as service:
         wanted = chosen(service, names, selector)
         tell_environment(service, manner)
         if manner.request:
@@ -98,17 +99,19 @@ def _tried(
 def _do(
     service: Service, name: str, verb: str, arguments: Mapping[str, Any], because: str | None, manner: Manner
 ) -> None:
-    with worked_on(service, name, manner) as work:
+    pace = service.config.engine
+    patience = (pace.lease + pace.call_budget).total_seconds() if verb in URGENT else HELD_WAIT
+    with worked_on(service, name, manner, patience) as work:
         said = verbs.do(work, verb, arguments, because)
     for line in said:
         say.tell(f"{name}: {'would be: ' if manner.dry_run else ''}{line}")
 
 
 @contextmanager
-def worked_on(service: Service, name: str, manner: Manner) -> Iterator[Work]:
+def worked_on(service: Service, name: str, manner: Manner, patience: float = HELD_WAIT) -> Iterator[Work]:
     """The credential's lease; in a dry run nothing of the kind, and at the end what it would have come to."""
     if not manner.dry_run:
-        with holding(service.engine, name) as work:
+        with holding(service.engine, name, patience) as work:
             yield work
         return
     before = explain(service.report(), name)

@@ -37,9 +37,9 @@ def working(config: Config, *, dry: bool = False) -> Iterator[wiring.Service]:
 
 
 @contextmanager
-def holding(engine: Engine, name: str) -> Iterator[Work]:
-    """Hold a credential's lease; wait a little for another worker. Raises Busy, saying who has it."""
-    end = time.monotonic() + HELD_WAIT
+def holding(engine: Engine, name: str, patience: float = HELD_WAIT) -> Iterator[Work]:
+    """Hold a credential's lease; wait so long for another worker (seconds). Raises Busy, saying who has it."""
+    end = time.monotonic() + patience
     with ExitStack() as held:
         while True:
             try:

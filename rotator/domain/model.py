@@ -189,6 +189,8 @@ class Rotation(Waiting):
     grace: timedelta
     soak: timedelta
     target_id: VersionId | None = None
+    beside_id: VersionId | None = None  # what it writes beside the target (`mode: pair`); None: the target itself
+    rewrites: bool = False  # that has changed after a write had been sent: what was sent is written over in any case
     actor: str = ""
     urgent: bool = False  # --compromised: what it replaces dies as soon as the new key is verified everywhere
     successes: int = 0  # of authenticate, in a row

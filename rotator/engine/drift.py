@@ -9,10 +9,9 @@ from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Cause, RetirementReason, Version, VersionId, VersionState
 from rotator.domain.secret import Material, Secret
-from rotator.engine import adoption, intake, operator, regress
+from rotator.engine import adoption, intake, operator, pairs, regress
 from rotator.engine.findings import News, find, flapping
 from rotator.engine.labels import labelled
-from rotator.engine.pairs import partner
 from rotator.engine.places import Look, Standing, look, placements
 from rotator.engine.retirement import replaced
 from rotator.engine.rollback import rollback
@@ -81,7 +80,7 @@ def _recorded(work: Work, target: Target, fields: Collection[str]) -> set[Versio
 def _beside(work: Work, target: Target, seen: Look, overwrite: str) -> Drift | None:
     """Something else stands beside the key that a place serves: by hand, but for what we have written or would."""
     current, beside = work.situation.current, target.templates.keys() - target.main.keys()
-    wanted = {partner(work, current).id} if beside and current is not None else set()
+    wanted = {pairs.beside(work, current).id} if beside and current is not None else set()
     ours = not seen.beside - _recorded(work, target, beside) - wanted or _moving(work)
     if seen.standing is not Standing.FOREIGN and ours:
         return None

@@ -28,7 +28,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import GATES, TRIED, drain_from, pace
 from rotator.domain.secret import Material, Secret
-from rotator.engine import evidence, regress, shadows, stopwatch
+from rotator.engine import evidence, pairs, regress, shadows, stopwatch
 from rotator.engine.grace import outwait_readers
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
@@ -265,9 +265,7 @@ def _served_elsewhere(
 
     Where it may stand `beside` another one, gives the addresses of the places where it does.
     """
-    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
-        message = "until the current key is put back everywhere, a late write of another may still arrive"
-        raise TemporaryError(message, reason="put_back_first")
+    _no_write_may_arrive(work)
     _no_place_was_removed(work, retirement, version)
     condemned = {v.id for v in work.situation.versions if v.state is VersionState.CONDEMNED}
     never_used = retirement.why in NEVER_USED
@@ -305,6 +303,16 @@ def _not_known_to_serve(work: Work, version: Version, seen: Survey) -> set[str]:
     ours = (Standing.OURS, Standing.WANTED)
     unclear = {a for a, at in seen.looks.items() if at.standing not in ours and version.id not in at.holders}
     return (unread - last) | unclear
+
+
+def _no_write_may_arrive(work: Work) -> None:
+    """What was sent and not read back yet may bring the key to a place that has been looked at."""
+    if (rotation := work.situation.rotation) is not None and rotation.cause is Cause.PUT_BACK:
+        message = "until the current key is put back everywhere, a late write of another may still arrive"
+        raise TemporaryError(message, reason="put_back_first")
+    if pairs.unconfirmed(work):
+        message = "a write that puts one key beside another is not confirmed yet, and may still arrive"
+        raise TemporaryError(message, reason=UNPAIRING)
 
 
 def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) -> None:

@@ -32,10 +32,10 @@ from rotator.domain.model import (
 from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.adoption import new_version
-from rotator.engine.labels import labelled
+from rotator.engine.labels import called, labelled
 from rotator.engine.retirement import open_retirement, revoked_and_read, right_account, version_of
 from rotator.engine.work import MOVING, Managed, Work
-from rotator.ports.provider import Asks, Disables
+from rotator.ports.provider import Asks, Disables, Key
 from rotator.ports.store import Insert, Update, Write
 
 
@@ -109,16 +109,28 @@ def _how(managed: Managed) -> str:
 
 def _stranger(work: Work, key: str | None) -> Version:
     """A key that the provider lists for this very credential, with a row from here on: ours by this record."""
-    listed = next((k for k in work.ask(work.provider.keys) if k.id == key), None)
     account, current = work.ask(work.provider.account), work.situation.current
     if current is not None and account != current.account:
         message = f"the provider says {account}, this credential is of {current.account}"
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
-    known = work.store.known_keys(account)
-    if listed is None or listed.id in known:
-        whose = f", but is a key of {known[listed.id]}" if listed is not None else ""
-        message = f"{key} is not a living key of {work.managed.name}{whose}"
-        raise SetupError(message, reason="unknown_key", remedy=f"`rotator explain {work.managed.name}` names them")
+    keys = {listed.id: listed for listed in work.ask(work.provider.keys)}
+    listed, known = keys.get(key or ""), work.store.known_keys(account)
+    ours = keys.get(current.key_id or "") if current is not None else None
+    if listed is None:
+        whose = "and the provider does not list it"
+    elif listed.id in known:
+        whose = f"but on record as a key of {known[listed.id]}"
+    elif labelled(listed) is not None and called(listed) != work.managed.name:
+        whose = f"but by its label a key of {called(listed)}"
+    elif ours is not None and ours.owner != listed.owner:
+        whose = f"but a key of {listed.owner or 'somebody else'}"
+    else:
+        return _on_record(work, listed, account)
+    message = f"{key} is not a living key of {work.managed.name}, {whose}"
+    raise SetupError(message, reason="unknown_key", remedy=f"`rotator explain {work.managed.name}` names them")
+
+
+def _on_record(work: Work, listed: Key, account: str) -> Version:
     number = max((v.number for v in work.situation.versions), default=0) + 1
     version = new_version(work, account, number, VersionState.PREVIOUS, listed, None)
     version = replace(version, id=labelled(listed) or version.id)
@@ -170,7 +182,7 @@ def _leave_rotation(work: Work, ids: Collection[VersionId], because: str | None)
 
 def _now(work: Work, row: Retirement) -> str:
     version, name = version_of(work, row), work.managed.name
-    called = f"version {version.number} ({version.key_id})"
+    which = f"version {version.number} ({version.key_id})"
     try:
         contain(work, row)
     except (StaleLease, StoreUnavailable):
@@ -179,11 +191,11 @@ def _now(work: Work, row: Retirement) -> str:
         work.refresh()
         now = next((r for r in work.situation.retirements if r.id == row.id), row)
         work.failed(now, Subject.REVOKE, problem)
-        return f"{called} WORKS STILL: {problem.message}; each pass tries again, and so does `rotator revoke {name}`"
     after = work.situation.retirement_of(version.id)
     if after is not None and after.uncontained:
-        return f"{called} WORKS STILL: {after.message}; then {after.remedy}"
-    return f"{called} works no more at {work.managed.provider_name}"
+        again = f"each pass tries again, and so does `rotator revoke {name}`"
+        return f"{which} WORKS STILL: {after.message}; {after.remedy if after.blocked else again}"
+    return f"{which} works no more at {work.managed.provider_name}"
 
 
 # the step

@@ -35,7 +35,7 @@ from rotator.domain.plans import SPREAD, SUCCESSES, trial
 from rotator.domain.secret import Material, Secret
 from rotator.engine import hooks, intake, rehearsal, waves
 from rotator.engine.creation import create
-from rotator.engine.pairs import holders
+from rotator.engine.pairs import holders, pin, rewritten
 from rotator.engine.places import (
     Standing,
     look,
@@ -141,6 +141,7 @@ def push(work: Work) -> None:
     if not waves.soaked(work, version):
         _give_up(work, [work.rotation()])
         return
+    pin(work)
     each(work, DeliveryState.PLANNED, Subject.PUSH, lambda d: push_one(work, d, version))
     if all(d.state is not DeliveryState.PLANNED or d.without for d in waves.at_hand(work.situation)):
         told = work.event(Subject.PUSH, Outcome.SUCCEEDED, version=version.id)
@@ -153,7 +154,8 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     held = holders(work, templates, version)
     fields = render(work, templates, held)
     seen = look(work, destination, templates, wanted=held)
-    fences = work.rotation().cause is Cause.PUT_BACK  # writes also where the value is right: it fences late writes
+    # Writes also where the value is right: it fences late writes.
+    fences = work.rotation().cause is Cause.PUT_BACK or rewritten(work.rotation(), delivery)
     base = seen.reading.revision
     if seen.standing is Standing.WANTED and not fences:
         _pushed(work, delivery, version, held, fields, base, reason="already_there")
@@ -270,7 +272,8 @@ def verify_one(work: Work, rotation: Rotation, delivery: Delivery, version: Vers
     """Acks are not believed: what stands at the place must be ours, and must be a key that works."""
     destination, templates = reach(work, delivery), templates_of(delivery)
     seen = look(work, destination, templates, wanted=holders(work, templates, version))
-    fences = rotation.cause is Cause.PUT_BACK and destination.capabilities.conditional
+    fences = destination.capabilities.conditional
+    fences = fences and (rotation.cause is Cause.PUT_BACK or rewritten(rotation, delivery))
     unmoved = fences and seen.reading.revision == delivery.base_revision  # the right value, but no write of ours
     if seen.standing is not Standing.WANTED or unmoved:
         refuse_foreign(work, delivery.to, destination, seen)
@@ -324,7 +327,7 @@ def promote(work: Work) -> None:
     if target.state is not VersionState.CURRENT:
         writes.append(Update(target, {"state": VersionState.CURRENT, "current_at": target.current_at or now}))
     retirement = work.situation.retirement_of(target.id)
-    if retirement is not None and not retirement.revoked:
+    if retirement is not None:
         writes.append(Update(retirement, {"state": RetirementState.CANCELLED, "closed_at": now, **MOVING}))
     paired = (r for r in work.situation.retirements if r.reason == UNPAIRING and r.version_id != target.id)
     writes += [Update(row, dict(MOVING)) for row in paired]  # what it waited for is written

@@ -145,6 +145,8 @@ rotation = Table(
     Column("grace", Span, nullable=False),
     Column("soak", Span, nullable=False),
     Column("target_id", Text, ForeignKey("version.id")),
+    Column("beside_id", Text, ForeignKey("version.id")),
+    Column("rewrites", Boolean, nullable=False),
     Column("actor", Text, nullable=False),
     Column("urgent", Boolean, nullable=False),
     Column("successes", Integer, nullable=False),

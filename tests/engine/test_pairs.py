@@ -264,7 +264,7 @@ def test_an_old_key_waits_where_the_place_cannot_be_rewritten(paired: Paired) ->
     (row,) = paired.place.status("web")["previous"]
     assert (row["step"], row["reason"]) == ("drain", "unpairing")
     assert reason(paired.place) == ("rotating", "unavailable")
-    assert "stands beside the current one at" in paired.place.explain("web")
+    assert "Version 1 is not gone yet because" in paired.place.explain("web")
     paired.place.rotate(patience=5)
     assert len(paired.live()) == 1
 
@@ -413,3 +413,35 @@ def test_a_key_that_stands_beside_the_current_one_again_is_not_deleted(paired: P
     assert (row["step"], row["reason"]) == ("delete", "destination_serves_it")
     (found,) = findings(paired.place)
     assert "holds something else beside the current key now" in found["message"]
+
+
+def test_a_key_that_the_provider_refuses_is_not_written_beside_the_current_one(paired: Paired) -> None:
+    paired.write(grace="1h")
+    paired.place.rotate()
+    old = paired.live()[0]
+    paired.rotate_now()
+    paired.emulator.revoke(old)
+    paired.put(**{BESIDE: paired.values()[FIRST]})
+    with held(paired.place) as work:
+        drift.overwrite(work, "env")
+    paired.place.rotate(patience=2)
+    assert paired.pair() == (2, 2)
+    assert paired.place.status("web")["rotation"] is None
+
+
+def test_no_key_goes_while_a_write_that_puts_it_beside_another_may_arrive(paired: Paired) -> None:
+    paired.write(grace="1h")
+    paired.place.rotate()
+    old = paired.live()[0]
+    paired.rotate_now()
+    paired.put(**{BESIDE: paired.values()[FIRST]})
+    with held(paired.place) as work:
+        drift.overwrite(work, "env")
+    paired.place.rotate(patience=0.2, seam=NO_WRITES)
+    paired.place.rotate("web", now=True, cause=Cause.COMPROMISED, key=old, patience=0.5, seam=NO_WRITES)
+    assert old in paired.live()
+    (row,) = paired.place.status("web")["previous"]
+    assert (row["step"], row["reason"]) == ("drain", "unpairing")
+    paired.place.rotate(patience=3)
+    assert old not in paired.live()
+    assert paired.pair() == (2, 2)

@@ -11,6 +11,7 @@ import pytest
 
 from rotator.domain.model import Cause, Request, RequestId, RequestState
 from rotator.engine import pausing, reactivation, requests, verbs
+from rotator.engine.engine import Wish
 from rotator.store.store import open_store
 from tests.engine.place import Place, dotenv_value
 from tests.engine.test_going_back import held, unavailable
@@ -185,10 +186,16 @@ def test_a_rotation_may_be_asked_for_and_a_leak_passes_a_pause(place: Place) -> 
 
 
 def test_a_leak_is_on_record_once_however_many_turns_it_takes(place: Place) -> None:
-    (place.folder / "two").rename(place.folder / "away")
-    place.rotate("web", now=True, cause=Cause.COMPROMISED, patience=1.5)
+    no_writes = Patched("destination", write=lambda _: unavailable)
+    with place.service(no_writes) as service:
+        turns: list[str] = []
+        engine, turn = service.engine, service.engine.turn
+        engine.turn = lambda *given: (turns.append(given[0]), turn(*given))[1]  # type: ignore[method-assign,func-returns-value]
+        engine.run(["web"], Wish(cause=Cause.COMPROMISED, because="seen in a paste"), timedelta(seconds=1.5))
+    assert len(turns) > 1
     assert place.told("compromised.succeeded") == ["compromised.succeeded"]
-    (place.folder / "away").rename(place.folder / "two")
+    place.rotate("web", now=True, cause=Cause.COMPROMISED, patience=0, seam=no_writes)
+    assert len(place.told("compromised.succeeded")) == 2, "a person has said so again"
 
 
 def test_forced_retirement_goes_past_grace_and_unknown_readers_but_never_past_a_reader(place: Place) -> None:

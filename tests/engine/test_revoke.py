@@ -12,7 +12,7 @@ import pytest
 
 from rotator.domain.errors import SetupError, Unavailable
 from rotator.domain.model import Cause, VersionState
-from rotator.engine import adoption, drift, operator, pausing, reactivation, regress, revocation
+from rotator.engine import adoption, drift, intake, operator, pausing, reactivation, regress, revocation
 from rotator.engine.rollback import rollback
 from rotator.ports.provider import Key
 from rotator.testbed.gate import Gate, Refuse
@@ -234,7 +234,10 @@ def test_a_key_in_its_grace_goes_at_once_and_the_current_one_stays(web: Web) -> 
 def test_a_key_that_only_the_provider_knows_is_put_on_record_and_ended(web: Web) -> None:
     web.place.rotate()
     (current,) = web.live()
-    theirs = web.emulator.make_key().id
+    theirs, others = web.emulator.make_key().id, web.emulator.make_key(owner="user_ann").id
+    with held(web.place) as work, pytest.raises(SetupError, match="but a key of"):
+        revocation.revoke(work, key=others)
+    web.emulator.revoke(others)
     with held(web.place) as work, pytest.raises(SetupError):
         revocation.revoke(work, key="key_of_nobody")
     assert revoke(web.place, key=theirs) == [f"version 2 ({theirs}) works no more at openai"]
@@ -356,6 +359,7 @@ def test_a_person_ends_what_no_api_can_and_a_value_of_nobody_cannot_be_revoked(e
     with held(embedded, "partner") as work:
         assert work.situation.current is not None
         operator.resume(work, gone=work.situation.current.key_id)
+        assert not intake.can_be_written(work, work.situation.current), "nor is it put anywhere again"
     assert reason(embedded, "partner") == ("blocked", "revoked")
     embedded.rotate("session")
     with held(embedded, "session") as work, pytest.raises(SetupError, match="nobody but its readers"):

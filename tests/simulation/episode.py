@@ -43,10 +43,16 @@ class Setting:
     account: Account
     policy: Policy
     places: list[Place]
+    pair: bool = False  # the key before the current one stands beside it, and readers are slow
     former: list[Place] = field(default_factory=list)  # taken out of the configuration
 
     def fields(self) -> Mapping[str, Template]:
         """What consumers read."""
+        companions = {f"{name}_PREVIOUS": template.before() for name, template in self.main().items()}
+        return {**self.main(), **(companions if self.pair else {})}
+
+    def main(self) -> Mapping[str, Template]:
+        """The fields that hold the key which a place serves."""
         called = self.name.upper()
         if len(self.capabilities.material) > 1:
             return {f"{called}_ID": Template("{access_key_id}"), f"{called}_SECRET": Template("{secret_access_key}")}
@@ -70,6 +76,7 @@ class Setting:
             wave=place.wave,
             reload=Reload(worker, place) if place.hooked else None,
             probe=Probe(worker, place) if place.hooked else None,
+            lag=5 * MINUTE * self.pair,
         )
 
 
@@ -178,6 +185,7 @@ class Episode:
             account=Account(f"account:{name}", 2 if slots else None, settle.total_seconds()),
             policy=policy,
             places=random.sample(places, len(places) if self.profile.hooked else random.randint(1, 2)),
+            pair=self.profile.pairs,
         )
 
     def _brownout(self) -> Brownout:

@@ -129,6 +129,7 @@ class Profile:
     restores: float = 0.0  # of the database, to what it was some hours ago, for each hour
     hooked: float = 0.0  # share of destinations that have hooks, and a wave
     brownouts: bool = False
+    pairs: bool = False  # destinations hold the key before beside the current one, and are read slowly
     long_stop: float = 0.7  # that a frozen worker or a late effect takes longer than the lease
 
 
@@ -148,6 +149,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(name="dense", outages=0.03, operators=3, people=0.3, call_fault=0.05),
         Profile(name="seldom", call_fault=0.003, workers=(1, 2), people=0.03, operators=0.05, edits=0.01, clocks=0.005,
                 outages=0.003, restores=0.001),
+        Profile(name="pairs", outages=0.03, restores=0.01, pairs=True),
         Profile(name="assisted", outages=0.03, restores=0.01, operators=1, shapes=("supplied",)),
         Profile(name="readers", hooked=0.7, people=0, operators=1, edits=0.05, clocks=0, outages=0.01,
                 call_fault=0.02, shapes=("labelled", "chosen", "disabling")),

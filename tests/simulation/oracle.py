@@ -139,7 +139,7 @@ class Oracle:
         for name, value in fields.items():
             key = self.world.by_secret.get(value or "")
             if key is None:
-                public = any(value == k.id for k in self.world.by_secret.values()) if name.endswith("_ID") else False
+                public = any(value == k.id for k in self.world.by_secret.values()) if "_ID" in name else False
                 self.require(public, "I1", f"{place.name} was given {name}, which is no key at all")
                 continue
             self.excused.discard((key.credential, place.identity))  # somebody reads there again
@@ -238,7 +238,9 @@ class Oracle:
             version is not None and version.number == push.version, "I13", f"{place.name} is given another version"
         )
         same = all(place.fields.get(name) == value for name, value in values.items())
-        fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK
+        rotation = self.situation(credential).rotation
+        rewrites = rotation is not None and rotation.rewrites
+        fencing = self._rotations[push.rotation].cause is Cause.PUT_BACK or rewrites
         needless = same and place.revision == base and not fencing
         self.require(not needless, "I11", f"{place.name} is given once more what it has")
         self._in_its_wave(worker, credential, push, pinned)
@@ -560,7 +562,8 @@ class Oracle:
         """I9: what stands there was read in this step, and is this version's value."""
         identity = self._place(event)
         at, fields = worker.seen.get(identity, (-1.0, {}))
-        keys = [self.world.by_secret[v] for v in fields.values() if v in self.world.by_secret]
+        served = [value for name, value in fields.items() if not name.endswith("_PREVIOUS")]
+        keys = [self.world.by_secret[value] for value in served if value in self.world.by_secret]
         version = self.store.version(self._version_of.get(keys[0].id, VersionId(""))) if keys else None
         mine = [k for k in keys if k.credential == event.credential]
         version = self.store.version(self._version_of.get(mine[0].id, VersionId(""))) if mine else version

@@ -478,8 +478,7 @@ class People:
             return
         for place in setting.places:
             values = dict.fromkeys(setting.fields(), key.secret)
-            if len(values) > 1:
-                values[next(iter(values))] = key.id
+            values |= {name: key.id for name in values if "_ID" in name}
             if any(place.fields.get(name) != value for name, value in values.items()):
                 self.world.put(place, dict(values), By.PERSON)
 

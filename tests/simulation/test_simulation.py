@@ -28,13 +28,14 @@ ASSISTED = ("assisted",)
 READERS = ("readers",)
 BROWNOUTS = ("brownouts",)
 REHEARSALS = ("rehearsals",)
+PAIRS = ("pairs",)
 SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
         ("sql", MIXES, 7, 10),
-        ("sql", SELDOM, 8, 238),
+        ("sql", SELDOM, 8, 236),
         ("memory", MIXES, 14, 250),
-        ("memory", SELDOM, 8, 1650),
+        ("memory", SELDOM, 8, 1626),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
         ("sql", READERS, 1, 6),
@@ -42,6 +43,8 @@ SHARES = [
         ("sql", BROWNOUTS, 1, 20),
         ("memory", BROWNOUTS, 1, 150),
         ("memory", REHEARSALS, 1, 120),
+        ("sql", PAIRS, 1, 15),
+        ("memory", PAIRS, 1, 200),
     )
     for share in range(shares)
     for mix in (mixes[share % len(mixes)],)
