@@ -77,8 +77,8 @@ class Asked:
             raise click.UsageError(problem, click.get_current_context(silent=True))
 
     def _wrong_rehearsal(self) -> str | None:
-        alone = not (self.at_once or self.key or self.without or self.overwrite or self.end_soak)
-        if not alone or self.linger is not None:
+        others = (self.at_once, self.key, self.without, self.overwrite, self.end_soak, self.request)
+        if any(others) or self.linger is not None:
             return (
                 "--rehearse goes with --reason, --timeout and --dry-run, and with nothing that changes what is current"
             )

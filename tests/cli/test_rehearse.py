@@ -80,7 +80,17 @@ def test_a_forecast_touches_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--now"], ["--compromised"], ["--end-soak"], ["--all"], ["-l", "team=web"], ["mail"], ["--linger", "1s"]]
+    "wrong",
+    [
+        ["--now"],
+        ["--compromised"],
+        ["--end-soak"],
+        ["--request"],
+        ["--all"],
+        ["-l", "team=web"],
+        ["mail"],
+        ["--linger", "1s"],
+    ],
 )
 def test_it_goes_with_one_name_and_with_nothing_that_changes_what_is_current(house: House, wrong: list[str]) -> None:
     ran = house.rotate("--rehearse", "web", *wrong)
