@@ -6,7 +6,7 @@ import functools
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -44,6 +44,7 @@ from rotator.engine.places import (
     refuse_foreign,
     render,
     templates_of,
+    unchanged,
 )
 from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
 from rotator.engine.retirement import UNPAIRING, open_retirement
@@ -162,9 +163,9 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     seen = look(work, destination, templates, wanted=held)
     # Writes also where the value is right: it fences late writes.
     fences = work.rotation().cause is Cause.PUT_BACK or rewritten(work.rotation(), delivery)
-    base = seen.reading.revision
+    base, since = seen.reading.revision, {} if fences else unchanged(work, delivery, held, fields, seen)
     if seen.standing is Standing.WANTED and not fences:
-        _pushed(work, delivery, version, held, fields, base, reason="already_there")
+        _pushed(work, delivery, version, held, fields, base, since, reason="already_there")
         return
     refuse_foreign(work, delivery.to, destination, seen)
     if not destination.capabilities.conditional:
@@ -181,7 +182,7 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{_named(version, held)} {delivery.identity} {base}"))
     with work.noting_late_calls():
         revision = work.call(destination.write, fields, base, token)
-    _pushed(work, delivery, version, held, fields, revision)
+    _pushed(work, delivery, version, held, fields, revision, since)
 
 
 def _named(version: Version, held: Mapping[str, Version]) -> str:
@@ -196,6 +197,7 @@ def _pushed(
     held: Mapping[str, Version],
     fields: dict[str, Secret],
     revision: str,
+    since: Mapping[str, datetime],
     reason: str | None = None,
 ) -> None:
     told = work.event(
@@ -208,7 +210,8 @@ def _pushed(
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
-    work.record([row, *placements(work, delivery.to, reach(work, delivery), fields, held, revision)], [told])
+    placed = placements(work, delivery.to, reach(work, delivery), fields, held, revision, since)
+    work.record([row, *placed], [told])
 
 
 def each(work: Work, state: DeliveryState, verb: Subject, do: Callable[[Delivery], None]) -> None:
