@@ -46,6 +46,7 @@ READS = frozenset(
         "placed",
         "request",
         "requests",
+        "sightings",
         "version",
     }
 )
