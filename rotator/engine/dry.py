@@ -57,6 +57,7 @@ READS = frozenset(
         "lease",
         "requests",
         "request",
+        "sightings",
         "found_since",
         "last_event_at",
         "events",

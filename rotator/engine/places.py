@@ -160,8 +160,9 @@ def placements(
     fields: Mapping[str, Secret],
     holders: Mapping[str, Version],
     revision: str,
+    since: Mapping[str, datetime] | None = None,
 ) -> list[Place]:
-    """The rows that say what now stands at a place, and of which version each field is."""
+    """The rows that say what now stands at a place, and of which version each field is; `since` when, if not now."""
     now = work.now()
     return [
         Place(
@@ -174,12 +175,27 @@ def placements(
                 version_id=holders[field].id,
                 fingerprint=work.fingerprint(value),
                 revision=revision,
-                placed_at=now,
+                placed_at=(since or {}).get(field, now),
                 checked_at=now,
             )
         )
         for field, value in fields.items()
     ]
+
+
+def unchanged(
+    work: Work, delivery: Delivery, holders: Mapping[str, Version], fields: Mapping[str, Secret], seen: Look
+) -> dict[str, datetime]:
+    """Since when fields hold what is about to be written: readers who have read it since have nothing to catch up with.
+
+    A companion that is given the very key that the place serves has nothing that its readers would lack.
+    """
+    placed = work.situation.placements_at(delivery.identity)
+    right = [f for f in fields if f in placed and seen.reading.fields.get(f) == fields[f]]
+    since = {f: placed[f].placed_at for f in right if placed[f].version_id == holders[f].id}
+    companions = [f for f, template in templates_of(delivery).items() if template.companion]
+    served = {holders[f].id: at for f, at in since.items() if f not in companions}
+    return since | {f: served[holders[f].id] for f in companions if f not in since and holders[f].id in served}
 
 
 def observed(work: Work, destination: Destination, what: Observed, now: datetime) -> list[Place]:

@@ -6,7 +6,7 @@ import functools
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -45,6 +45,7 @@ from rotator.engine.places import (
     refuse_foreign,
     render,
     templates_of,
+    unchanged,
 )
 from rotator.engine.reactivation import given_up, kept_versions, retirement_opened, why_replaced
 from rotator.engine.retirement import UNPAIRING, open_retirement, replaced
@@ -156,9 +157,9 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     seen = look(work, destination, templates, wanted=held)
     # Writes also where the value is right: it fences late writes.
     fences = work.rotation().cause is Cause.PUT_BACK or rewritten(work.rotation(), delivery)
-    base = seen.reading.revision
+    base, since = seen.reading.revision, {} if fences else unchanged(work, delivery, held, fields, seen)
     if seen.standing is Standing.WANTED and not fences:
-        _pushed(work, delivery, version, held, fields, base, reason="already_there")
+        _pushed(work, delivery, version, held, fields, base, since, reason="already_there")
         return
     refuse_foreign(work, delivery.to, destination, seen)
     if not destination.capabilities.conditional:
@@ -176,7 +177,7 @@ def push_one(work: Work, delivery: Delivery, version: Version) -> None:
     token = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{_named(version, held)} {delivery.identity} {base}"))
     with work.noting_late_calls():
         revision = work.call(destination.write, fields, base, token)
-    _pushed(work, delivery, version, held, fields, revision)
+    _pushed(work, delivery, version, held, fields, revision, since)
 
 
 def _named(version: Version, held: Mapping[str, Version]) -> str:
@@ -191,6 +192,7 @@ def _pushed(
     held: Mapping[str, Version],
     fields: dict[str, Secret],
     revision: str,
+    since: Mapping[str, datetime],
     reason: str | None = None,
 ) -> None:
     told = work.event(
@@ -204,7 +206,7 @@ def _pushed(
         revision=revision,
     )
     row = Update(delivery, {"state": DeliveryState.PUSHED, "revision": revision, **MOVING})
-    placed = placements(work, delivery.to, reach(work, delivery), fields, held, revision)
+    placed = placements(work, delivery.to, reach(work, delivery), fields, held, revision, since)
     work.record([row, *([] if rehearsal.is_open(work.situation) else placed)], [told])  # a shadow serves nobody
 
 

@@ -597,7 +597,7 @@ class StoreContract:
 
     def test_every_field_of_every_row_comes_back(self, work: Work) -> None:
         version = _filled(work.version(VersionState.CURRENT))
-        rotation = _filled(work.rotation(target_id=version.id))
+        rotation = _filled(work.rotation(target_id=version.id, beside_id=version.id))
         retirement = _filled(work.retirement(version, keep=("key_1", "key_2")))
         delivery = _filled(work.delivery(rotation))
         placement = _filled(work.placement(version_id=version.id, observed=Observed.FOREIGN))

@@ -26,6 +26,9 @@ from rotator.store.verify import verify_store
 QUICK = {"grace": "0s", "soak": "0s", "settle": "0s", "require_idle": "0s", "min_interval": "0s", "rotate_every": "30d"}
 """A policy without waits."""
 
+EMPTY: list[bytes] = []
+"""A database that was just set up: a copy for each test saves it a third of a second."""
+
 
 @dataclass
 class Place:
@@ -58,7 +61,18 @@ class Place:
         if not key.exists():
             key.write_text(new_key() + "\n")
             key.chmod(0o600)
+            self._set_up()
+
+    def _set_up(self) -> None:
+        file = self.folder / "rotator.db"
+        embedded = self.store_url == "sqlite:///rotator.db"
+        if not (embedded and EMPTY):
             schema.upgrade(load(self.file).store.resolve(), "test", wiring.new_id)
+        if embedded and not EMPTY:
+            EMPTY.append(file.read_bytes())
+        elif embedded:
+            file.write_bytes(EMPTY[0])
+            file.chmod(0o600)
 
     def surroundings(self) -> Surroundings:
         return wiring.surroundings(

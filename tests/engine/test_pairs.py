@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -445,3 +446,21 @@ def test_no_key_goes_while_a_write_that_puts_it_beside_another_may_arrive(paired
     paired.place.rotate(patience=3)
     assert old not in paired.live()
     assert paired.pair() == (2, 2)
+
+
+def test_readers_have_nothing_to_catch_up_with_where_an_old_key_was_taken_from_beside_the_current_one(
+    paired: Paired,
+) -> None:
+    paired.write(grace="500ms")
+    paired.place.rotate()
+    paired.rotate_now()
+
+    def placed() -> dict[str, datetime]:
+        with held(paired.place) as work:
+            return {p.field: p.placed_at for p in work.situation.placements}
+
+    before = placed()
+    assert set(before) == {FIRST, BESIDE}
+    paired.place.rotate(patience=5)
+    assert paired.pair() == (2, 2)
+    assert placed() == dict.fromkeys(before, before[FIRST])

@@ -195,7 +195,7 @@ def test_a_forced_retirement_goes_past_use_and_the_trail_says_so(web: Web) -> No
     assert value is not None
     assert not web.emulator.accepts(value)
     told = {event["event"]: event["detail"] for event in web.place.events}
-    assert told["retire.succeeded"]["past"].startswith("in_use: version 1 was used by a reader at 20")
+    assert told["retire.succeeded"]["past"].startswith("in_use: version 1 was last used by a reader at 20")
     assert told["drain.succeeded"]["forced"] == "in_use"
 
 

@@ -244,7 +244,7 @@ def spare_the_write(patch: pytest.MonkeyPatch) -> None:
             real(work, delivery, version)
             return
         fields = places.render(work, templates, held)
-        rotation._pushed(work, delivery, version, held, fields, seen.reading.revision, reason="already_there")
+        rotation._pushed(work, delivery, version, held, fields, seen.reading.revision, {}, reason="already_there")
 
     patch.setattr(rotation, "push_one", push_one)
 
