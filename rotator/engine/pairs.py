@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
+from rotator.domain.errors import TemporaryError, Unavailable
 from rotator.domain.model import (
     Cause,
     Delivery,
@@ -95,7 +97,12 @@ def _replaced_at(work: Work, version: Version) -> float:
 
 
 def _works(work: Work, version: Version) -> bool:
-    """False where the provider refuses it, which means something only after its settle time."""
+    """Whether the provider accepts it. Raises TemporaryError where that cannot be told yet."""
     answer = work.authenticate(version, work.material(version))
-    settled = (version.sent_at or version.created_at) + work.managed.settle
-    return answer.verdict is not Verdict.REFUSED or work.now() < settled
+    if answer.verdict is Verdict.INCONCLUSIVE:
+        raise Unavailable(answer.why or "the provider did not say", retry_after=answer.retry_after)
+    wait = (version.sent_at or version.created_at) + work.managed.settle - work.now()
+    if answer.verdict is Verdict.REFUSED and wait > timedelta(0):
+        message = f"version {version.number}, which goes beside the new one, is not accepted yet"
+        raise TemporaryError(message, reason="not_accepted_yet", retry_after=wait.total_seconds())
+    return answer.alive
