@@ -27,7 +27,13 @@ def grow(work: Work) -> None:
     told: list[NewEvent] = []
     for row in work.situation.retirements:
         grace = _today(work, row)
-        if row.state is not RetirementState.PLANNED or row.why not in PROMISED or row.wanted_back or row.grace >= grace:
+        if (
+            row.state is not RetirementState.PLANNED
+            or row.why not in PROMISED
+            or row.wanted_back
+            or row.forced
+            or row.grace >= grace
+        ):
             continue
         until = drain_from(row.opened_at, grace, row.soak, can_disable=work.provider.capabilities.can_disable)
         message = "the policy gives the old key a longer grace now"

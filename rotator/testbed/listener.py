@@ -7,6 +7,7 @@ import re
 import secrets
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -79,6 +80,7 @@ class Listener(ThreadingHTTPServer):
         self.clock = clock
         self.connections: set[socket.socket] = set()
         self.idle: set[socket.socket] = set()  # those of them that wait for a request
+        self._callers: set[Any] = set()  # addresses of all that were accepted
         self._accepting = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._accepting.start()
 
@@ -90,18 +92,25 @@ class Listener(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Known from the moment it is accepted, which is before its thread runs."""
         self.connections.add(request)
+        self._callers.add(client_address)
         super().process_request(request, client_address)
 
     def drain(self, seconds: float) -> None:
         """Wait until every request that clients have sent so far is answered, also to clients that are gone."""
-        with socket.create_connection((_HOST, self.server_port), timeout=seconds):
-            pass  # connections are accepted in turn: after this one, all earlier ones are known
         end = time.monotonic() + seconds
+        with socket.socket() as last:
+            last.settimeout(seconds)
+            last.bind((_HOST, 0))
+            self._callers.discard(last.getsockname())
+            last.connect((_HOST, self.server_port))
+            # Connections are accepted in turn: once this one is, all earlier ones are known.
+            while last.getsockname() not in self._callers and time.monotonic() < end:
+                time.sleep(0.002)
         while any(self._is_busy(c) for c in self.connections.copy()) and time.monotonic() < end:
             time.sleep(0.002)
 
     def _is_busy(self, connection: socket.socket) -> bool:
-        """Whether something has come and is not answered. In this order: a thread is not idle before it reads."""
+        """Whether something has come and is not answered. In this order: who reads is not idle any more."""
         try:
             unread, _, _ = select.select([connection], [], [], 0)
         except (OSError, ValueError):  # closed meanwhile
@@ -130,7 +139,10 @@ class _Exchange(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.server.idle.add(self.connection)
         try:
-            self.rfile.peek(1)  # also where the connection is one of TLS
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.rfile.peek(1)  # what comes need not be a request
+            else:
+                select.select([self.connection], [], [])
         finally:
             self.server.idle.discard(self.connection)
         super().handle_one_request()

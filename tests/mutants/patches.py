@@ -280,7 +280,7 @@ def look_once(patch: pytest.MonkeyPatch) -> None:
     """What the first look of a retirement saw is good for all of its steps."""
     real, looks = retirement.guard, dict[str, places.Survey]()
 
-    def guard(work: Work, row: Retirement, version: Version) -> retirement.Guarded:
+    def guard(work: Work, row: Retirement, version: Version, **more: bool) -> retirement.Guarded:
         def survey(work: Work) -> places.Survey:
             if row.id not in looks:
                 looks[row.id] = places.survey(work)
@@ -288,7 +288,7 @@ def look_once(patch: pytest.MonkeyPatch) -> None:
 
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(retirement, "survey", survey)
-            return real(work, row, version)
+            return real(work, row, version, **more)
 
     patch.setattr(retirement, "guard", guard)
 
@@ -299,10 +299,12 @@ def served(**changes: Any) -> TakeOut:
     def take_out(patch: pytest.MonkeyPatch) -> None:
         real = retirement._served_elsewhere
 
-        def _served_elsewhere(work: Work, row: Retirement, version: Version, seen: places.Survey) -> None:
+        def _served_elsewhere(
+            work: Work, row: Retirement, version: Version, seen: places.Survey, **more: bool
+        ) -> list[str]:
             retirement._no_place_was_removed(work, row, version)
             with _believing(work, **changes):
-                real(work, row, version, seen)
+                return real(work, row, version, seen, **more)
 
         patch.setattr(retirement, "_served_elsewhere", _served_elsewhere)
 
