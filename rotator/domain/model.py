@@ -420,7 +420,11 @@ class Situation:
     last_completed_at: datetime | None  # of a rotation that made a *new* key current
     creates: Sequence[datetime] = field(default=())  # as of `creates_of_a_day`
     unacknowledged: Mapping[VersionId, Sequence[Delivery]] = field(default_factory=dict)
-    """Condemned version → deliveries of its abandoned rotation of which nobody knows whether the write arrived."""
+    """Living version → deliveries of abandoned rotations to it of which nobody knows whether the write arrived.
+
+    Of places that have been written since then, it is known: that write keeps an earlier one out. Left out where
+    nothing is being taken away, for nobody asks then.
+    """
     shadows: Mapping[VersionId, Sequence[Delivery]] = field(default_factory=dict)
     """Condemned version → deliveries of its rehearsal whose shadows may still stand."""
 

@@ -163,8 +163,17 @@ def paused(question: Question) -> Decision | None:
     return NotDue(reason="paused", message=credential.pause_message, until=credential.paused_until)
 
 
-WAITS_FOR_A_KEY = ("current_refused", "no_other_key")
-"""Why a retirement waits that would only end when another key works: its slot is not free before that."""
+def wait_for_a_key(situation: Situation) -> bool:
+    """Whether what is being taken away waits for a new key, so that none of its slots is free before there is one.
+
+    No key goes while the current one does not work. Where there is none, a place that serves one of those keys is
+    written anew with the next key only.
+    """
+    reasons = {row.reason for row in situation.retirements}
+    served = {"destination_serves_it", "destination_serves_condemned"}
+    return bool(reasons & {"current_refused", "no_other_key"}) or (
+        situation.current is None and bool(reasons) and reasons <= served
+    )
 
 
 def slot_in_retirement(question: Question) -> Decision | None:
@@ -172,10 +181,9 @@ def slot_in_retirement(question: Question) -> Decision | None:
     keys = [v for v in question.situation.versions if v.state.living and v.key_id is not None]
     if question.living is None or len(keys) < question.living:
         return None
-    ending = [r for r in question.situation.retirements if r.reason not in WAITS_FOR_A_KEY]
-    if question.situation.retirements and not ending:
-        return None  # none of them ends before there is a new key: `create` says what is in its way
-    ends = [r.gone_from for r in ending if r.gone_from is not None]
+    if wait_for_a_key(question.situation):
+        return None  # `create` says what is in its way
+    ends = [r.gone_from for r in question.situation.retirements if r.gone_from is not None]
     message = f"all {question.living} slots hold keys of this credential until the old one is retired"
     return NotDue(reason="slot_in_retirement", message=message, until=min(ends, default=None))
 

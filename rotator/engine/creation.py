@@ -23,7 +23,7 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import DAY, WAITS_FOR_A_KEY, last_create, supply_by
+from rotator.domain.policy import DAY, last_create, supply_by, wait_for_a_key
 from rotator.engine import regress, rehearsal
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
@@ -74,7 +74,8 @@ def preflight(work: Work) -> None:
         seen = look(work, destination, templates_of(delivery))
         refuse_foreign(work, delivery.to, destination, seen)
         work.call(destination.preflight, delivery.templates)
-    _keep_create_limits(work)
+    if work.situation.target is None:  # else what was sent before is sent again, which makes no other key
+        _keep_create_limits(work)
 
 
 def keys_of_account(work: Work) -> Sequence[Key]:
@@ -113,9 +114,9 @@ def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
     present = {key.id for key in keys}
     if living is None or len(present) < living:
         return
-    for retirement in work.situation.retirements:
+    for retirement in () if wait_for_a_key(work.situation) else work.situation.retirements:
         version = work.situation.version(retirement.version_id)
-        if version is not None and version.key_id in present and retirement.reason not in WAITS_FOR_A_KEY:
+        if version is not None and version.key_id in present:
             until = retirement.not_before or work.now() + work.limits.retry_first
             message = f"the slot of {version.key_id} is free once it is retired"
             wait = max((until - work.now()).total_seconds(), 1)
@@ -137,6 +138,8 @@ def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
         )
     if any(v.state in REPLACED and v.key_id in present and not v.compromised_at for v in work.situation.versions):
         ways.append(f"where the current key does not work, `rotator rollback {name}` uses the one before it again")
+    if not strangers:
+        ways.append(f"`rotator revoke {name} --key {min(present)}` ends one of them now, whoever reads it")
     message = f"all {living} slots are taken; in the way: {named}"
     raise QuotaExceeded(message, remedy="; ".join(ways) or None)
 

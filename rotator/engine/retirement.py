@@ -321,9 +321,7 @@ def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) 
     placements = work.situation.placements
     _no_field_was_removed(work, retirement, version)
     given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
-    written_since = {p.identity for p in placements if p.placed_at >= retirement.opened_at}
-    unacknowledged = work.situation.unacknowledged.get(version.id, ())
-    given += [(d.to, d.address, d.identity) for d in unacknowledged if d.identity not in written_since]
+    given += [(d.to, d.address, d.identity) for d in work.situation.unacknowledged.get(version.id, ())]
     for to, address, identity in given:
         if identity not in configured:
             name = work.managed.name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, func, or_, select, text
 
 from rotator.domain.model import (
     REUSES,
@@ -40,16 +40,24 @@ _DELIVERIES = (
     .where(tables.delivery.c.rotation_id == bindparam("rotation"))
     .order_by(tables.delivery.c.position, tables.delivery.c.id)
 )
+_WRITTEN_SINCE = exists().where(
+    _OF_CREDENTIAL[tables.placement],
+    tables.placement.c.identity == tables.delivery.c.identity,
+    tables.placement.c.placed_at >= tables.rotation.c.closed_at,
+)
 _LEFT_BEHIND = (  # by abandoned rotations: writes that may still arrive, and the shadows of rehearsals
     select(tables.rotation.c.target_id, tables.rotation.c.cause, tables.delivery)
     .join_from(tables.rotation, tables.delivery, tables.delivery.c.rotation_id == tables.rotation.c.id)
     .join(tables.version, tables.version.c.id == tables.rotation.c.target_id)
     .where(
-        _OF_CREDENTIAL[tables.version],
-        tables.version.c.state == VersionState.CONDEMNED,
+        _OF_CREDENTIAL[tables.rotation],
+        tables.version.c.state != VersionState.RETIRED,
         tables.rotation.c.state == RotationState.ABANDONED,
         tables.delivery.c.started,
-        or_(tables.delivery.c.state == DeliveryState.PLANNED, tables.rotation.c.cause == Cause.REHEARSAL),
+        or_(
+            tables.rotation.c.cause == Cause.REHEARSAL,
+            and_(tables.delivery.c.state == DeliveryState.PLANNED, ~_WRITTEN_SINCE),
+        ),
     )
     .order_by(tables.delivery.c.position, tables.delivery.c.id)
 )
@@ -132,7 +140,7 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
     if rotation is not None and rotation.target_id is not None:
         named.append(rotation.target_id)
     versions = many(connection, Version, _VERSIONS, credential=credential_id, named=named)
-    unacknowledged, shadows = _left_behind(connection, credential_id, versions)
+    unacknowledged, shadows = _left_behind(connection, credential_id) if retirements else ({}, {})
     return Situation(
         credential=credential,
         versions=versions,
@@ -148,16 +156,15 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
 
 
 def _left_behind(
-    connection: Connection, credential_id: CredentialId, versions: Sequence[Version]
+    connection: Connection, credential_id: CredentialId
 ) -> tuple[dict[VersionId, list[Delivery]], dict[VersionId, list[Delivery]]]:
-    """Writes that nobody has acknowledged, and shadows that may still stand, by condemned version."""
+    """Writes that nobody has acknowledged, and shadows that may still stand, by living version."""
     unacknowledged: dict[VersionId, list[Delivery]] = {}
     shadows: dict[VersionId, list[Delivery]] = {}
-    if any(version.state is VersionState.CONDEMNED for version in versions):  # there is none, nearly always
-        for row in connection.execute(_LEFT_BEHIND, {"credential": credential_id}).mappings():
-            values = dict(row)
-            kind = shadows if values.pop("cause") is Cause.REHEARSAL else unacknowledged
-            kind.setdefault(values.pop("target_id"), []).append(Delivery(**values))
+    for row in connection.execute(_LEFT_BEHIND, {"credential": credential_id}).mappings():
+        values = dict(row)
+        kind = shadows if values.pop("cause") is Cause.REHEARSAL else unacknowledged
+        kind.setdefault(values.pop("target_id"), []).append(Delivery(**values))
     return unacknowledged, shadows
 
 

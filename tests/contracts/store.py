@@ -794,7 +794,7 @@ class StoreContract:
         work.insert(first, second, third, work.rotation(target_id=first.id), work.retirement(second))
         assert work.load().versions == [first, second, third]
 
-    def test_writes_that_were_never_acknowledged_are_loaded_while_their_key_is_condemned(self, work: Work) -> None:
+    def test_writes_that_were_never_acknowledged_are_loaded_until_their_key_is_gone(self, work: Work) -> None:
         condemned, retired = work.version(VersionState.CONDEMNED), work.version(VersionState.RETIRED)
         given_up = work.rotation(RotationState.ABANDONED, target_id=condemned.id)
         before = work.rotation(RotationState.ABANDONED, target_id=retired.id)
@@ -802,10 +802,23 @@ class StoreContract:
         other = work.delivery(given_up, 2)
         known = work.delivery(given_up, 3, started=True, state=DeliveryState.PUSHED)
         work.insert(condemned, retired, given_up, before, *sent, other, known, work.delivery(before, started=True))
+        assert work.load().unacknowledged == {}, "nothing is being taken away"
+        work.insert(work.retirement(condemned))
         assert work.load().unacknowledged == {condemned.id: [sent[1], sent[0]]}
         work.record(Update(sent[0], {"started": False}))
         assert work.load().unacknowledged == {condemned.id: [sent[1]]}
         work.record(Update(condemned, {"state": VersionState.RETIRED}))
+        assert work.load().unacknowledged == {}
+
+    def test_a_write_of_a_living_key_counts_until_its_place_is_written_again(self, work: Work) -> None:
+        version = work.version(VersionState.PREVIOUS)
+        given_up = work.rotation(RotationState.ABANDONED, cause=Cause.ADDED, target_id=version.id, closed_at=START)
+        sent = work.delivery(given_up, started=True)
+        work.insert(version, given_up, sent, work.retirement(version))
+        work.record(Place(work.placement("OTHER", placed_at=START - SECOND)))
+        work.record(Place(work.placement("ELSEWHERE", identity="elsewhere", placed_at=START + SECOND)))
+        assert work.load().unacknowledged == {version.id: [sent]}
+        work.record(Place(work.placement(placed_at=START + SECOND)))
         assert work.load().unacknowledged == {}
 
     def test_shadows_that_may_still_stand_are_kept_apart_until_their_key_is_gone(self, work: Work) -> None:
@@ -813,7 +826,7 @@ class StoreContract:
         rehearsed = work.rotation(RotationState.ABANDONED, cause=Cause.REHEARSAL, target_id=condemned.id)
         states = (DeliveryState.VERIFIED, DeliveryState.PLANNED, DeliveryState.PUSHED)
         stands = [work.delivery(rehearsed, n, started=True, state=state) for n, state in enumerate(states)]
-        work.insert(condemned, rehearsed, *stands, work.delivery(rehearsed, 3))
+        work.insert(condemned, rehearsed, *stands, work.delivery(rehearsed, 3), work.retirement(condemned))
         assert work.load().shadows == {condemned.id: stands}
         assert work.load().unacknowledged == {}
         work.record(Update(stands[0], {"started": False}))

@@ -85,6 +85,7 @@ class Tables:
     rows: dict[str, Row] = field(default_factory=dict)
     of: dict[tuple[CredentialId, type], tuple[str, ...]] = field(default_factory=dict)  # ids of what is not closed
     completed: dict[CredentialId, tuple[datetime, ...]] = field(default_factory=dict)  # when new keys became current
+    sent: dict[CredentialId, tuple[str, ...]] = field(default_factory=dict)  # deliveries that may be left behind
     taken: dict[tuple[str, ...], str] = field(default_factory=dict)  # what the uniqueness rules allow once → row id
     sealed: dict[VersionId, Material] = field(default_factory=dict)
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
@@ -325,24 +326,32 @@ class MemoryStore:
             placements=sorted(placements, key=lambda p: (p.identity, p.field)),
             last_completed_at=max((m for m in moments if m is not None), default=None),
             creates=creates_of_a_day([v.sent_at for v in versions if v.sent_at is not None], now),
-            unacknowledged=self._left_behind(versions, shadows=False),
-            shadows=self._left_behind(versions, shadows=True),
+            unacknowledged=self._left_behind(credential_id, shadows=False) if retirements else {},
+            shadows=self._left_behind(credential_id, shadows=True) if retirements else {},
         )
 
-    def _left_behind(self, versions: Sequence[Version], *, shadows: bool) -> dict[VersionId, list[Delivery]]:
-        """By condemned version: what its rehearsal may have left, or the writes of which nobody has heard."""
-        condemned = [v for v in versions if v.state is VersionState.CONDEMNED]
-        found: dict[VersionId, list[Delivery]] = {}
-        left = [r for r in self.tables.rows.values() if isinstance(r, Delivery)] if condemned else []
-        left = [row for row in left if row.started and (shadows or row.state is DeliveryState.PLANNED)]
-        for version in condemned:
-            for row in left:
-                rotation = self.tables.rows[row.rotation_id]
-                assert isinstance(rotation, Rotation)
-                own = rotation.target_id == version.id and rotation.state is RotationState.ABANDONED
-                if own and (rotation.cause is Cause.REHEARSAL) is shadows:
-                    found.setdefault(version.id, []).append(row)
-        return {version_id: sorted(rows, key=lambda d: (d.position, d.id)) for version_id, rows in found.items()}
+    def _left_behind(self, credential_id: CredentialId, *, shadows: bool) -> dict[VersionId, list[Delivery]]:
+        """By living version: what its rehearsal may have left, or the writes of which nobody has heard."""
+        rows, found = self.tables.rows, dict[VersionId, list[Delivery]]()
+        for row_id in self.tables.sent.get(credential_id, ()):
+            row = rows[row_id]
+            assert isinstance(row, Delivery)
+            rotation = rows[row.rotation_id]
+            assert isinstance(rotation, Rotation)
+            target = rows.get(rotation.target_id or "")
+            left = row.started and rotation.state is RotationState.ABANDONED and target is not None
+            if not left or (rotation.cause is Cause.REHEARSAL) is not shadows:
+                continue
+            unheard = row.state is DeliveryState.PLANNED and not self._written(row, rotation)
+            if isinstance(target, Version) and target.state is not VersionState.RETIRED and (shadows or unheard):
+                found.setdefault(target.id, []).append(row)
+        return {version_id: sorted(left, key=lambda d: (d.position, d.id)) for version_id, left in found.items()}
+
+    def _written(self, row: Delivery, rotation: Rotation) -> bool:
+        """Whether its place was written after the rotation was given up."""
+        of_place = (p for p in self.tables.placements.values() if p.identity == row.identity)
+        own = (p for p in of_place if p.credential_id == row.credential_id)
+        return rotation.closed_at is not None and any(p.placed_at >= rotation.closed_at for p in own)
 
     def _rows_of(self, credential_id: CredentialId, kind: type[Any]) -> list[Any]:
         rows = self.tables.rows
@@ -530,6 +539,12 @@ class MemoryStore:
         if isinstance(row, Rotation) and _made_current(row):
             moments = tables.completed.get(row.credential_id, ())
             self._set(tables.completed, row.credential_id, (*moments, row.closed_at))
+        sent = tables.sent.get(row.credential_id, ())
+        if isinstance(row, Delivery) and row.started and row.id not in sent:
+            self._set(tables.sent, row.credential_id, (*sent, row.id))
+        elif isinstance(row, Rotation) and row.state is RotationState.COMPLETED and sent:
+            left = tuple(i for i in sent if getattr(tables.rows[i], "rotation_id", None) != row.id)
+            self._set(tables.sent, row.credential_id, left)
         closed = not row.open if isinstance(row, Rotation | Retirement) else False
         closed = closed or (isinstance(row, Request) and row.state is not RequestState.STANDING)
         if closed and not new:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, SetupError
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
-from rotator.domain.policy import WAITS_FOR_A_KEY
+from rotator.domain.policy import wait_for_a_key
 from rotator.domain.secret import Material
 from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rehearsal, rollback
 from rotator.engine.engine import Engine, Wish
@@ -511,7 +511,7 @@ class People:
 
     def _stuck_for_a_key(self, name: str) -> bool:
         """The old key waits for a new one, and the new one for the old one's slot."""
-        return any(row.reason in WAITS_FOR_A_KEY for row in self.world.oracle.situation(name).retirements)
+        return wait_for_a_key(self.world.oracle.situation(name))
 
     def roll_back(self, worker: Worker, name: str) -> None:
         """`rotator rollback`."""
