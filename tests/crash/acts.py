@@ -1,4 +1,4 @@
-"""What is interrupted: rotate, abandon or adopt, and whatever follows from it; in a process of its own or in ours."""
+"""What is interrupted: rotate, abandon, adopt or rehearse, and what follows; in a process of its own or in ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator import wiring
-from rotator.domain.errors import Busy, SetupError, StaleLease
+from rotator.domain.errors import Busy, PermanentError, SetupError, StaleLease
 from rotator.domain.model import Cause
-from rotator.engine import adoption, operator
+from rotator.engine import adoption, operator, rehearsal
 from rotator.engine.engine import Wish
 from rotator.wiring import Service
 from tests.processes import forked
@@ -45,7 +45,17 @@ def adopt(service: Service, name: str) -> None:
     go_on(service, name)
 
 
-ACTS: dict[str, Callable[[Service, str], None]] = {act.__name__: act for act in (go_on, rotate, abandon, adopt)}
+def rehearse(service: Service, name: str) -> None:
+    """Everything but the switch, beside the places, and all of it taken away again."""
+    with contextlib.suppress(*_IN_VAIN, PermanentError), service.running().hold(name) as work:  # one is being cleared
+        rehearsal.begin(work, "the crash matrix")
+    service.running().run([name], Wish(cause=Cause.REHEARSAL), PATIENCE)
+    go_on(service, name)
+
+
+ACTS: dict[str, Callable[[Service, str], None]] = {
+    act.__name__: act for act in (go_on, rotate, abandon, adopt, rehearse)
+}
 
 
 def interrupted(file: Path, name: str, act: str, at: int | str, note: Path) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rotator.domain.errors import LostAnswer, StoreUnavailable
-from rotator.ports.destination import Destination
+from rotator.ports.destination import Destination, Shadow
 from rotator.ports.hook import Hook
 from rotator.ports.provider import Asks, Chooses, Disables, Issues, Provider
 from rotator.ports.store import Store
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 PORTS: dict[str, tuple[type, ...]] = {
     "provider": (Provider, Issues, Chooses, Asks, Disables),
-    "destination": (Destination,),
+    "destination": (Destination, Shadow),
     "hook": (Hook,),
     "store": (Store,),
 }
@@ -91,6 +91,9 @@ class Points(Seam):
             call = getattr(port, name, None)
             if call is not None:
                 object.__setattr__(port, name, self._counted(call, kind, name))
+        beside = getattr(port, "shadow", None)
+        if beside is not None:  # what a rehearsal writes to is a destination as well
+            object.__setattr__(port, "shadow", lambda token: self.wrap(beside(token), kind))
         return port
 
     def _counted(self, call: Callable[..., Any], kind: str, name: str) -> Callable[..., Any]:

@@ -33,7 +33,9 @@ def full() -> Lines:
     """Every line: act, mode, issuer, shelves, store; and its stride."""
     for mode, issuer, shelf, store in itertools.product(MODES, ISSUERS, SHELVES, STORES):
         yield "rotate", mode, issuer, shelf, store, STRIDE
-    for act, mode, (issuer, shelf), store in itertools.product(("abandon", "adopt"), MODES, DIAGONAL, STORES):
+    for act, mode, (issuer, shelf), store in itertools.product(
+        ("abandon", "adopt", "rehearse"), MODES, DIAGONAL, STORES
+    ):
         yield act, mode, issuer, shelf, store, STRIDE
     for store in STORES:
         yield "rotate", "killed_anytime", "openai", TWO, store, STRIDE
@@ -52,6 +54,7 @@ def part() -> Lines:
     yield "rotate", "killed_twice", "openai", TWO, "sqlite", 50
     yield "abandon", "killed", "openai", "env-file", "postgresql", 40
     yield "adopt", "killed", "aws-iam", "vault-kv", "sqlite", 50
+    yield "rehearse", "killed", "openai", "vault-kv", "sqlite", 30
 
 
 LINES = tuple(full() if STRIDE else part())

@@ -40,7 +40,9 @@ def test_every_method_of_a_port_is_a_point_but_for_reads_of_the_store() -> None:
     named = {name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")}
     assert named >= READS
     assert set(calls("store")) == named - READS
-    assert set(calls("destination")) == {n for n in vars(Destination) if n in ("read", "preflight", "write")}
+    assert set(calls("destination")) == {n for n in vars(Destination) if n in ("read", "preflight", "write")} | {
+        "remove"
+    }
     assert {"create", "set", "disable", "enable", "delete", "authenticate"} <= set(calls("provider"))
 
 

@@ -187,6 +187,10 @@ class GeneratedValues:
         """Nobody is asked."""
 
 
+SHADOW = ".rehearsal-"
+"""What a rehearsal writes has this in its name."""
+
+
 class Shelf(Protocol):
     """A destination as its consumers see it."""
 
@@ -202,6 +206,10 @@ class Shelf(Protocol):
 
     def put(self, name: str, values: Mapping[str, str]) -> None:
         """Write as a person would: everything that stands there."""
+        ...
+
+    def beside(self) -> list[str]:
+        """What stands there besides the credentials' own paths."""
         ...
 
 
@@ -228,6 +236,13 @@ class Vault:
             return {}
         return found
 
+    def beside(self) -> list[str]:
+        try:
+            names: list[str] = self.bao.call("LIST", f"secret/metadata/{self._below}")["data"]["keys"]
+        except ValueError:  # nothing at all
+            return []
+        return [name for name in names if SHADOW in name]
+
     def put(self, name: str, values: Mapping[str, str]) -> None:
         self.bao.call("POST", f"secret/data/{self.path(name)}", {"data": dict(values)})
 
@@ -250,6 +265,10 @@ class Manager:
             return {}
         found: dict[str, str] = json.loads(answer["SecretString"])
         return found
+
+    def beside(self) -> list[str]:
+        pages = self.client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [self._below]}])
+        return [secret["Name"] for page in pages for secret in page["SecretList"] if SHADOW in secret["Name"]]
 
     def put(self, name: str, values: Mapping[str, str]) -> None:
         content = json.dumps(dict(values))
@@ -274,6 +293,9 @@ class EnvFile:
         names = [line.partition("=")[0] for line in file.read_text().splitlines()]
         values = {key: dotenv_value(file, key) for key in names}
         return {key: value for key, value in values.items() if value}
+
+    def beside(self) -> list[str]:
+        return [path.name for path in self.folder.glob(f"*{SHADOW}*")]
 
     def put(self, name: str, values: Mapping[str, str]) -> None:
         Path(self.path(name)).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
@@ -412,4 +434,5 @@ class World:
         found = self.tenant.violations(service)
         if list(self.place.folder.glob(".*rotator*")):
             found.append("a file with a secret was left behind")
+        found += [f"a rehearsal left {name}" for shelf in self.shelves for name in shelf.beside()]
         return found + [f"a bug: {bug!r}" for bug in self.place.bugs]
