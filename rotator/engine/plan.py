@@ -16,7 +16,7 @@ from rotator.engine.work import AWAITING, Managed
 
 Entry = Mapping[str, Any]
 
-QUIET = ("not_due", "rotating")
+QUIET = ("not_due", "rotating", "min_interval")
 """What the checks say at the end of a forecast where nothing is the matter."""
 
 
