@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import stat
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from rotator.access.pids import age_of, read_pidfile
 from rotator.access.process import Program
 from rotator.domain.errors import TemporaryError
 from rotator.ports.hook import Occasion
@@ -20,7 +19,6 @@ from rotator.settings import FilePath, Settings
 
 _UNIT = r"^[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*$"
 _NOT_SENT = ("KILL", "STOP")  # nobody reads anew by these
-_LARGEST = 64  # bytes of a pid file
 _SLACK = 2.0  # seconds by which a process may seem younger than the file that names it
 
 
@@ -92,8 +90,8 @@ def _send_to(pidfile: Path, number: signal.Signals) -> None:
         message = f"process {pid} of {pidfile} cannot be reached: {problem.strerror}"
         raise TemporaryError(message) from None
     try:  # from here on it is this one process, or none
-        started_at = _started_at(pid)
-        if started_at is None or started_at > written_at + _SLACK:
+        age = age_of(pid)
+        if age is None or time.time() - age > written_at + _SLACK:
             message = f"{pidfile} is older than process {pid}: the one that it names has ended"
             raise TemporaryError(message)
         signal.pidfd_send_signal(process, number)
@@ -105,35 +103,10 @@ def _send_to(pidfile: Path, number: signal.Signals) -> None:
 
 
 def _read(pidfile: Path) -> tuple[int, float]:
-    """The number in it, and when it was written. Nobody but root, us and its process's user may have a say in it."""
     try:
-        # Non-blocking, since a named pipe would keep us waiting for its writer.
-        file = os.open(pidfile, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return read_pidfile(pidfile)
     except OSError as problem:
         message = f"{pidfile} cannot be read: {problem.strerror}"
         raise TemporaryError(message) from None
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH:
-            message = f"{pidfile} is no file, or one that everybody may write"
-            raise TemporaryError(message)
-        content = os.pread(file, _LARGEST, 0)
-    finally:
-        os.close(file)
-    found = re.fullmatch(rb"\s*(\d{1,9})\s*", content)
-    if found is None or int(found[1]) <= 1:
-        message = f"{pidfile} holds no number of a process"
-        raise TemporaryError(message)
-    return int(found[1]), status.st_mtime
-
-
-def _started_at(pid: int) -> float | None:
-    """When a process was started, by the clock that files are dated by; None: it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # proc(5): field 22, in clock ticks since boot. The name, field 2, may itself hold blanks and parentheses.
-    ticks = int(text.rpartition(")")[2].split()[19])
-    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return booted_at + ticks / float(os.sysconf("SC_CLK_TCK"))
+    except ValueError as problem:
+        raise TemporaryError(str(problem)) from None
