@@ -26,7 +26,7 @@ def grow(work: Work) -> None:
     writes: list[Write] = []
     told: list[NewEvent] = []
     for row in work.situation.retirements:
-        grace = _today(work, row)
+        grace, _ = pace_of(work, row.why)
         if (
             row.state is not RetirementState.PLANNED
             or row.why not in PROMISED
@@ -77,15 +77,16 @@ def _outwait(work: Work, target: Target) -> None:
     raise TemporaryError(message, reason="readers_lag", retry_after=wait.total_seconds())
 
 
-def _today(work: Work, row: Retirement) -> timedelta:
-    """The grace that a retirement of this reason would be opened with now."""
+def pace_of(
+    work: Work, why: RetirementReason, grace: timedelta | None = None, soak: timedelta | None = None
+) -> tuple[timedelta, timedelta]:
+    """The grace and the soak of a retirement of this reason, from those given, or from today's policy's."""
     capabilities, policy = work.provider.capabilities, work.managed.policy
-    grace, _ = pace(
-        row.why,
-        grace=policy.grace,
-        soak=policy.soak,
+    return pace(
+        why,
+        grace=policy.grace if grace is None else grace,
+        soak=policy.soak if soak is None else soak,
         settle=work.managed.settle,
         labels=capabilities.labels,
         can_disable=capabilities.can_disable,
     )
-    return grace

@@ -19,9 +19,9 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.plans import pace
 from rotator.engine import rehearsal, waves
 from rotator.engine import rotation as rotation_steps
+from rotator.engine.grace import pace_of
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import REVOKED, deleted
 from rotator.engine.shadows import shadow_at
@@ -179,14 +179,7 @@ def _hurried(work: Work, version: Version) -> list[Write]:
     if row is None or row.wanted_back:
         return retired_again(work, version, RetirementReason.COMPROMISED)
     capabilities = work.provider.capabilities
-    grace, soak = pace(
-        RetirementReason.COMPROMISED,
-        grace=row.grace,
-        soak=row.soak,
-        settle=work.managed.settle,
-        labels=capabilities.labels,
-        can_disable=capabilities.can_disable,
-    )
+    grace, soak = pace_of(work, RetirementReason.COMPROMISED, row.grace, row.soak)
     full = capabilities.living is not None and _living_keys(work) >= capabilities.living
     if full:
         soak = timedelta(0)  # its slot is needed for the new key

@@ -26,10 +26,10 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.plans import GATES, TRIED, drain_from, pace
+from rotator.domain.plans import GATES, TRIED, drain_from
 from rotator.domain.secret import Material, Secret
 from rotator.engine import evidence, pairs, regress, shadows, stopwatch
-from rotator.engine.grace import outwait_readers
+from rotator.engine.grace import outwait_readers, pace_of
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
 from rotator.engine.work import MOVING, Work
@@ -57,14 +57,7 @@ def open_retirement(
 ) -> Insert:
     """The row that begins the taking-away of a version, with its times pinned."""
     capabilities, policy, now = work.provider.capabilities, work.managed.policy, work.now()
-    grace, soak = pace(
-        why,
-        grace=policy.grace if grace is None else grace,
-        soak=policy.soak if soak is None else soak,
-        settle=work.managed.settle,
-        labels=capabilities.labels,
-        can_disable=capabilities.can_disable,
-    )
+    grace, soak = pace_of(work, why, grace, soak)
     first_look = drain_from(now, grace, soak, can_disable=capabilities.can_disable)
     trial = policy.brownout if why in TRIED and capabilities.can_disable and version.key_id is not None else None
     if trial is not None:

@@ -29,9 +29,9 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.plans import pace
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.adoption import new_version
+from rotator.engine.grace import pace_of
 from rotator.engine.labels import called, labelled
 from rotator.engine.retirement import open_retirement, revoked_and_read, right_account, version_of
 from rotator.engine.work import MOVING, Managed, Work
@@ -157,15 +157,7 @@ def _wanted(work: Work, version: Version) -> list[Write]:
         opened = open_retirement(work, version, RetirementReason.COMPROMISED)
         assert isinstance(opened.row, Retirement)
         return [leaked, Insert(replace(opened.row, revoked=True))]
-    capabilities = work.provider.capabilities
-    grace, soak = pace(
-        RetirementReason.COMPROMISED,
-        grace=row.grace,
-        soak=row.soak,
-        settle=work.managed.settle,
-        labels=capabilities.labels,
-        can_disable=capabilities.can_disable,
-    )
+    grace, soak = pace_of(work, RetirementReason.COMPROMISED, row.grace, row.soak)
     changes: dict[str, Any] = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak, "revoked": True}
     if row.state in (RetirementState.DISABLED, RetirementState.BROWNED_OUT):
         changes |= {"state": RetirementState.DRAINED, "restore_at": None}
