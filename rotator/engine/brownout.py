@@ -87,7 +87,7 @@ def _dim(work: Work, retirement: Retirement, version: Version, evidence: dict[st
     }
     work.record([Update(retirement, begun)], [told])
     try:
-        with work.noting_late_calls():
+        with work.noting_late_calls(answered=True):
             work.ask(provider.disable, version.key_id)
     except (PermanentError, RateLimited) as no:  # an answer: nothing was disabled
         undone = {"state": RetirementState.PLANNED, "disable_started": False, "restore_at": None, **MOVING}

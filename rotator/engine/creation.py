@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rotator.domain.errors import (
@@ -23,8 +23,9 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
-from rotator.domain.policy import DAY, last_create, supply_by, wait_for_a_key
+from rotator.domain.policy import DAY, last_create, supply_by
 from rotator.engine import regress, rehearsal
+from rotator.engine.intake import no_slot_comes_free
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
 from rotator.engine.reactivation import REPLACED
@@ -109,12 +110,12 @@ def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
             work.record([Update(row, changes), open_retirement(work, row, RetirementReason.LOST_ANSWER)], [told])
 
 
-def _refuse_full_slots(work: Work, keys: Iterable[Key]) -> None:
+def _refuse_full_slots(work: Work, keys: Sequence[Key]) -> None:
     living = work.provider.capabilities.living
     present = {key.id for key in keys}
     if living is None or len(present) < living:
         return
-    for retirement in () if wait_for_a_key(work.situation) else work.situation.retirements:
+    for retirement in () if no_slot_comes_free(work, keys) else work.situation.retirements:
         version = work.situation.version(retirement.version_id)
         if version is not None and version.key_id in present:
             until = retirement.not_before or work.now() + work.limits.retry_first

@@ -29,12 +29,12 @@ from rotator.domain.model import (
     Version,
     VersionState,
 )
-from rotator.domain.policy import Decision, Due, NotDue, Question, why_due
+from rotator.domain.policy import Decision, Due, NotDue, Question, wait_for_a_key, why_due
 from rotator.engine import deadlines
 from rotator.engine.places import Standing, look
 from rotator.engine.reactivation import free_slots
 from rotator.engine.work import Target, Work
-from rotator.ports.provider import Verdict
+from rotator.ports.provider import Key, Verdict
 from rotator.ports.store import Insert, Room, Update
 
 
@@ -75,7 +75,19 @@ def _slots(work: Work, wanted: Cause | None) -> int | None:
         present = work.ask(work.provider.keys)
     except TemporaryError:
         return living
-    return living if len(present) >= living else None
+    return living if len(present) >= living and not no_slot_comes_free(work, present) else None
+
+
+def no_slot_comes_free(work: Work, keys: Sequence[Key]) -> bool:
+    """Whether nothing is taken away before there is a new key: by what the rows wait for, or since the current is dead.
+
+    `keys`: what the provider lists. A key that is younger than its settle time may be missing there.
+    """
+    current = work.situation.current
+    if current is None or current.key_id is None or wait_for_a_key(work.situation):
+        return wait_for_a_key(work.situation)
+    young = work.now() < (current.sent_at or current.current_at or current.created_at) + work.managed.settle
+    return not young and not any(key.id == current.key_id and key.enabled for key in keys)
 
 
 def _unplaced(work: Work) -> bool:

@@ -65,6 +65,11 @@ def open_retirement(
     if why is RetirementReason.LOST_ANSWER:
         # The request may be under way for its budget's time, and lists may lag for a settle time after that.
         first_look = _made_by(work, version) + grace
+    why_later = ("grace", "the old key keeps working until then")
+    if why is RetirementReason.ABANDONED and _may_be_written_again(work):
+        first_look = now + work.limits.call_budget
+        why_later = ("fenced", "a write of it may be delivered once more until then")
+    reason, message = why_later if first_look > now else (None, None)
     return Insert(
         Retirement(
             id=RetirementId(work.around.new_id()),
@@ -79,11 +84,17 @@ def open_retirement(
             brownout_after=trial.after if trial is not None else None,
             brownout_for=trial.lasts if trial is not None else None,
             not_before=first_look,
-            reason="grace" if first_look > now else None,
-            message="the old key keeps working until then" if first_look > now else None,
+            reason=reason,
+            message=message,
             since=now,
         )
     )
+
+
+def _may_be_written_again(work: Work) -> bool:
+    """Whether a write of what is given up may come once more, to a place where nothing but time keeps it out."""
+    sent = [work.managed.target_at(d.identity) for d in work.situation.deliveries if d.started]
+    return any(target is not None and not target.destination.capabilities.conditional for target in sent)
 
 
 def _made_by(work: Work, version: Version) -> datetime:
@@ -438,7 +449,7 @@ def disable(work: Work, retirement: Retirement) -> None:
     guard(work, retirement, version)
     told = work.event(Subject.DISABLE, Outcome.STARTED, version=version.id, attempt=retirement.attempt + 1)
     work.record([Update(retirement, {"disable_started": True})], [told])
-    with work.noting_late_calls():
+    with work.noting_late_calls(answered=True):
         work.ask(provider.disable, version.key_id)
     now = work.now()
     soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}

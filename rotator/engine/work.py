@@ -326,17 +326,20 @@ class Work:
         return self.around.threads.within(budget, send, has_ended)
 
     @contextmanager
-    def noting_late_calls(self) -> Iterator[None]:
+    def noting_late_calls(self, *, answered: bool = False) -> Iterator[None]:
         """Around a call that would hurt if it took effect late. After a lost answer it may, for one more budget.
 
         That is noted on the lease, as after taking over an expired one: `outwait_late_calls` of every later
-        step waits for it, of this worker and of the next.
+        step waits for it, of this worker and of the next. `answered`: also after an answer, since the network may
+        deliver such a request once more.
         """
         try:
             yield
         except LostAnswer:
             self._fence()
             raise
+        if answered:
+            self._fence()
 
     def _fence(self) -> None:
         try:

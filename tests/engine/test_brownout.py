@@ -97,6 +97,7 @@ class House:
         self.set_dates("restore_at = opened_at, not_before = opened_at")
         with closing(sqlite3.connect(self.place.folder / "rotator.db")) as database, database:
             database.execute("UPDATE delivery SET not_before = NULL")
+            database.execute("UPDATE lease SET fenced_at = NULL")
 
     def stands(self, body: str) -> None:
         """Somebody puts this at the place."""

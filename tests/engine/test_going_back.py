@@ -279,7 +279,11 @@ def test_a_kept_key_gives_its_slot_to_a_new_one(deployer: Deployer) -> None:  # 
     assert deployer.works() is True
 
 
-def test_a_late_disable_is_waited_out_before_the_key_is_enabled(deployer: Deployer) -> None:  # noqa: F811
+@pytest.mark.parametrize("answered", [False, True], ids=["lost", "repeated"])
+def test_a_late_disable_is_waited_out_before_the_key_is_enabled(
+    deployer: Deployer,  # noqa: F811
+    answered: bool,
+) -> None:
     place = deployer.place
     place.engine = {"lease": "12s", "call_budget": "6s", "workers": 4}
     deployer.write(soak="1h")
@@ -288,7 +292,9 @@ def test_a_late_disable_is_waited_out_before_the_key_is_enabled(deployer: Deploy
 
     def make(disable: Callable[[str], None]) -> Callable[[str], None]:
         def late(key_id: str) -> None:
-            raise LostAnswer("no answer")  # noqa: EM101, TRY003 - it may take effect all the same
+            if not answered:
+                raise LostAnswer("no answer")  # noqa: EM101, TRY003 - it may take effect all the same
+            disable(key_id)  # and the network may deliver it once more
 
         return late
 

@@ -319,6 +319,27 @@ def test_a_place_without_conditions_waits_for_the_write_of_an_expired_worker(web
     assert web.place.rotate("web", now=True, patience=3, seam=WithoutConditions())["web"].completed
 
 
+def test_a_key_that_is_given_up_lives_while_a_place_without_conditions_may_be_given_it_once_more(
+    web_embedded: OpenAIWeb,
+) -> None:
+    web = web_embedded
+    web.place.engine = {"lease": "4s", "call_budget": "2s"}
+    web.write()
+    web.place.rotate()
+    old = web.live()
+    web.vault_gate.on(is_write, Refuse(), times=None)
+    web.place.rotate("web", now=True, patience=1, seam=WithoutConditions())
+    web.vault_gate.clear()
+    (new,) = set(web.live()) - set(old)  # it has reached one of two places
+    with web.place.service(WithoutConditions()) as service, service.running().hold("web") as work:
+        operator.abandon(work)
+    web.place.rotate(patience=0.5, seam=WithoutConditions())
+    assert new in web.live()
+    assert web.place.status("web")["previous"][0]["reason"] in ("fenced", "put_back_first")
+    web.place.rotate(patience=8, seam=WithoutConditions())
+    assert new not in web.live()
+
+
 # what is taken away
 
 

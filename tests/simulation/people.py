@@ -491,7 +491,7 @@ class People:
                 if self.world.calm:
                     self._put_right(setting)
                 self._delete_strangers(setting)
-                if self.world.calm and reason == "slot_full" and self._stuck_for_a_key(setting.name):
+                if self.world.calm and reason == "slot_full" and self._stuck_for_a_key(setting):
                     self.abandon(self.worker, setting.name)
                     self.roll_back(self.worker, setting.name)
             case "awaiting_human":
@@ -509,9 +509,11 @@ class People:
                 return False
         return False
 
-    def _stuck_for_a_key(self, name: str) -> bool:
+    def _stuck_for_a_key(self, setting: Setting) -> bool:
         """The old key waits for a new one, and the new one for the old one's slot."""
-        return wait_for_a_key(self.world.oracle.situation(name))
+        situation = self.world.oracle.situation(setting.name)
+        key = setting.account.keys.get(situation.current.key_id or "") if situation.current else None
+        return wait_for_a_key(situation) or (key is not None and not key.alive)
 
     def roll_back(self, worker: Worker, name: str) -> None:
         """`rotator rollback`."""

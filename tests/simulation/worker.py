@@ -168,7 +168,8 @@ class Worker(Actor):
             case Fault.LOST:
                 raise LostAnswer(NO_ANSWER) if call in DOING else Unavailable(NO_ANSWER)
             case Fault.TWICE:
-                self.world.later(self.world.random.uniform(0, bound if bound is not None else 300), do)
+                within = 0.9 * self.world.budget.total_seconds()  # of its sending; what is fenced may come when it will
+                self.world.later(self.world.random.uniform(0, min(bound, within) if bound is not None else 300), do)
             case Fault.OUTAGE_AFTER:
                 self.world.database_goes_down()
             case _:
