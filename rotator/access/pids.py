@@ -29,8 +29,8 @@ def read_pidfile(path: Path) -> tuple[int, float]:
         content = os.pread(file, _LARGEST, 0)
     finally:
         os.close(file)
-    found = re.fullmatch(rb"\s*(\d{1,9})\s*", content)
-    if found is None or int(found[1]) <= 1:
+    found = re.fullmatch(rb"\s*(\d{1,10})\s*", content)
+    if found is None or not 0 < int(found[1]) < 2**31:
         message = f"{path} holds no number of a process"
         raise ValueError(message)
     return int(found[1]), status.st_mtime

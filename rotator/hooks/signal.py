@@ -81,6 +81,9 @@ class Signal:
 
 def _send_to(pidfile: Path, number: signal.Signals) -> None:
     pid, written_at = _read(pidfile)
+    if pid == 1:
+        message = f"{pidfile} names process 1, whose signals mean something else"
+        raise TemporaryError(message)
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -135,7 +134,7 @@ def _settle(stage: Stage, figures: Figures) -> None:
     stage.mend()
     stage.write(always=False)
     for daemon in stage.daemons:
-        daemon.send(signal.SIGHUP)
+        daemon.reload()
 
     def quiet() -> bool:
         try:

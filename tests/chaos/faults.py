@@ -141,7 +141,7 @@ def killed(troubles: Troubles, chance: random.Random) -> None:
 
 
 def reloaded(troubles: Troubles, chance: random.Random) -> None:
-    chance.choice(troubles.stage.daemons).send(signal.SIGHUP)
+    chance.choice(troubles.stage.daemons).reload()
 
 
 WORKERS: tuple[Make, ...] = (frozen, frozen, frozen, frozen, killed, reloaded)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -56,6 +57,19 @@ class Daemon:
     def send(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+    def reload(self) -> None:
+        """SIGHUP, as soon as it is listened to: one that has just been started would end by it."""
+        end = time.monotonic() + 10
+        while self.is_running() and not self._listens() and time.monotonic() < end:
+            time.sleep(0.05)
+        self.send(signal.SIGHUP)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (signal.SIGHUP - 1) & 1)
 
     def kill(self) -> None:
         if self._process is not None:

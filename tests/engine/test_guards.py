@@ -643,7 +643,7 @@ def test_a_change_without_an_answer_is_waited_out_by_this_worker_and_the_next(we
 
 def test_a_place_without_conditions_waits_for_our_own_late_write_before_the_put_back(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
-    web.place.engine = {"lease": "3s", "call_budget": "1s"}
+    web.place.engine = {"lease": "6s", "call_budget": "3s"}
     web.write()
     web.place.rotate()
     unanswered = Both(WithoutConditions(), Patched("destination", write=lambda _: lost))
@@ -653,7 +653,7 @@ def test_a_place_without_conditions_waits_for_our_own_late_write_before_the_put_
     web.place.rotate(patience=0.1, seam=WithoutConditions())
     assert web.place.status("web")["rotation"] is not None, "it waits"
     assert web.place.status("web")["rotation"]["deliveries"][0]["reason"] == "fenced"
-    web.place.rotate(patience=4, seam=WithoutConditions())
+    web.place.rotate(patience=8, seam=WithoutConditions())
     assert reason(web.place) == ("ok", None)
 
 

@@ -80,11 +80,16 @@ def test_another_process_that_got_its_number_is_left_alone(reader: Reader, occas
     assert not reader.told.exists()
 
 
-@pytest.mark.parametrize("content", ["", "0", "1", "-1", "12 13", "none", "9" * 70])
+@pytest.mark.parametrize("content", ["", "0", "-1", "12 13", "none", "9" * 70])
 def test_what_is_no_number_of_a_process_is_a_failure(tmp_path: Path, occasion: Occasion, content: str) -> None:
     pidfile = tmp_path / "web.pid"
     pidfile.write_text(content)
     assert "holds no number" in failure(hup(pidfile), occasion)
+
+
+def test_the_first_process_of_a_machine_is_never_signalled(tmp_path: Path, occasion: Occasion) -> None:
+    (tmp_path / "web.pid").write_text("1")
+    assert "names process 1" in failure(hup(tmp_path / "web.pid"), occasion)
 
 
 def test_a_pid_file_that_others_may_write_or_that_is_none_is_not_believed(reader: Reader, occasion: Occasion) -> None:
