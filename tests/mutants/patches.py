@@ -196,8 +196,8 @@ def not_noting_in(step: str) -> TakeOut:
     def take_out(patch: pytest.MonkeyPatch) -> None:
         real = Work.noting_late_calls
 
-        def note(self: Work) -> AbstractContextManager[None]:
-            return nullcontext() if _calling_step() == step else real(self)
+        def note(self: Work, **more: bool) -> AbstractContextManager[None]:
+            return nullcontext() if _calling_step() == step else real(self, **more)
 
         patch.setattr(Work, "noting_late_calls", note)
 

@@ -179,12 +179,17 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "confirmed": seen("late writes", without(retirement, "_gone", patches.believe_deletions), "I10"),
     "wait for disable": tested(
-        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
+        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled[lost]",
         not_waiting_in("enabled"),
         "'enable.started' not in",
     ),
     "lost disables too": tested(
-        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled",
+        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled[lost]",
+        not_noting_in("disable"),
+        "'enable.started' not in",
+    ),
+    "repeated disables too": tested(
+        f"{_BACK}test_a_late_disable_is_waited_out_before_the_key_is_enabled[repeated]",
         not_noting_in("disable"),
         "'enable.started' not in",
     ),

@@ -40,7 +40,7 @@ def test_what_is_left_to_the_long_run_is_not_most_of_it() -> None:
         path, _, test = killer.test.partition("::")
         assert (ROOT / path).exists(), name
         if "::" not in test:
-            assert f"def {test}(" in (ROOT / path).read_text(), name
+            assert f"def {test.partition('[')[0]}(" in (ROOT / path).read_text(), name
 
 
 def test_the_page_names_each_mutant() -> None:
