@@ -84,10 +84,11 @@ def no_slot_comes_free(work: Work, keys: Sequence[Key]) -> bool:
     `keys`: what the provider lists. A key that is younger than its settle time may be missing there.
     """
     current = work.situation.current
-    if current is None or current.key_id is None or wait_for_a_key(work.situation):
-        return wait_for_a_key(work.situation)
-    young = work.now() < (current.sent_at or current.current_at or current.created_at) + work.managed.settle
-    return not young and not any(key.id == current.key_id and key.enabled for key in keys)
+    if wait_for_a_key(work.situation):
+        return True
+    if current is None or current.key_id is None or work.may_be_unlisted(current):
+        return False
+    return not any(key.id == current.key_id and key.enabled for key in keys)
 
 
 def _unplaced(work: Work) -> bool:

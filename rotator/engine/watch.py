@@ -131,8 +131,7 @@ def _note_expiry(work: Work, current: Version, keys: Sequence[Key]) -> None:
 def _watch_current(work: Work, standing: Sequence[Finding], current: Version, keys: Sequence[Key]) -> None:
     """The key that consumers read must be there, and enabled."""
     listed = next((key for key in keys if key.id == current.key_id), None)
-    young = work.now() < (current.sent_at or current.current_at or current.created_at) + work.managed.settle
-    gone = current.key_id is not None and listed is None and not young
+    gone = current.key_id is not None and listed is None and not work.may_be_unlisted(current)
     disabled = listed is not None and not listed.enabled
     name, number = work.managed.name, current.number
     for holds, subject, how in (

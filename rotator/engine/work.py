@@ -414,6 +414,10 @@ class Work:
         self._show(self._noted[-1])
         return answer
 
+    def may_be_unlisted(self, version: Version) -> bool:
+        """Whether a version is so young that the provider's lists may not have its key yet."""
+        return self.now() < (version.sent_at or version.current_at or version.created_at) + self.managed.settle
+
     def facts(self, version: Version) -> dict[str, str]:
         """The public facts that templates may name."""
         return {
