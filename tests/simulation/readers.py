@@ -8,10 +8,8 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import Place
 
 
-class Reload:
-    """Implements `ports.hook.Hook`: the readers of a place read what stands there."""
-
-    name = "reload"
+class _AtPlace:
+    """What both hooks of a place are made of."""
 
     def __init__(self, worker: Worker, place: Place) -> None:
         self.worker = worker
@@ -21,6 +19,12 @@ class Reload:
     def trouble(self) -> str | None:
         """None is seen beforehand."""
         return None
+
+
+class Reload(_AtPlace):
+    """Implements `ports.hook.Hook`: the readers of a place read what stands there."""
+
+    name = "reload"
 
     def run(self, occasion: Occasion) -> None:
         self.worker.call("reload", self._read)
@@ -35,19 +39,10 @@ class Reload:
             place.ill_until = world.baton.now + world.random.expovariate(1 / 3600)
 
 
-class Probe:
+class Probe(_AtPlace):
     """Implements `ports.hook.Hook`: whether they work."""
 
     name = "probe"
-
-    def __init__(self, worker: Worker, place: Place) -> None:
-        self.worker = worker
-        self.world = worker.world
-        self.place = place
-
-    def trouble(self) -> str | None:
-        """None is seen beforehand."""
-        return None
 
     def run(self, occasion: Occasion) -> None:
         self.worker.call("probe", self._ask)
