@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TextIO
 
 import click
 
@@ -35,11 +36,11 @@ def complain(what: str, *, reason: str | None = None, remedy: str | None = None)
         warn(f"To do: {remedy}")
 
 
-def on_terminal() -> bool:
-    """Whether a person reads stdout as it is written."""
+def on_terminal(stream: TextIO | None = None) -> bool:
+    """Whether a person reads stdout (or stderr) as it is written, on a screen whose cursor can be moved."""
     import os
 
-    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def can_ask() -> bool:

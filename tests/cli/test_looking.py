@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
 import pytest
@@ -234,6 +236,45 @@ def test_check_names_what_failed_with_the_remedy_and_tries_the_rest(house: House
     assert told["ok"] is False
     assert [row["reason"] for row in told["checks"] if row["outcome"] == "failed"] == ["no_such_folder"]
     assert house.run("check", "web").status == 0
+
+
+class Together(BaseHTTPRequestHandler):
+    """Answers only when another request stands beside this one."""
+
+    both = Barrier(2)
+
+    def do_GET(self) -> None:
+        try:
+            self.both.wait(10)
+            self.send_error(403)
+        except BrokenBarrierError:
+            self.send_error(500)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as http.server spells it
+        """Say nothing."""
+
+
+def test_check_tries_everything_side_by_side(house: House) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Together)
+    Thread(target=server.serve_forever, daemon=True).start()
+    vault = (
+        f"{{type: vault-kv, address: 'http://127.0.0.1:{server.server_port}', auth: {{method: token, token: env:T}}}}"
+    )
+    house.change("destinations:\n  app:", f"destinations:\n  one: {vault}\n  two: {vault}\n  app:")
+    house.change("[{to: app,", "[{to: one, path: a}, {to: two, path: b}, {to: app,")
+    told = house.run("check", "web", "--json", env={"T": "a-token"}).json
+    server.shutdown()
+    server.server_close()
+    failed = [row for row in told["checks"] if row["outcome"] == "failed"]
+    assert [row["subject"] for row in failed] == ["one:secret/a", "two:secret/b"]
+    assert not Together.both.broken
+
+
+def test_check_says_on_a_terminal_what_it_waits_for(house: House) -> None:
+    ran = house.on_terminal("check", env={"COLUMNS": "160"})
+    assert ran.status == 0
+    assert "0 of 12 done; waiting for database and sealing key, web: policy, web: local and 9 more" in ran.out
+    assert "done; waiting" not in house.run("check").said
 
 
 def test_check_warns_of_a_credential_that_nothing_rotates(house: House) -> None:
