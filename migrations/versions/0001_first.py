@@ -80,6 +80,7 @@ def upgrade() -> None:
     places()
     installation()
     trail()
+    followers()
     nothing_changes_the_trail()
 
 
@@ -371,6 +372,22 @@ def trail() -> None:
         text("hash"),
         key("head", "one"),
         one_row("head"),
+    )
+
+
+def followers() -> None:
+    op.create_table(
+        "follower",
+        text("name"),
+        large("seq"),
+        number("attempt"),
+        moment("not_before"),
+        text("reason", null=True),
+        text("message", null=True),
+        moment("since"),
+        text("taken_by", null=True),
+        moment("taken_until"),
+        key("follower", "name"),
     )
 
 

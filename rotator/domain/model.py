@@ -383,6 +383,24 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Follower:
+    """How far something that follows the trail has come: the trail is its outbox.
+
+    The cursor moves once the receiver has accepted the events up to it, so each is received at least once, in order.
+    """
+
+    name: str
+    seq: int = 0  # of the last event that its receiver accepted
+    attempt: int = 0  # failures in a row
+    not_before: datetime | None = None
+    reason: str | None = None  # of the last failure
+    message: str | None = None
+    since: datetime | None = None  # since when it has accepted nothing; None: it accepts
+    taken_by: str | None = None  # the turn that sends now
+    taken_until: datetime | None = None  # then somebody else may
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A worker's time-limited right to one credential. `epoch` is its fencing token."""
 

@@ -52,6 +52,7 @@ from rotator.engine import (
     waves,
 )
 from rotator.engine.dry import DryWork
+from rotator.engine.followers import Followers, Following
 from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
@@ -120,8 +121,12 @@ class Engine:
         around: Surroundings,
         anchor: Anchor | None = None,
         left_out: Mapping[str, str] | None = None,
+        following: Sequence[Following] = (),
     ) -> None:
-        """`left_out`: names of what is open and cannot be finished, and why; see `removed`."""
+        """`left_out`: names of what is open and cannot be finished, and why; see `removed`.
+
+        `following` is told the trail while a run lasts.
+        """
         self.store = store
         self.fingerprint = fingerprint
         self.managed = managed
@@ -129,6 +134,7 @@ class Engine:
         self.around = around
         self.anchor = anchor
         self.left_out = left_out or {}
+        self.followers = Followers(store, following, limits, around)
         self._paces = {
             m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
         }
@@ -405,7 +411,7 @@ class Engine:
         due = dict.fromkeys(names, self.around.monotonic())
         running: dict[Future[Progress], str] = {}
         wishes = dict.fromkeys(due, wish) if wish is not None else {}
-        with ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
+        with self.followers.alongside(), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
                 for name in [n for n, at in due.items() if at <= now]:

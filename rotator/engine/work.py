@@ -151,6 +151,13 @@ class Limits:
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)
 
+    def back_off(self, attempt: int, chance: float, retry_after: float | None = None) -> timedelta:
+        """Doubling with full jitter between `retry.first` and `retry.most`; what the other side asked for wins."""
+        if retry_after is not None:
+            return timedelta(seconds=retry_after)
+        doubled = self.retry_first.total_seconds() * 2.0 ** min(attempt, 30)
+        return self.retry_first / 4 + timedelta(seconds=min(doubled, self.retry_most.total_seconds()) * chance)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
@@ -558,20 +565,13 @@ class Work:
             outcome = Outcome.BLOCKED
         else:
             retry_after = error.retry_after if isinstance(error, TemporaryError) else None
-            changes |= {"not_before": now + self.back_off(attempt, retry_after), "blocked": False}
+            pause = self.limits.back_off(attempt, self.around.chance(), retry_after)
+            changes |= {"not_before": now + pause, "blocked": False}
             outcome = Outcome.DELAYED
         told = self._told(row, verb, outcome, attempt, error.reason, error.message)
         # A wait of days is one line, and a few more: at the 2nd, 4th, 8th … attempt for the same reason.
         repeats = outcome is Outcome.DELAYED and row.reason == error.reason and attempt & (attempt - 1)
         self.record([Update(row, changes)], [] if repeats else [told])
-
-    def back_off(self, attempt: int, retry_after: float | None = None) -> timedelta:
-        """Doubling with full jitter between `retry.first` and `retry.most`; what the other side asked for wins."""
-        if retry_after is not None:
-            return timedelta(seconds=retry_after)
-        doubled = self.limits.retry_first.total_seconds() * 2.0 ** min(attempt, 30)
-        most = min(doubled, self.limits.retry_most.total_seconds())
-        return self.limits.retry_first / 4 + timedelta(seconds=most * self.around.chance())
 
     def _told(self, row: Waiter, verb: Subject, outcome: Outcome, attempt: int, reason: str, message: str) -> NewEvent:
         version: VersionId | None

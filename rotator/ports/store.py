@@ -13,6 +13,7 @@ from rotator.domain.model import (
     CredentialId,
     Delivery,
     Finding,
+    Follower,
     Lease,
     Placement,
     Request,
@@ -361,6 +362,19 @@ class Store(Protocol):
         """The time of the newest event: a clock behind it has been set back."""
         ...
 
-    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
-        """The trail in order, from the event after `after`; with a name, of that credential alone."""
+    def events(
+        self, after: int = 0, *, credential: str | None = None, limit: int | None = None
+    ) -> Iterator[StoredEvent]:
+        """The trail in order, from the event after `after`; with a name, of that credential alone; at most `limit`."""
+        ...
+
+    def followers(self) -> Mapping[str, Follower]:
+        """By name, all that ever followed the trail: what none of them has accepted is still needed."""
+        ...
+
+    def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
+        """Change that row, a new one where there is none, nobody else meanwhile; return it as it is then.
+
+        `change` may be called twice, and may not use the store.
+        """
         ...

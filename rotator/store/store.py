@@ -14,6 +14,7 @@ from rotator.domain.model import (
     Credential,
     CredentialId,
     Finding,
+    Follower,
     Lease,
     Placement,
     Request,
@@ -31,6 +32,7 @@ from rotator.store import (
     audit,
     enrolment,
     findings,
+    followers,
     homes,
     leases,
     reading,
@@ -299,6 +301,15 @@ class SqlStore:
             if len(page) < _PAGE:
                 return
             after, left = page[-1].seq, None if left is None else left - len(page)
+
+    def followers(self) -> Mapping[str, Follower]:
+        """All that ever followed the trail, by name."""
+        with self.database.read() as connection:
+            return followers.known(connection)
+
+    def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
+        """Change that row under a lock."""
+        return followers.note(self.database, name, change)
 
     def head(self) -> tuple[int, str]:
         """Seq and hash of the last event, as remembered apart from the trail; 0 and 64 zeros before the first."""

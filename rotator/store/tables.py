@@ -331,6 +331,20 @@ install = Table(
     Column("pepper", LargeBinary),  # sealed
 )
 
+follower = Table(  # of the trail, which is its outbox: a sink, a channel of notifications
+    "follower",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("not_before", Moment),
+    Column("reason", Text),
+    Column("message", Text),
+    Column("since", Moment),
+    Column("taken_by", Text),
+    Column("taken_until", Moment),
+)
+
 account = Table(  # of a provider, by its name in the configuration
     "account",
     METADATA,

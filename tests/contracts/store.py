@@ -31,6 +31,7 @@ from rotator.domain.model import (
     DeliveryId,
     DeliveryState,
     Finding,
+    Follower,
     Lease,
     Observed,
     Placement,
@@ -1005,6 +1006,30 @@ class StoreContract:
         assert [event.seq for event in everything] == list(range(1, len(everything) + 1))
         assert list(store.events(after=everything[1].seq)) == everything[2:]
         assert list(store.events(after=everything[-1].seq)) == []
+
+    def test_so_much_of_the_trail_is_read(self, store: Store) -> None:
+        store.note([happened(attempt=number) for number in range(5)])
+        assert list(store.events(1, limit=3)) == whole_trail(store)[1:4]
+        assert list(store.events(limit=0)) == []
+        assert len(list(store.events(limit=100))) == len(whole_trail(store))
+
+    def test_a_follower_is_what_was_last_noted(self, store: Store) -> None:
+        assert store.followers() == {}
+        full = _filled(Follower(name="sink:siem"))
+        assert store.note_follower("sink:siem", lambda _: full) == full
+        assert store.note_follower("notify:ops", lambda row: replace(row, seq=7)) == Follower(name="notify:ops", seq=7)
+        assert list(store.followers().items()) == [
+            ("notify:ops", Follower(name="notify:ops", seq=7)),
+            (full.name, full),
+        ]
+
+    def test_a_follower_is_changed_by_one_at_a_time(self, store: Store) -> None:
+        def count(_: int) -> None:
+            for _ in range(10):
+                store.note_follower("sink:siem", lambda row: replace(row, seq=row.seq + 1))
+
+        assert at_once(4, count) == [None] * 4
+        assert store.followers()["sink:siem"].seq == 40
 
     def test_the_time_of_the_last_event_is_known(self, store: Store, clock: VirtualClock) -> None:
         clock.advance(HOUR)

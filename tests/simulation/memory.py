@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar, overload
 
@@ -26,6 +27,7 @@ from rotator.domain.model import (
     Delivery,
     DeliveryState,
     Finding,
+    Follower,
     Lease,
     Placement,
     Request,
@@ -95,6 +97,7 @@ class Tables:
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
+    followers: dict[str, Follower] = field(default_factory=dict)
     events: list[tuple[NewEvent, datetime]] = field(default_factory=list)
     lines: list[StoredEvent] = field(default_factory=list)  # of the first so many events
     last_pass_at: datetime | None = None
@@ -629,12 +632,26 @@ class MemoryStore:
                 tables.lines.append(line(event, seq=seq, at=at, previous_hash=previous))
             return tables.lines
 
-    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
-        seq = after
+    def events(
+        self, after: int = 0, *, credential: str | None = None, limit: int | None = None
+    ) -> Iterator[StoredEvent]:
+        return islice(self._events(after, credential), limit)
+
+    def _events(self, seq: int, credential: str | None) -> Iterator[StoredEvent]:
         while seq < len(self.tables.events):
             if credential in (None, self.tables.events[seq][0].credential):
                 yield self.lines(seq + 1)[seq]
             seq += 1
+
+    def followers(self) -> Mapping[str, Follower]:
+        with self._lock:
+            return dict(sorted(self.tables.followers.items()))
+
+    def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
+        with self._lock:
+            before = self.tables.followers.get(name) or Follower(name=name)
+            self.tables.followers[name] = after = change(before)
+            return after
 
     def head(self) -> tuple[int, str]:
         """Seq and hash of the last event."""

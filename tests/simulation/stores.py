@@ -14,6 +14,7 @@ from rotator.domain.model import (
     Credential,
     CredentialId,
     Finding,
+    Follower,
     Lease,
     Placement,
     Request,
@@ -221,5 +222,13 @@ class WorkerStore:
     def last_event_at(self) -> datetime | None:
         return self._read(self.real.last_event_at)
 
-    def events(self, after: int = 0, *, credential: str | None = None) -> Iterator[StoredEvent]:
-        return self.real.events(after, credential=credential)
+    def events(
+        self, after: int = 0, *, credential: str | None = None, limit: int | None = None
+    ) -> Iterator[StoredEvent]:
+        return self.real.events(after, credential=credential, limit=limit)
+
+    def followers(self) -> Mapping[str, Follower]:
+        return self._read(self.real.followers)
+
+    def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
+        return self._call("follower row", lambda: self.real.note_follower(name, change))
