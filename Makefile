@@ -8,7 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix simulate mutants chaos model check fmt bench docs clean
+.PHONY: help demo test crash-matrix simulate mutants chaos model check fmt bench docs verified hashes sbom \
+        audit-dependencies clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -57,6 +58,28 @@ bench: $(VENV)/.dev ## measurements, as ratios
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate
 
+verified: $(VENV)/.made ## install for work, every package checked against the hash in requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.demo $(VENV)/.dev
+
+# For all platforms at once, so that what was hashed here installs anywhere. No address of an index is written down.
+HASH := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint constraints.txt \
+        --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+hashes: $(VENV)/.supply ## write requirements*.lock anew: the pins of constraints.txt with their hashes; asks an index
+	$(HASH) --output-file requirements.lock
+	$(HASH) --extra dev --extra supply --extra build --output-file requirements-dev.lock
+
+sbom: $(VENV)/.dev ## the bill of materials of what is shipped, as CycloneDX: dist/keyturn.cdx.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON \
+	  --output-file dist/keyturn.cdx.json
+	@echo dist/keyturn.cdx.json
+
+audit-dependencies: $(VENV)/.supply ## known holes in what is shipped, by pip-audit; by hand, since it asks an index
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -77,3 +100,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made
 	@$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.demo $@
+
+$(VENV)/.supply: pyproject.toml constraints.txt $(VENV)/.made
+	@$(PIP) --editable '.[supply]'
+	@touch $@
