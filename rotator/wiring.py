@@ -235,6 +235,8 @@ class Adapters:
             targets=targets,
             removed=credential.removed,
             owner=credential.owner,
+            labels=credential.labels,
+            runbook=credential.runbook,
             consumers=[
                 Reader(consumer=consumer, reads=config.reads)
                 for consumer, config in zip(self._consumers[credential.name], credential.consumers.asked, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from heapq import merge
 from pathlib import Path
@@ -15,6 +15,7 @@ import click
 from rotator.cli import options, say, words
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking
+from rotator.config import select
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject, name
 from rotator.ports.store import StoredEvent
@@ -30,24 +31,33 @@ def audit() -> None:
     """The audit trail: read it, verify it, export it."""
 
 
-@audit.command(epilog=options.examples("rotator audit log", "rotator audit log --credential openai-web -n 100"))
+@audit.command(
+    epilog=options.examples(
+        "rotator audit log", "rotator audit log --credential openai-web -n 100", "rotator audit log -l team=web"
+    )
+)
 @click.option("--credential", metavar="NAME", help="Only events of this credential.")
+@options.selector
 @click.option("-n", "count", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many.")
 @options.as_json
 @options.common
-def log(credential: str | None, count: int, as_json: bool, config: str | None) -> int:
+def log(credential: str | None, selector: str | None, count: int, as_json: bool, config: str | None) -> int:
     """The last events, oldest first."""
     with looking(configuration(config)) as service:
-        events = _last(service.store, credential, count)
+        chosen = [] if credential is None else [credential]
+        if selector is not None:
+            chosen = [found.name for found in select(service.config, chosen, selector)]
+        events = _last(service.store, chosen, count)
     for line in exported(events) if as_json else map(_line, events):
         say.tell(line)
     return Status.DONE
 
 
-def _last(store: SqlStore, credential: str | None, count: int) -> Iterable[StoredEvent]:
-    if credential is None:
+def _last(store: SqlStore, credentials: Sequence[str], count: int) -> Iterable[StoredEvent]:
+    if not credentials:
         return deque(store.events(max(store.head()[0] - count, 0)), maxlen=count)
-    streams = (store.events(0, credential=called) for called in _names(store, credential))
+    names = dict.fromkeys(called for credential in credentials for called in _names(store, credential))
+    streams = (store.events(0, credential=called) for called in names)
     return deque(merge(*streams, key=lambda event: event.seq), maxlen=count)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -53,7 +53,12 @@ def verbose(command: Decorated) -> Decorated:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but problems.")
-selector = click.option("-l", "--selector", metavar="LABELS", help="Credentials with these labels: team=web,env!=dev.")
+selector = click.option(
+    "-l",
+    "--selector",
+    metavar="LABELS",
+    help="Credentials with these labels: team=web,env!=dev; also owner=..., provider=..., name=....",
+)
 reason = click.option("--reason", metavar="TEXT", help="Why; goes into the audit trail.")
 yes = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what it would do and record; touch nothing.")
@@ -95,6 +100,13 @@ def manner(command: Callable[..., int]) -> Callable[..., int]:
     told = click.option("--timeout", type=duration, help="With --request: how long to watch it. Default 10m.")(told)
     request = click.option("--request", is_flag=True, help="Have the next pass do it; needs the database only.")
     return dry_run(request(told))
+
+
+def require_selection(names: Sequence[str], selector: str | None) -> None:
+    """Raise UsageError where neither says what the command is about."""
+    if not (names or selector):
+        message = "a selection is needed: NAME... or -l LABELS"
+        raise click.UsageError(message, click.get_current_context())
 
 
 names = click.argument("names", metavar="[NAME]...", nargs=-1)

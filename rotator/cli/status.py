@@ -79,43 +79,71 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-@click.command(epilog=options.examples("rotator explain openai-web"))
-@options.name
+@click.command(epilog=options.examples("rotator explain openai-web", "rotator explain -l owner=web@example.com"))
+@options.names
+@options.selector
 @options.as_json
 @options.common
-def explain(name: str, as_json: bool, config: str | None) -> int:
-    """Why a credential is where it is: which keys live, who serves which, and what happens next."""
+def explain(names: Sequence[str], selector: str | None, as_json: bool, config: str | None) -> int:
+    """Why NAME... are where they are: which keys live, who serves which, and what happens next.
+
+    With --json one credential is one object; several are a list.
+    """
+    options.require_selection(names, selector)
     with looking(configuration(config)) as service:
-        shown(service, [name], None)
         report = service.report()
-        found, sentences = report.status([name]), sentences_of.explain(report, name)
-        decision = sentences_of.decision(report, name)
+        explained = [
+            {
+                **report.status([name]),
+                "decision": sentences_of.decision(report, name),
+                "explanation": sentences_of.explain(report, name),
+            }
+            for name in shown(service, names, selector) or ()
+        ]
     if as_json:
-        told = {**found, "decision": decision, "explanation": sentences}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        _show_json(explained)
         return Status.DONE
-    say.tell(f"environment {found['environment']}, {words.moment(found['at'])}")
-    for sentence in sentences:
-        say.tell(sentence)
+    say.tell(f"environment {explained[0]['environment']}, {words.moment(explained[0]['at'])}")
+    for position, found in enumerate(explained):
+        if position:
+            say.tell("")
+        for sentence in found["explanation"]:
+            say.tell(sentence)
     return Status.DONE
 
 
-@click.command(epilog=options.examples("rotator policy deployer"))
-@options.name
+@click.command(epilog=options.examples("rotator policy deployer", "rotator policy -l team=web"))
+@options.names
+@options.selector
 @options.as_json
 @options.common
-def policy(name: str, as_json: bool, config: str | None) -> int:
-    """Each policy value of a credential, and the place it comes from."""
+def policy(names: Sequence[str], selector: str | None, as_json: bool, config: str | None) -> int:
+    """Each policy value of NAME..., and the place it comes from.
+
+    With --json one credential is one object; several are a list.
+    """
+    options.require_selection(names, selector)
     loaded = configuration(config)
-    credential = select(loaded, [name], None)[0]
-    rows = _values(credential)
+    chosen = {credential.name: _values(credential) for credential in select(loaded, names, selector)}
     if as_json:
-        values = {key: {"value": value, "from": source} for key, value, source in rows}
-        click.echo(json.dumps({"environment": loaded.environment, "name": name, "policy": values}, indent=2))
+        told = [
+            {
+                "environment": loaded.environment,
+                "name": name,
+                "policy": {key: {"value": value, "from": source} for key, value, source in rows},
+            }
+            for name, rows in chosen.items()
+        ]
+        _show_json(told)
         return Status.DONE
-    say.tell(f"environment {loaded.environment}, policy of {name}")
-    tables.show(("key", "value", "from"), rows)
+    for name, rows in chosen.items():
+        say.tell(f"environment {loaded.environment}, policy of {name}")
+        tables.show(("key", "value", "from"), rows)
     return Status.DONE
+
+
+def _show_json(found: Sequence[Mapping[str, Any]]) -> None:
+    click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
 
 
 def _values(credential: CredentialConfig) -> list[tuple[str, str, str]]:

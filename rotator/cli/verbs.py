@@ -115,38 +115,58 @@ def forget(name: str, destination: str, reason: str | None, yes: bool, manner: M
     return act(loaded, [name], "forget", {"destination": destination}, reason, manner)
 
 
-@click.command(epilog=options.examples("rotator wait openai-web --for current", "rotator wait web --for retired"))
-@options.name
+@click.command(
+    epilog=options.examples(
+        "rotator wait openai-web --for current",
+        "rotator wait web --for retired",
+        "rotator wait -l team=web --for current --timeout 1h",
+    )
+)
+@options.names
+@options.selector
 @click.option("--for", "goal", type=click.Choice(["current", "retired"]), required=True, help="What to wait for.")
 @click.option("--timeout", type=options.duration, default="10m", show_default=True, help="How long.")
 @options.quiet
 @options.common
-def wait(name: str, goal: str, timeout: timedelta, quiet: bool, config: str | None) -> int:
-    """Wait until the newest key of NAME is current everywhere, or until its old keys are gone.
+def wait(
+    names: Sequence[str], selector: str | None, goal: str, timeout: timedelta, quiet: bool, config: str | None
+) -> int:
+    """Wait until the newest keys of NAME... are current everywhere, or until their old keys are gone.
 
-    Does no work itself: passes do. Exits 1 when it is blocked, or at the timeout.
+    Does no work itself: passes do. Exits 1 when one is blocked, or at the timeout.
     """
+    options.require_selection(names, selector)
     end = time.monotonic() + timeout.total_seconds()
     with looking(configuration(config)) as service:
-        shown(service, [name], None)
+        left = set(shown(service, names, selector) or ())
         if not quiet:
-            say.warn(f"waiting until {name} is {goal}")
+            say.warn(f"waiting until {', '.join(sorted(left))} {'is' if len(left) == 1 else 'are'} {goal}")
         while True:
-            entry: Entry = service.report().status([name])["credentials"][0]
-            if _reached(entry, goal):
-                if not quiet:
-                    say.tell(f"{name} is {goal}")
+            entries: list[Entry] = service.report().status(left)["credentials"]
+            for entry in entries:
+                if _reached(entry, goal):
+                    left.remove(entry["name"])
+                    if not quiet:
+                        say.tell(f"{entry['name']} is {goal}")
+            if not left:
                 return Status.DONE
-            if entry["status"] in STUCK:
-                said = f"{name} is {entry['status']}: {entry['message']}"
-                say.complain(said, reason=entry["reason"], remedy=entry["remedy"])
+            waiting = [entry for entry in entries if entry["name"] in left]
+            stuck = [entry for entry in waiting if entry["status"] in STUCK]
+            over = end - time.monotonic()
+            if stuck or over <= 0:
+                for entry in stuck or waiting:
+                    _tell_unreached(entry, goal)
                 return Status.TROUBLE
-            left = end - time.monotonic()
-            if left <= 0:
-                said = f"{name} is not {goal} yet; it is {entry['status']}: {entry['message']}"
-                say.complain(said, reason=entry["reason"], remedy=f"`rotator explain {name}` says what it waits for")
-                return Status.TROUBLE
-            time.sleep(min(_LOOK_EVERY, left))
+            time.sleep(min(_LOOK_EVERY, over))
+
+
+def _tell_unreached(entry: Entry, goal: str) -> None:
+    name, stands = entry["name"], f"{entry['status']}: {entry['message']}"
+    if entry["status"] in STUCK:
+        say.complain(f"{name} is {stands}", reason=entry["reason"], remedy=entry["remedy"])
+    else:
+        remedy = f"`rotator explain {name}` says what it waits for"
+        say.complain(f"{name} is not {goal} yet; it is {stands}", reason=entry["reason"], remedy=remedy)
 
 
 def _reached(entry: Entry, goal: str) -> bool:

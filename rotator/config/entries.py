@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
+from rotator.config.models import FACTS
 from rotator.config.part import Entry
 from rotator.config.readers import Readers, read_readers
 from rotator.config.urls import database_url
@@ -98,6 +99,31 @@ def _label(text: str) -> str:
 
 Label = Annotated[str, AfterValidator(_label)]
 """The name or the value of a label: whatever a selector can name."""
+
+
+def _free_names(labels: dict[str, str]) -> dict[str, str]:
+    taken = [name for name in labels if name in FACTS]
+    if taken:
+        message = f"`{taken[0]}` is what selectors call the credential's own {taken[0]}: give the label another name"
+        raise ValueError(message)
+    return labels
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        message = "must be one line, without spaces at its ends"
+        raise ValueError(message)
+    return text
+
+
+def _selectable(text: str) -> str:
+    if set(text) & set(",=!"):
+        message = "must hold none of `,=!`, so that a selector can name it"
+        raise ValueError(message)
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_line)]
 
 
 def _some(entries: list[Any]) -> list[Any]:
@@ -284,13 +310,14 @@ class TargetEntry(Entry):
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"runbook", "allowed_ips", "expect_policies", "on"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"allowed_ips", "expect_policies", "on"})
 
     provider: str = Field(min_length=1)
     moved_from: str | None = Field(default=None, min_length=1)
     options: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
-    labels: dict[Label, Label] | None = None
-    owner: str | None = None
+    labels: Annotated[dict[Label, Label], AfterValidator(_free_names)] | None = None
+    owner: Annotated[Line, AfterValidator(_selectable)] | None = None
+    runbook: Line | None = None
     destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]
     consumers: list[dict[str, Any]] | None = None

@@ -27,7 +27,9 @@ def entry_of(credential: CredentialConfig) -> str:
     options = credential.options.model_dump(mode="json", by_alias=True, exclude_unset=True, fallback=str)
     policy = {key: _plain(getattr(credential.policy, key)) for key in _given(credential)}
     entry = {
+        **({"labels": dict(credential.labels)} if credential.labels else {}),
         **({"owner": credential.owner} if credential.owner else {}),
+        **({"runbook": credential.runbook} if credential.runbook else {}),
         "provider": credential.provider,
         "options": options,
         "policy": policy,

@@ -277,6 +277,7 @@ def read_credential(
         destinations=targets,
         labels=entry.labels or {},
         owner=entry.owner,
+        runbook=entry.runbook,
         consumers=consumers,
         moved_from=entry.moved_from,
         places=policy[1],

@@ -131,10 +131,21 @@ class CredentialConfig:
     destinations: tuple[Target, ...]
     labels: Mapping[str, str]
     owner: str | None
+    runbook: str | None = None  # where to look up what to do
     consumers: Consumers = field(default_factory=Consumers)
     moved_from: str | None = None  # what it was called before
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a selector can ask for: its labels, and the FACTS, which no label may be called."""
+        owner = {"owner": self.owner} if self.owner else {}
+        return {**self.labels, "name": self.name, "provider": self.provider, **owner}
+
+
+FACTS = ("name", "provider", "owner")
+"""What a selector can ask for besides labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which credentials a command is about: by name, and by label (`-l team=web,env!=dev,tier`)."""
+"""Which credentials a command is about: by name, and by facts (`-l team=web,env!=dev,tier,owner=web@example.com`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from rotator.config.models import Config, CredentialConfig
 from rotator.config.problems import nearest
 from rotator.domain.errors import SetupError
 
-Labels = Mapping[str, str]
+Facts = Mapping[str, str]
 
-_TERM = re.compile(r"(?P<absent>!)?(?P<key>[^=!,\s]+)(?:(?P<operator>!=|==?)(?P<value>[^=!,\s]*))?")
+_TERM = re.compile(r"(?P<absent>!)?(?P<key>[^=!,\s]+)(?:(?P<operator>!=|==?)(?P<value>[^=!,]*))?")
 
 
 def select(config: Config, names: Iterable[str], selector: str | None) -> list[CredentialConfig]:
     """The credentials of these names (none given: all) that fit the selector, in the order of the names or the file.
 
     A selector is a list of terms that must all hold: `team=web`, `env!=dev` (another value or none), `tier` (any
-    value), `!tier` (none). Raises SetupError for a name that is not known, and where a selector fits nothing.
+    value), `!tier` (none). They are about `CredentialConfig.facts`. Raises SetupError for a name that is not known, and
+    where a selector fits nothing.
     """
     names = list(dict.fromkeys(names))
     unknown = [name for name in names if name not in config.credentials]
@@ -27,13 +28,19 @@ def select(config: Config, names: Iterable[str], selector: str | None) -> list[C
     chosen = [config.credentials[name] for name in names or config.credentials]
     if selector is None:
         return chosen
-    terms = [_term(term.strip()) for term in selector.split(",")]
-    fitting = [credential for credential in chosen if all(term(credential.labels) for term in terms)]
+    fits = selected_by(selector)
+    fitting = [credential for credential in chosen if fits(credential.facts)]
     if not fitting:
-        pairs = {f"{key}={value}" for credential in chosen for key, value in credential.labels.items()}
+        known = {f"{key}={value}" for credential in chosen for key, value in credential.facts.items() if key != "name"}
         message = f"no credential fits the selector {selector}"
-        raise SetupError(message, remedy=f"labels in the file: {', '.join(sorted(pairs)) or 'none'}")
+        raise SetupError(message, remedy=f"what the file has: {', '.join(sorted(known))}")
     return fitting
+
+
+def selected_by(selector: str) -> Callable[[Facts], bool]:
+    """Whether facts fit a selector. Raises SetupError where it is none."""
+    terms = [_term(term.strip()) for term in selector.split(",")]
+    return lambda facts: all(term(facts) for term in terms)
 
 
 def _unknown(names: list[str], config: Config) -> SetupError:
@@ -44,7 +51,7 @@ def _unknown(names: list[str], config: Config) -> SetupError:
     return SetupError(message, remedy="`rotator status` lists them all; one that was taken out is put back first")
 
 
-def _term(text: str) -> Callable[[Labels], bool]:
+def _term(text: str) -> Callable[[Facts], bool]:
     match = _TERM.fullmatch(text)
     if match is None or (match["absent"] and match["operator"]):
         message = f"{text!r} is not a selector"
@@ -52,6 +59,6 @@ def _term(text: str) -> Callable[[Labels], bool]:
     key, value = match["key"], match["value"]
     if match["operator"] is None:
         wanted = match["absent"] is None
-        return lambda labels: (key in labels) is wanted
+        return lambda facts: (key in facts) is wanted
     wanted = match["operator"] != "!="
-    return lambda labels: (labels.get(key) == value) is wanted
+    return lambda facts: (facts.get(key) == value) is wanted

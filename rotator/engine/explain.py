@@ -67,7 +67,12 @@ def explain(report: Report, name: str) -> list[str]:
     lines += [
         f"Finding ({f.kind}): {f.message}. {f.remedy or ''}".rstrip() for f in _own_findings(report, name, situation)
     ]
-    return lines
+    return lines + _whose(report.managed.get(name))
+
+
+def _whose(managed: Managed | None) -> list[str]:
+    told = {"Owner": managed.owner, "Runbook": managed.runbook} if managed is not None else {}
+    return [f"{word}: {text}" for word, text in told.items() if text]
 
 
 def _own_findings(report: Report, name: str, situation: Situation) -> list[Finding]:

@@ -139,6 +139,7 @@ class Report:
         return {
             "name": name,
             "provider": situation.credential.provider,
+            **_whose(managed),
             "status": first.type,
             "reason": first.reason,
             "message": first.message,
@@ -412,10 +413,18 @@ def _previous(version: Version, situation: Situation, managed: Managed | None) -
     }
 
 
+def _whose(managed: Managed | None) -> dict[str, Any]:
+    """Who is told, and where they look up what to do."""
+    if managed is None:
+        return {"owner": None, "labels": {}, "runbook": None}
+    return {"owner": managed.owner, "labels": dict(managed.labels), "runbook": managed.runbook}
+
+
 def _never_seen(name: str, managed: Managed) -> dict[str, Any]:
     return {
         "name": name,
         "provider": managed.provider_name,
+        **_whose(managed),
         "status": "never_rotated",
         "reason": "never_rotated",
         "message": "no pass has looked at it yet",

@@ -108,6 +108,8 @@ class Managed:
     calls_per_second: float | None = None  # what the provider's account takes of one process
     removed: bool = False  # the configuration names it no more: what is open is finished, nothing new is opened
     owner: str | None = None  # who is told
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runbook: str | None = None  # where a person looks up what to do
     consumers: Sequence[Reader] = ()  # read their key at their start
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word

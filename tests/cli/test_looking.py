@@ -316,3 +316,28 @@ def test_check_names_a_missing_variable(house: House) -> None:
 @pytest.mark.parametrize("file", ["status", "event", "plan", "diff"])
 def test_the_schemas_are_published(file: str) -> None:
     assert Path(SCHEMAS / f"{file}.schema.json").is_file()
+
+
+def test_looks_take_a_selector_by_label_and_by_owner(house: House) -> None:
+    entry = "    labels: {team: mail}\n"
+    house.change(entry, entry + "    owner: mail@example.com\n    runbook: https://wiki.example/mail\n")
+    house.rotate()
+    assert [
+        one["name"] for one in house.run("status", "-l", "owner=mail@example.com", "--json").json["credentials"]
+    ] == ["mail"]
+    one = house.run("explain", "-l", "owner=mail@example.com")
+    assert "mail is ok." in one.out
+    assert "Owner: mail@example.com" in one.out
+    assert "Runbook: https://wiki.example/mail" in one.out
+    several = json.loads(house.run("explain", "-l", "provider=local", "--json").out)
+    assert [found["credentials"][0]["name"] for found in several] == ["web", "mail"]
+    assert [found["name"] for found in json.loads(house.run("policy", "-l", "team", "--json").out)] == ["web", "mail"]
+    assert house.run("wait", "-l", "team", "--for", "current").out.split("\n")[:2] == [
+        "mail is current",
+        "web is current",
+    ]
+    told = house.run("audit", "log", "-l", "team=mail", "--json").lines
+    assert {event["credential"] for event in told} == {"mail"}
+    refused = house.run("explain")
+    assert refused.status == 2
+    assert "a selection is needed: NAME... or -l LABELS" in refused.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.config import Config, select
+from rotator.config import Config, ConfigError, select
 from rotator.domain.errors import SetupError
 from tests.config.sample import BASE, load_text
 
@@ -19,8 +19,10 @@ def config(tmp_path: Path) -> Config:
         "batch": "{team: data}",
         "plain": "{}",
     }
+    owners = {"web": "web@example.com", "api": "web@example.com", "batch": "Data Team", "plain": "null"}
     entries = ", ".join(
-        f"{name}: {{provider: local, destinations: ['sm:{name}'], labels: {text}}}" for name, text in labels.items()
+        f"{name}: {{provider: local, destinations: ['sm:{name}'], labels: {text}, owner: {owners[name]}}}"
+        for name, text in labels.items()
     )
     return load_text(tmp_path, f"{BASE}credentials: {{{entries}}}\n")
 
@@ -41,6 +43,12 @@ def names(config: Config, selector: str | None, *wanted: str) -> list[str]:
         ("tier", ["web"]),
         ("!tier", ["api", "batch", "plain"]),
         ("!team", ["plain"]),
+        ("owner=web@example.com", ["web", "api"]),
+        ("owner=web@example.com,env=dev", ["api"]),
+        ("owner=Data Team", ["batch"]),
+        ("!owner", ["plain"]),
+        ("provider=local,name!=web", ["api", "batch", "plain"]),
+        ("name=batch", ["batch"]),
         (None, ["web", "api", "batch", "plain"]),
     ],
 )
@@ -75,3 +83,19 @@ def test_a_selector_that_fits_nothing_is_refused(config: Config) -> None:
 def test_what_is_no_selector_is_refused(config: Config, selector: str) -> None:
     with pytest.raises(SetupError, match="is not a selector"):
         select(config, [], selector)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("labels: {owner: web}", "labels: `owner` is what selectors call the credential's own owner"),
+        ("labels: {name: web}", "labels: `name` is what selectors call the credential's own name"),
+        ("owner: 'a,b'", "owner: must hold none of `,=!`"),
+        ('runbook: "two\\nlines"', "runbook: must be one line"),
+    ],
+)
+def test_what_a_selector_could_not_name_is_refused(tmp_path: Path, entry: str, problem: str) -> None:
+    text = f"{BASE}credentials: {{web: {{provider: local, destinations: ['sm:web'], {entry}}}}}\n"
+    with pytest.raises(ConfigError, match="problem") as caught:
+        load_text(tmp_path, text)
+    assert problem in str(caught.value)
