@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from rotator import logs
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
 from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
@@ -22,6 +23,7 @@ from rotator.engine.engine import Engine
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer
+from rotator.ports.doing import Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
 from rotator.store.anchor import FileAnchor
@@ -84,8 +86,9 @@ def surroundings(
     stop: threading.Event | None = None,
     observe: Callable[[StoredEvent], None] = lambda _: None,
     bug: Callable[[str, Exception], None] = lambda _name, _problem: None,
+    doing: Lookout = logs.doing,
 ) -> Surroundings:
-    """The real world: random ids, the host's clocks, this process as the holder of leases."""
+    """The real world: random ids, the host's clocks, this process as the holder of leases, log lines with context."""
     stopped = stop or threading.Event()
     return Surroundings(
         new_id=new_id,
@@ -98,6 +101,7 @@ def surroundings(
         holder=this_process("worker"),
         observe=observe,
         bug=bug,
+        doing=doing,
     )
 
 

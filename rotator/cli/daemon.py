@@ -45,6 +45,6 @@ def daemon(config: str | None, interval: timedelta, grace: timedelta) -> int:
         message = "must be longer than nothing"
         raise click.BadParameter(message, param_hint="--interval")
     if not logs.log.isEnabledFor(logging.INFO):
-        logs.set_up(1)
+        logs.log.setLevel(logging.INFO)
     harden()
     return Daemon(find(config, os.environ), interval, grace, os.environ).run()

@@ -12,6 +12,8 @@ import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_VERBOSITY = f"{__name__}.verbosity"
+
 
 def duration(text: str) -> timedelta:
     """`45s`, `10m`, `1d12h`. Raises BadParameter."""
@@ -23,14 +25,18 @@ def duration(text: str) -> timedelta:
         raise click.BadParameter(str(problem)) from None
 
 
-def _set_up_logs(_ctx: click.Context, _param: click.Parameter, verbosity: int) -> None:
+def _set_up_logs(ctx: click.Context, _param: click.Parameter, form: Any) -> None:
     from rotator import logs
 
-    logs.set_up(verbosity)
+    logs.set_up(ctx.meta[_VERBOSITY], form)
+
+
+def _note_verbosity(ctx: click.Context, _param: click.Parameter, verbosity: int) -> None:
+    ctx.meta[_VERBOSITY] = verbosity
 
 
 def common(command: Decorated) -> Decorated:
-    """`--config` and `-v`, which every command has."""
+    """`--config`, `-v` and `--log-format`, which every command has."""
     command = click.option(
         "--config",
         metavar="FILE",
@@ -40,13 +46,24 @@ def common(command: Decorated) -> Decorated:
 
 
 def verbose(command: Decorated) -> Decorated:
-    """`-v`."""
+    """`-v` and `--log-format`."""
+    command = click.option(
+        "--log-format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        envvar="ROTATOR_LOG_FORMAT",
+        expose_value=False,
+        callback=_set_up_logs,
+        help="Lines on stderr for people, or one JSON object each. Also $ROTATOR_LOG_FORMAT.",
+    )(command)
     return click.option(
         "-v",
         "verbosity",
         count=True,
+        is_eager=True,
         expose_value=False,
-        callback=_set_up_logs,
+        callback=_note_verbosity,
         help="Log what happens to stderr; -vv everything. Other libraries' lines stay out.",
     )(command)
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TextIO
 
 import click
 
+from rotator import logs
+
+clean = logs.clean
+
 _PLAIN_SETUP = "setup"  # the reason of errors that have none of their own
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def clean(text: str) -> str:
-    """The text without control characters: names and ids of other systems must not move the cursor."""
-    return _CONTROL.sub("?", text)
 
 
 def tell(text: str) -> None:
@@ -25,7 +21,10 @@ def tell(text: str) -> None:
 
 def warn(text: str) -> None:
     """A message, on stderr."""
-    click.echo(clean(text), err=True)
+    if logs.in_json():
+        logs.log.warning("%s", text)
+    else:
+        click.echo(clean(text), err=True)
 
 
 def complain(what: str, *, reason: str | None = None, remedy: str | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rotator import logs
 from rotator.cli import words
 from rotator.cli.say import clean
 from rotator.cli.stopping import Stop
@@ -22,8 +22,6 @@ from rotator.ports.store import StoredEvent
 
 T = TypeVar("T")
 Body = Mapping[str, Any]
-
-log = logging.getLogger("rotator.events")
 
 
 class Screen:
@@ -44,15 +42,15 @@ class Screen:
         body = json.loads(event.body)
         with self._lock:
             self.events.append(body)
+            logs.tell(body, self.address(body))
             if not self._reader_left:
                 try:
                     self.show(event, body)
                 except OSError:
                     self._reader_left = True
 
-    def show(self, event: StoredEvent, body: Body) -> None:  # noqa: ARG002 - the body alone makes the line
-        """Show an event: in the log, for `-v`."""
-        log.info("%s", clean(self.line(body)))
+    def show(self, event: StoredEvent, body: Body) -> None:
+        """Show an event, besides its line in the log."""
 
     def draw(self, report: Report, *, stopping: bool = False, last: bool = False) -> None:
         """Show where everything stands; called in the main thread."""
@@ -60,14 +58,14 @@ class Screen:
     def close(self) -> None:
         """Nothing more will be drawn."""
 
-    def line(self, body: Body) -> str:
-        """An event as one line, with the address of its destination where that is clear."""
-        told = body["detail"].get("address")
+    def address(self, body: Body) -> str | None:
+        """Where an event's destination is, where that is clear."""
+        told: str | None = body["detail"].get("address")
         if told is not None:
-            return words.event_line(body, told)
+            return told
         managed = self.managed.get(body["credential"] or "")
         places = [t.destination.address for t in managed.targets if t.to == body["destination"]] if managed else []
-        return words.event_line(body, places[0] if len(places) == 1 else None)
+        return places[0] if len(places) == 1 else None
 
     def touched(self) -> set[str]:
         """The credentials that something happened to."""
@@ -109,7 +107,7 @@ class EventLines(Screen):
     def show(self, event: StoredEvent, body: Body) -> None:  # noqa: ARG002 - the line is made of the body alone
         """Print the line, if it is of a credential that was asked for."""
         if body["credential"] in self.names:
-            click.echo(clean(self.line(body)))
+            click.echo(clean(words.event_line(body, self.address(body))))
 
 
 class JsonLines(Screen):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rotator import logs
 from rotator.domain.model import Lease
 
 Entry = Mapping[str, Any]
@@ -78,13 +79,7 @@ def old_key(version: Mapping[str, Any], *, can_disable: bool) -> str:
 
 def event_line(body: Mapping[str, Any], address: str | None = None) -> str:
     """`12:03:04 openai-web push.succeeded vault:secret/web/openai version 3`."""
-    parts = [body["at"][11:19], body["credential"] or "-", body["event"]]
-    parts += [address or body["destination"] or ""]
-    parts += [f"version {body['version']}" if body["version"] else ""]
-    message = body["detail"].get("message") if isinstance(body["detail"], dict) else None
-    why = ": ".join(str(text) for text in (body["reason"], message) if text)
-    line = " ".join(part for part in parts if part)
-    return f"{line}: {why}" if why else line
+    return f"{body['at'][11:19]} {logs.event_line(body, address)}"
 
 
 def places(entry: Entry) -> str:

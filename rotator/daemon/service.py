@@ -23,7 +23,7 @@ from typing import Any
 from rotator import logs, wiring
 from rotator.config import Config, load
 from rotator.daemon.systemd import Systemd
-from rotator.daemon.words import complain, line, many
+from rotator.daemon.words import complain, many
 from rotator.domain.errors import RotatorError, SetupError, StaleLease, StoreUnavailable
 from rotator.engine.engine import Progress
 from rotator.ports.store import StoredEvent
@@ -206,8 +206,6 @@ class Daemon:
             self._tell({"this tick": problem})
         except Exception as problem:  # noqa: BLE001 - a bug is logged, and the next tick comes
             logs.bug("this tick", problem)
-        if self._events:
-            log.info("%s", line(self._events))
         self._systemd.tell(self._status())
 
     def _work(self) -> dict[str, RotatorError]:
@@ -253,7 +251,9 @@ class Daemon:
             self._wanted = None
 
     def _observe(self, event: StoredEvent) -> None:
-        self._events.append(json.loads(event.body))
+        body = json.loads(event.body)
+        self._events.append(body)
+        logs.tell(body)
 
     # words
 

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from rotator.domain.errors import RotatorError, SetupError, StoreUnavailable
 from rotator.logs import log
-
-
-def line(events: Sequence[dict[str, Any]]) -> str:
-    """What a tick did, in the words of the audit trail."""
-    done: dict[str, dict[str, None]] = {}
-    for event in events:
-        reason = f" ({event['reason']})" if event["reason"] and not event["event"].endswith(".succeeded") else ""
-        version = f" {event['version']}" if event["event"] == "promote.succeeded" else ""
-        if not event["event"].endswith(".started"):
-            done.setdefault(event["credential"] or "all", {})[f"{event['event']}{version}{reason}"] = None
-    return "; ".join(f"{name}: {', '.join(told)}" for name, told in done.items()) or many(len(events), "event")
 
 
 def many(number: int, what: str) -> str:

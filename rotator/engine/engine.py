@@ -152,7 +152,8 @@ class Engine:
             raise HeldByOther(claimed.lease)
         work = Work(store=self.store, lease=claimed, asked_at=asked_at, **self._given(name))
         try:
-            yield work
+            with self.around.doing(work.turn):
+                yield work
             work.record_notes()
         finally:
             if work.calls_ended:
@@ -346,7 +347,8 @@ class Engine:
         """
         done = False
         try:
-            item.do()
+            with work.step(item.verb, item.row_id):
+                item.do()
             done = True
         except StaleLease:
             work.still_ours()

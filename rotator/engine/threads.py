@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,12 +36,13 @@ class Threads:
 
     def within(self, seconds: float, do: Callable[[], T], ended: Callable[[], None]) -> T:
         """A daemon thread, so that a call that never comes back does not keep the process."""
+        context = contextvars.copy_context()  # what is done there is part of what is done here
         result: list[T] = []
         problem: list[BaseException] = []
 
         def run() -> None:
             try:
-                result.append(do())
+                result.append(context.run(do))
             except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
                 problem.append(error)
             finally:
@@ -62,5 +64,5 @@ class Threads:
             tasks[0]()
             return
         with ThreadPoolExecutor(max_workers=min(len(tasks), _AT_ONCE) or 1) as pool:
-            for outcome in [pool.submit(task) for task in tasks]:
+            for outcome in [pool.submit(contextvars.copy_context().run, task) for task in tasks]:
                 outcome.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -45,6 +45,7 @@ from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.consumer import Consumer, Drop
 from rotator.ports.destination import Destination
+from rotator.ports.doing import Doing, Lookout, nobody
 from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
@@ -175,6 +176,7 @@ class Surroundings:
     holder: str
     observe: Callable[[StoredEvent], None] = field(default=lambda _: None)  # told each event by the store
     bug: Callable[[str, Exception], None] = field(default=lambda _name, _problem: None)
+    doing: Lookout = field(default=nobody)  # told what is being done while it is
     threads: Concurrency = field(default_factory=Threads)
 
 
@@ -205,6 +207,7 @@ class Work:
         self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
+        self._step: Doing | None = None  # the one at hand
         self._unsealed: dict[VersionId, Material] = {}
         self._noted: list[Update] = []  # recorded with whatever is recorded next
         self.asked = False  # whether the step at hand has asked the provider
@@ -261,6 +264,32 @@ class Work:
         versions = [replace(v, **noted.set) if v.id == noted.row.id else v for v in self.situation.versions]
         self.situation = replace(self.situation, versions=versions)
 
+    # steps
+
+    @contextmanager
+    def step(self, verb: Subject, row_id: str) -> Iterator[None]:
+        """Around a step of the rotation, or of the retirement, with this id."""
+        rows = [r for r in (self.situation.rotation, *self.situation.retirements) if r is not None and r.id == row_id]
+        self._step = Doing(
+            kind="step",
+            name=verb.value,
+            credential=self.managed.name,
+            rotation=next((row.id for row in rows if isinstance(row, Rotation)), None),
+            retirement=next((row.id for row in rows if isinstance(row, Retirement)), None),
+            attempt=rows[0].attempt if rows else 0,
+        )
+        try:
+            with self.around.doing(self._step):
+                yield
+        finally:
+            self._step = None
+
+    @property
+    def turn(self) -> Doing:
+        """What is done outside of any step: while a rotation is open, it is for that."""
+        rotation = self.situation.rotation
+        return Doing(kind="turn", name="turn", credential=self.managed.name, rotation=rotation.id if rotation else None)
+
     # calls
 
     def call(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -269,7 +298,8 @@ class Work:
         Raises LostAnswer where the budget is over: the call may still take effect, so the lease is then not
         released but left to expire.
         """
-        return self._call(lambda: do(*args, **kwargs), lambda: None)
+        with self._telling(do):
+            return self._call(lambda: do(*args, **kwargs), lambda: None)
 
     def ask(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One call to the provider, within its budget and at the pace of its account.
@@ -279,7 +309,8 @@ class Work:
         self._wait_for_turn()
         self.asked = True
         try:
-            return self._call(lambda: do(*args, **kwargs), self.pace.leave)
+            with self._telling(do, self.managed.provider_name):
+                return self._call(lambda: do(*args, **kwargs), self.pace.leave)
         except RateLimited as error:
             if error.retry_after is not None:
                 self._hold_account(error.retry_after)
@@ -287,6 +318,11 @@ class Work:
         except (Unavailable, LostAnswer, AccessDenied, WrongAccount) as error:
             self.blamed = error
             raise
+
+    def _telling(self, do: Callable[..., Any], provider: str | None = None) -> AbstractContextManager[object]:
+        within = self._step or self.turn
+        named = getattr(do, "__qualname__", type(do).__name__)
+        return self.around.doing(replace(within, kind="call", name=named, provider=provider))
 
     def _wait_for_turn(self) -> None:
         end = self.around.monotonic() + self.limits.call_budget.total_seconds()

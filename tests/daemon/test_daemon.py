@@ -18,14 +18,14 @@ def current(house: House, name: str = "web") -> int:
     return version["version"] if version else 0
 
 
-def test_the_first_tick_comes_at_once_and_is_one_line(house: House, start: Start) -> None:
+def test_the_first_tick_comes_at_once_and_tells_its_events(house: House, start: Start) -> None:
     daemon = start("--interval", "1h", env={"ROTATOR_ACTOR": ""})
-    daemon.says("web: ")
+    daemon.says("web create.started")
     until(lambda: current(house) == 1 and current(house, "mail") == 1)
     assert daemon.stop() == 0
     assert "test: 2 credentials, database " in daemon.said
     assert "a tick every 1h" in daemon.said
-    assert daemon.said.count("promote.succeeded 1") == 2
+    assert daemon.said.count("promote.succeeded version 1") == 2
     assert "stopped by SIGTERM; nothing is half done" in daemon.said
     assert house.events()[-1]["actor"].startswith("daemon:")
 
@@ -118,7 +118,7 @@ def test_sighup_puts_a_valid_configuration_in_force_and_a_broken_one_not(house: 
     house.write(CONFIGURATION + third)
     daemon.send(signal.SIGHUP)
     daemon.says("test: 3 credentials")
-    daemon.says("new: ")
+    daemon.says("new create.started")
     until(lambda: current(house, "new") == 1)
     assert daemon.stop() == 0
     assert current(house) == 1
@@ -137,7 +137,8 @@ def test_what_a_new_configuration_cannot_finish_is_told_once_and_stops_nobody(ho
     for _ in range(2):
         rotates(house)
     assert daemon.stop() == 0
-    assert daemon.said.count("no provider is called `theirs`") == 1
+    assert daemon.said.count("no provider is called `theirs`") == 2  # as an event, and as what stops the turn
+    assert daemon.said.count("(provider_removed)") == 1
     assert house.status("mail")["status"] == "blocked"
 
 
