@@ -52,7 +52,7 @@ from rotator.engine import (
     waves,
 )
 from rotator.engine.dry import DryWork
-from rotator.engine.followers import Followers, Following
+from rotator.engine.followers import Followers, Following, alongside
 from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
@@ -413,7 +413,7 @@ class Engine:
         due = dict.fromkeys(names, self.around.monotonic())
         running: dict[Future[Progress], str] = {}
         wishes = dict.fromkeys(due, wish) if wish is not None else {}
-        with self.followers.alongside(), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
+        with alongside(self.followers.turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
                 for name in [n for n, at in due.items() if at <= now]:

@@ -7,26 +7,63 @@ follower, in order. One that does not answer holds up nobody: its row waits, and
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from rotator.domain.errors import RotatorError, StoreUnavailable, TemporaryError
 from rotator.domain.model import Follower
 from rotator.engine.pace import LONGEST, ahead
 from rotator.engine.work import Limits, Surroundings
 from rotator.ports.receiver import Receiver
-from rotator.ports.store import Store, StoredEvent
+from rotator.ports.store import Store
 
 PULSE = 1.0
 """Seconds between two looks for new events while other work goes on."""
 
 LAST_WORD = 5.0
 """Seconds that a run waits at its end for the receivers to take what is new. What they have not taken is sent later."""
+
+
+class Telling(Protocol):
+    """One look for something to send, while there is time. Never raises."""
+
+    def __call__(self, in_time: Callable[[], bool], *, last: bool) -> None:
+        """`last`: nobody looks again in this run."""
+        ...
+
+
+@contextmanager
+def alongside(turns: Mapping[str, Telling], around: Surroundings) -> Iterator[None]:
+    """While the block lasts, and once more at its end, what is new is sent. Receivers hold up that end at most."""
+    over = threading.Event()
+    end = inf  # monotonic seconds
+
+    def in_time() -> bool:
+        return around.monotonic() < end
+
+    def tell(turn: Telling) -> None:
+        while not over.is_set():
+            turn(in_time, last=False)
+            over.wait(PULSE)
+        turn(in_time, last=True)
+
+    # Daemon threads are not waited for by the interpreter: a call that never comes back does not keep the process.
+    running = [threading.Thread(target=tell, args=(turn,), daemon=True, name=name) for name, turn in turns.items()]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        end = around.monotonic() + LAST_WORD
+        over.set()
+        for thread in running:
+            thread.join(max(end - around.monotonic(), 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,35 +84,17 @@ class Followers:
         self._limits = limits
         self._around = around
 
-    @contextmanager
-    def alongside(self) -> Iterator[None]:
-        """While the block lasts, and once more at its end, what is new is sent. Receivers hold up that end at most."""
-        over = threading.Event()
-        end = inf  # monotonic seconds
+    @property
+    def turns(self) -> Mapping[str, Telling]:
+        """What is to be done alongside other work, by name."""
+        return {one.name: functools.partial(self.turn, one) for one in self.following}
 
-        def follow(one: Following) -> None:
-            while not over.is_set():
-                self.turn(one, lambda: self._around.monotonic() < end)
-                over.wait(PULSE)
-            self.turn(one, lambda: self._around.monotonic() < end)
-
-        # Daemon threads are not waited for by the interpreter: a call that never comes back does not keep the process.
-        running = [threading.Thread(target=follow, args=(f,), daemon=True, name=f.name) for f in self.following]
-        for thread in running:
-            thread.start()
-        try:
-            yield
-        finally:
-            end = self._around.monotonic() + LAST_WORD
-            over.set()
-            for thread in running:
-                thread.join(max(end - self._around.monotonic(), 0))
-
-    def turn(self, one: Following, in_time: Callable[[], bool] = lambda: True) -> None:
+    def turn(self, one: Following, in_time: Callable[[], bool] = lambda: True, *, last: bool = False) -> None:  # noqa: ARG002 - a `Telling`
         """Send what is new until nothing is left, it fails, or there is no more time. Never raises."""
         try:
             if self._anything_for(one):
-                Turn(self.store, one, self._limits, self._around).send(in_time)
+                turn = Turn(self.store, one.name, self._limits, self._around, from_now=one.from_now)
+                self._send(one.receiver, turn, in_time)
         except StoreUnavailable:
             pass  # what was accepted and not noted comes again
         except Exception as problem:  # noqa: BLE001 - a bug in following stops no work
@@ -85,80 +104,88 @@ class Followers:
         row = self.store.followers().get(one.name)
         return row is None or self.store.head()[0] > row.seq
 
+    def _send(self, receiver: Receiver, turn: Turn, in_time: Callable[[], bool]) -> None:
+        """Batch after batch. The row says how it went."""
+        row = turn.take()
+        if row is None:
+            return
+        while row is not None and in_time():
+            events = list(self.store.events(row.seq, limit=receiver.most))
+            if not events or not turn.may_send():
+                break
+            if not turn.give(functools.partial(receiver.take, events)):
+                return
+            row = turn.accepted(events[-1].seq)
+        turn.give_back()
+
 
 class Turn:
     """One worker's right to send for one follower, until it gives it back or stops to renew it."""
 
-    def __init__(self, store: Store, following: Following, limits: Limits, around: Surroundings) -> None:
+    def __init__(
+        self, store: Store, name: str, limits: Limits, around: Surroundings, *, from_now: bool = False
+    ) -> None:
         self._store = store
-        self._following = following
+        self._name = name
         self._limits = limits
         self._around = around
-        self._id = around.new_id()
+        self._from_now = from_now
+        self.id = around.new_id()
         self._trusted_until = 0.0
 
-    def send(self, in_time: Callable[[], bool]) -> None:
-        """Batch after batch. The row says how it went."""
-        row = self._take()
-        if row.taken_by != self._id:
-            return
-        while in_time():
-            events = list(self._store.events(row.seq, limit=self._following.receiver.most))
-            if not events or not self._may_send():
-                break
-            problem, ended = self._give(events)
-            if problem is not None:
-                self._failed(problem, ended=ended)
-                return
-            row = self._accepted(events[-1].seq)
-            if row.taken_by != self._id:
-                return
-        self._note(lambda _now, mine: replace(mine, taken_by=None, taken_until=None))
-
-    def _give(self, events: Sequence[StoredEvent]) -> tuple[RotatorError | None, bool]:
-        """What went wrong, and whether the call has come back."""
+    def give(self, call: Callable[[], None]) -> bool:
+        """Make one call to the receiver; whether it accepted. If not, the turn is over and the row says why."""
         came_back = threading.Event()
-        budget, receiver = self._limits.call_budget.total_seconds(), self._following.receiver
         try:
-            self._around.threads.within(budget, lambda: receiver.take(events), came_back.set)
+            self._around.threads.within(self._limits.call_budget.total_seconds(), call, came_back.set)
         except RotatorError as problem:
-            return problem, came_back.is_set()
+            self._failed(problem, ended=came_back.is_set())
         except Exception as problem:  # noqa: BLE001 - a bug is logged, counted, delayed
-            self._around.bug(self._following.name, problem)
+            self._around.bug(self._name, problem)
             message = f"unexpected {type(problem).__name__}; this is a bug, see the log"
-            return TemporaryError(message, reason="bug"), True
-        return None, True
+            self._failed(TemporaryError(message, reason="bug"), ended=True)
+        else:
+            return True
+        return False
 
-    def _take(self) -> Follower:
-        """Have the row say that we send, unless somebody else does or it waits."""
+    def take(self) -> Follower | None:
+        """Have the row say that we send; None where somebody else does, or it waits."""
         self._trusted_until = self._around.monotonic() + self._limits.lease.total_seconds()
-        now, name = self._store.now(), self._following.name
-        begin = self._store.head()[0] if self._following.from_now else 0
+        now, name = self._store.now(), self._name
+        begin = self._store.head()[0] if self._from_now else 0
 
         def take(row: Follower) -> Follower:
             if ahead(row.taken_until, now, self._limits.lease) or ahead(row.not_before, now, LONGEST):
                 return row
             row = replace(row, seq=begin) if row == Follower(name=name) else row
-            return replace(self._held(now, row), taken_by=self._id)
+            return replace(self._held(now, row), taken_by=self.id)
 
-        return self._store.note_follower(name, take)
+        return self._if_ours(self._store.note_follower(name, take))
 
-    def _may_send(self) -> bool:
+    def may_send(self) -> bool:
         """Whether the call that begins now is over before somebody else may send."""
         return self._around.monotonic() + self._limits.call_budget.total_seconds() <= self._trusted_until
 
-    def _note(self, change: Callable[[datetime, Follower], Follower]) -> Follower:
+    def accepted(self, seq: int) -> Follower | None:
+        """Note that the receiver has accepted everything up to there, and go on; None where it is our turn no more."""
+        return self._note(lambda now, row: replace(self._held(now, row), seq=seq, **ACCEPTS))
+
+    def give_back(self) -> None:
+        """Let others send. No error where it is our turn no more."""
+        self._note(lambda _now, row: replace(row, taken_by=None, taken_until=None))
+
+    def _note(self, change: Callable[[datetime, Follower], Follower]) -> Follower | None:
         self._trusted_until = self._around.monotonic() + self._limits.lease.total_seconds()
         now = self._store.now()
-        return self._store.note_follower(
-            self._following.name, lambda row: change(now, row) if row.taken_by == self._id else row
+        return self._if_ours(
+            self._store.note_follower(self._name, lambda row: change(now, row) if row.taken_by == self.id else row)
         )
+
+    def _if_ours(self, row: Follower) -> Follower | None:
+        return row if row.taken_by == self.id else None
 
     def _held(self, now: datetime, row: Follower) -> Follower:
         return replace(row, taken_until=now + self._limits.lease)
-
-    def _accepted(self, seq: int) -> Follower:
-        return self._note(lambda now, row: replace(self._held(now, row), seq=seq, **ACCEPTS))
 
     def _failed(self, problem: RotatorError, *, ended: bool) -> None:
         """Unless the call has `ended`, it is under way still, so nobody sends before it must have."""

@@ -252,7 +252,7 @@ def test_a_receiver_that_hangs_holds_up_neither_the_others_nor_the_work(
     stage.happen(5)
     dead = Dead()
     both = stage.followers(Following(name="sink:dead", receiver=dead), stage.following())
-    with both.alongside():
+    with followers.alongside(both.turns, stage.around):
         stage.happen()
     assert stage.siem.seqs == list(range(1, 8))
     assert stage.store.followers()["sink:dead"].seq == 0
@@ -261,7 +261,7 @@ def test_a_receiver_that_hangs_holds_up_neither_the_others_nor_the_work(
 
 def test_what_happens_during_work_is_sent_when_it_ends(stage: Stage) -> None:
     stage.around = replace(stage.around, monotonic=time.monotonic)
-    with stage.followers().alongside():
+    with followers.alongside(stage.followers().turns, stage.around):
         stage.happen(4)
     assert stage.siem.seqs == [1, 2, 3, 4, 5]
 
