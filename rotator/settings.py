@@ -74,7 +74,8 @@ class SecretReference:
             value = os.environ.get(rest)
             if not value:
                 message = f"the environment variable {rest} is not set"
-                raise SetupError(message, remedy=f"export {rest}=… before you start, or name another place")
+                remedy = f"export {rest}=… before you start, or name another place"
+                raise SetupError(message, reason="no_credential", remedy=remedy)
             return Secret(value)
         path = self.folder / rest
         try:
@@ -82,7 +83,7 @@ class SecretReference:
         except (OSError, UnicodeDecodeError) as problem:
             why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
             message = f"cannot read the secret in {path}: {why}"
-            raise SetupError(message, remedy="check the path and its permissions") from None
+            raise SetupError(message, reason="no_credential", remedy="check the path and its permissions") from None
         return Secret(text.removesuffix("\n"))
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
+    "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),
     "demo": ("demo:demo", "Watch the whole job on this machine, with real servers."),
 }

@@ -87,7 +87,7 @@ def _show(found: Sequence[Change], before: Config, after: Config, *, with_databa
 def _named(option: str, path: str) -> Path:
     if not Path(path).exists():
         message = f"there is no configuration file {path}, which {option} names"
-        raise SetupError(message, remedy="check the path")
+        raise SetupError(message, reason="no_configuration", remedy="check the path")
     return Path(path)
 
 
@@ -101,7 +101,8 @@ def _both(present: Path, changed: str) -> tuple[Config, Config]:
         except ConfigError as problem:
             problems.append(problem)
     if problems:
-        raise SetupError("\n".join(problem.message for problem in problems), remedy=problems[0].remedy)
+        message = "\n".join(problem.message for problem in problems)
+        raise SetupError(message, reason=problems[0].reason, remedy=problems[0].remedy)
     return loaded[0], loaded[1]
 
 

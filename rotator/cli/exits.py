@@ -38,6 +38,7 @@ def _status(command: click.Command, name: str) -> int:
         status = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as problem:
         problem.show()
+        warn("More: rotator help E-USAGE")
         return problem.exit_code
     except (click.Abort, KeyboardInterrupt):
         warn(f"{name}: interrupted")
@@ -59,5 +60,5 @@ def told(name: str, problem: Exception) -> Status:
         return Status.HELD if isinstance(problem, Busy) else Status.TROUBLE
     logs.trace(name, problem)
     remedy = "run it again with -v and report what that adds; nothing is lost, `rotate` goes on where it stopped"
-    complain(f"{name}: this is a bug: {logs.describe(problem)}", remedy=remedy)
+    complain(f"{name}: this is a bug: {logs.describe(problem)}", reason="bug", remedy=remedy)
     return Status.TROUBLE

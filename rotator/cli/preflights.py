@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rotator import logs, wiring
+from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
@@ -79,12 +80,19 @@ def run(config: Config, names: Sequence[str], tell: Told = lambda _left, _count:
             while not told.done():
                 _, left = wait(left, return_when=FIRST_COMPLETED)
                 tell([preflight for future, preflight in trying.items() if future in left], len(listed))
-            yield from told.result()
+            yield from (_with_advice(finding) for finding in told.result())
     finally:
         pool.shutdown(cancel_futures=True)
         adapters.close()
         if opening.done() and not opening.cancelled() and opening.exception() is None:
             opening.result().close()
+
+
+def _with_advice(finding: Finding) -> Finding:
+    """Nothing that failed is told without what to do about it."""
+    if finding.outcome == "ok" or finding.remedy:
+        return finding
+    return replace(finding, remedy=advice(finding.reason) or "`rotator help` says more about the reason")
 
 
 def preflights(

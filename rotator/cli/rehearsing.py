@@ -136,10 +136,9 @@ class Outcome:
             say.complain(f"{self.name}: {trouble.message}", reason=trouble.reason, remedy=trouble.remedy)
         elif not self.rehearsed.succeeded:
             say.complain(f"{self.name}: the rehearsal has not come to its end in time", reason="timeout")
-        for line in self.left:
-            say.complain(f"{self.name}: {line}")
         if self.left:
-            say.warn(f"To do: the next pass goes on taking it away: `rotate {self.name}`")
+            remedy = f"the next pass goes on taking it away: `rotate {self.name}`"
+            say.complain(f"{self.name}: {'; '.join(self.left)}", reason="taking_away", remedy=remedy)
 
     def _json(self, service: Service) -> dict[str, Any]:
         failed = self.rehearsed.failed

@@ -201,6 +201,7 @@ class Run:
             seen = f"the last one was at {words.moment(stamp(last))}" if last else "none ever ran"
             say.complain(
                 f"nothing on record runs passes ({seen}), so nothing would take the old key away",
+                reason="no_passes",
                 remedy="run `rotate` from a CronJob or a timer, every few minutes to every hour",
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TextIO
 
@@ -28,11 +29,17 @@ def warn(text: str) -> None:
 
 
 def complain(what: str, *, reason: str | None = None, remedy: str | None = None) -> None:
-    """What is wrong, where and why, and what to do about it."""
-    shown = reason if reason and reason not in (*what.split(), _PLAIN_SETUP) else None
+    """What is wrong, where and why, what to do about it, and the code under which there is more."""
+    from rotator.cli.reasons import advice
+    from rotator.domain.errors import code
+
+    obvious = "\n" in what or reason in (*re.findall(r"\w+", what), _PLAIN_SETUP)
+    shown = None if obvious else reason
     warn(f"{what} ({shown})" if shown else what)
-    if remedy:
+    if remedy := remedy or advice(reason):
         warn(f"To do: {remedy}")
+    if reason:
+        warn(f"More: rotator help {code(reason)}")
 
 
 def on_terminal(stream: TextIO | None = None) -> bool:

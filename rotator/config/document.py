@@ -68,13 +68,15 @@ def read_document(path: Path, name: str) -> Document:
         # The text of the file is not repeated: it may be a secret.
         why = _QUOTED.sub("…", problem.problem or "it cannot be parsed")
         message = f"{where}: this is not YAML: {why}"
-        raise SetupError(message, remedy=_remedy(why)) from None
+        raise SetupError(message, reason="bad_configuration", remedy=_remedy(why)) from None
     except ReaderError as problem:
         message = f"{name}: this is not YAML: character {problem.position + 1} is a control character"
-        raise SetupError(message, remedy="check that this is the right file") from None
+        raise SetupError(message, reason="bad_configuration", remedy="check that this is the right file") from None
     except (_TooMuch, RecursionError) as problem:
         message = f"{name}: {problem if isinstance(problem, _TooMuch) else 'it is nested too deeply'}"
-        raise SetupError(message, remedy="split it with `include`, or check that this is the right file") from None
+        raise SetupError(
+            message, reason="bad_configuration", remedy="split it with `include`, or check that this is the right file"
+        ) from None
     return Document(name, path.parent.absolute(), data, tree.lines, tuple(tree.complaints))
 
 
@@ -84,15 +86,19 @@ def _text(path: Path, name: str) -> str:
             content = file.read(MOST_BYTES + 1)
     except OSError as problem:
         message = f"cannot read the configuration {name}: {problem.strerror}"
-        raise SetupError(message, remedy="check the path and its permissions") from None
+        raise SetupError(message, reason="bad_configuration", remedy="check the path and its permissions") from None
     if len(content) > MOST_BYTES:
         message = f"{name}: it is larger than {MOST_BYTES // 1_000_000} MB"
-        raise SetupError(message, remedy="split it with `include`, or check that this is the right file")
+        raise SetupError(
+            message, reason="bad_configuration", remedy="split it with `include`, or check that this is the right file"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         message = f"{name}: it is not UTF-8 text (byte {problem.start + 1})"
-        raise SetupError(message, remedy="save it as UTF-8, or check that this is the right file") from None
+        raise SetupError(
+            message, reason="bad_configuration", remedy="save it as UTF-8, or check that this is the right file"
+        ) from None
 
 
 def _remedy(why: str) -> str:

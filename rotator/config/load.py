@@ -60,13 +60,17 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
             if Path(named).exists():
                 return Path(named)
             message = f"there is no configuration file {named}, which {name} names"
-            raise SetupError(message, remedy="check the path; `rotator init` writes starter files")
+            raise SetupError(
+                message, reason="no_configuration", remedy="check the path; `rotator init` writes starter files"
+            )
     for path in FALLBACKS:
         if path.exists():
             return path
     places = ", ".join(["--config", "$ROTATOR_CONFIG", *(str(path.absolute()) for path in FALLBACKS)])
     message = f"there is no configuration file; looked at {places}"
-    raise SetupError(message, remedy="`rotator init` writes starter files, or name yours by --config")
+    raise SetupError(
+        message, reason="no_configuration", remedy="`rotator init` writes starter files, or name yours by --config"
+    )
 
 
 def load(path: Path) -> Config:

@@ -33,7 +33,8 @@ class StoreConfig:
             return database_url(self.url.read().reveal().strip(), self.folder, password=True)
         except ValueError as problem:
             message = f"store.url, read from {self.url.text}: {problem}"
-            raise SetupError(message) from None
+            remedy = "correct what that names; odd characters of the password are written as %40 and so on"
+            raise SetupError(message, reason="bad_store_url", remedy=remedy) from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,8 @@ class ConfigError(SetupError):
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = [f"{count} in the configuration {path}:", *(f"  {problem}" for problem in self.problems)]
-        super().__init__("\n".join(lines), remedy="correct the file; `rotator schema` describes every key")
+        remedy = "correct the file; `rotator schema` describes every key"
+        super().__init__("\n".join(lines), reason="bad_configuration", remedy=remedy)
 
 
 def shown(text: str) -> str:

@@ -33,7 +33,7 @@ def select(config: Config, names: Iterable[str], selector: str | None) -> list[C
     if not fitting:
         known = {f"{key}={value}" for credential in chosen for key, value in credential.facts.items() if key != "name"}
         message = f"no credential fits the selector {selector}"
-        raise SetupError(message, remedy=f"what the file has: {', '.join(sorted(known))}")
+        raise SetupError(message, reason="no_match", remedy=f"what the file has: {', '.join(sorted(known))}")
     return fitting
 
 
@@ -47,15 +47,17 @@ def _unknown(names: list[str], config: Config) -> SetupError:
     meant = dict.fromkeys(near for name in names if (near := nearest(name, config.credentials)))
     message = f"no credential is called {', '.join(names)}"
     if meant:
-        return SetupError(message, remedy=f"did you mean {', '.join(meant)}?")
-    return SetupError(message, remedy="`rotator status` lists them all; one that was taken out is put back first")
+        return SetupError(message, reason="unknown_credential", remedy=f"did you mean {', '.join(meant)}?")
+    remedy = "`rotator status` lists them all; one that was taken out is put back first"
+    return SetupError(message, reason="unknown_credential", remedy=remedy)
 
 
 def _term(text: str) -> Callable[[Facts], bool]:
     match = _TERM.fullmatch(text)
     if match is None or (match["absent"] and match["operator"]):
         message = f"{text!r} is not a selector"
-        raise SetupError(message, remedy="write team=web, env!=dev, tier or !tier, with commas between them")
+        remedy = "write team=web, env!=dev, tier or !tier, with commas between them"
+        raise SetupError(message, reason="usage", remedy=remedy)
     key, value = match["key"], match["value"]
     if match["operator"] is None:
         wanted = match["absent"] is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rotator.domain.errors import RotatorError, SetupError, StoreUnavailable
+from rotator.domain.errors import RotatorError, SetupError, StoreUnavailable, code
 from rotator.logs import log
 
 
@@ -21,3 +21,4 @@ def complain(what: str, problem: RotatorError) -> None:
         remedy = problem.remedy or f"see that the database runs and is reached; {waits}"
     if remedy:
         log.error("To do: %s", remedy)
+    log.error("More: rotator help %s", code(problem.reason))

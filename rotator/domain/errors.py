@@ -25,8 +25,13 @@ Messages are written by us, never copied from a response body, and never hold a 
 from __future__ import annotations
 
 
+def code(reason: str) -> str:
+    """A reason as people are shown it and as `rotator help` takes it: `E-WRONG-SEALING-KEY`."""
+    return f"E-{reason.upper().replace('_', '-')}"
+
+
 class RotatorError(Exception):
-    """The root. `reason` is one of the constants of `domain.reasons`; `remedy` says what to do next."""
+    """The root. `reason` is one of the constants of docs/reasons.md; `remedy` says what to do next."""
 
     reason = "bug"
 

@@ -176,9 +176,10 @@ def test_a_blocked_credential_is_told_with_its_remedy_and_stops_no_other(house: 
     ran = house.rotate("--linger", "0s")
     assert ran.status == 1
     assert "web: version 2 is current; " in ran.out
-    what, remedy = ran.err.splitlines()
+    what, remedy, more = ran.err.splitlines()
     assert what.startswith("mail is blocked: ")
     assert remedy.startswith("To do: ")
+    assert more == "More: rotator help E-NO-SUCH-FOLDER"
     assert "1 blocked" in ran.out.splitlines()[-1]
     looked = house.run("status")
     assert looked.status == 1

@@ -39,7 +39,7 @@ def test_thirty_configuration_errors_are_told_at_once(house: House) -> None:
     house.write(f"providers: {{local: {{type: generated}}}}\ncredentials:\n{wrong}\n")
     ran = house.rotate()
     refused(ran, "30 problems in the configuration", "rotator.yaml:3", "credentials.web14", "did you mean `policy`?")
-    assert len(ran.err.splitlines()) == 32
+    assert len(ran.err.splitlines()) == 33
 
 
 def test_an_unknown_credential_is_answered_with_the_nearest(house: House) -> None:
