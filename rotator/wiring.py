@@ -246,6 +246,7 @@ class Adapters:
                 for consumer, config in zip(self._consumers[credential.name], credential.consumers.asked, strict=True)
             ],
             heartbeats=credential.consumers.heartbeats,
+            bounds=credential.bounds,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
         )
 

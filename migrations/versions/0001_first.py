@@ -137,6 +137,7 @@ def credentials() -> None:
         moment("checked_at"),
         moment("retired_at"),
         moment("compromised_at"),
+        text("permissions", null=True),
         key("version", "id"),
         reference("version", "credential_id", "credential"),
         sa.UniqueConstraint("account", "key_id", name=op.f("uq_version_account_key_id")),

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from rotator.cli import options, say
 from rotator.cli.exits import Status
+from rotator.cli.finding import Finding
 from rotator.cli.opening import configuration, harden
-from rotator.cli.preflights import Finding, Preflight, Told, run
+from rotator.cli.preflights import Preflight, Told, run
 from rotator.config import select
 
 _NAMED = 3  # of what is being tried

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rotator import logs, wiring
+from rotator.cli import permitted
+from rotator.cli.finding import Finding
 from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
 from rotator.domain.errors import RotatorError
@@ -18,19 +20,6 @@ from rotator.settings import format_duration
 from rotator.store.store import SqlStore
 
 _SIDE_BY_SIDE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What one check came to."""
-
-    check: str  # the preflight's own; see `preflights`
-    subject: str
-    credential: str | None = None
-    outcome: str = "ok"  # ok, warning, failed
-    message: str = ""
-    reason: str | None = None
-    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +106,8 @@ def _of_credential(config: CredentialConfig, managed: Managed, store: Opened) ->
 
     yield listed("schedule", "policy", lambda: _schedule(config, managed))
     yield listed("provider", managed.provider_name, lambda: _provider(managed, store))
+    if managed.provider.capabilities.permissions is not None:
+        yield listed("permissions", "its keys", lambda: list(permitted.to_keys(managed, store)))
     for target in managed.targets:
         place = target.destination.address
         yield listed("destination", place, lambda target=target: _destination(managed, target))  # type: ignore[misc]
@@ -153,7 +144,8 @@ def _schedule(config: CredentialConfig, managed: Managed) -> list[Finding]:
         times.append(f"the provider ends a key after {format_duration(life)}")
     if any(times):
         hours = [f"only {span}" for span in policy.windows] + [f"not {span}" for span in policy.blackouts]
-        return [Finding(**about, message=", ".join(part for part in (*times, *hours) if part))]
+        found = [Finding(**about, message=", ".join(part for part in (*times, *hours) if part))]
+        return [*found, *permitted.switch(managed)]
     message = "it is rotated only by hand"
     remedy = "set policy.rotate_every, policy.cron or policy.max_age, if that is not meant"
     return [Finding(**about, outcome="warning", message=message, reason="by_hand", remedy=remedy)]

@@ -6,7 +6,8 @@ What they mean together is checked where it is used: `policies`, `targets`, `loa
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -252,6 +253,7 @@ class PolicyEntry(Entry):
     first: Literal["issue", "ask", "adopt"] | None = None
     wave_soak: Span = _BUILT_IN.wave_soak
     on_probe_failure: Literal["wait", "abandon"] = _BUILT_IN.on_probe_failure
+    on_widening: Literal["block", "warn"] = _BUILT_IN.on_widening
 
 
 class FileEntry(Entry):
@@ -307,10 +309,22 @@ class TargetEntry(Entry):
     propagation: Span | None = None
 
 
+def _network(value: object) -> str:
+    try:
+        return str(ip_network(str(value)))
+    except ValueError:
+        message = "is no network: write one such as 203.0.113.0/24, or one address"
+        raise ValueError(message) from None
+
+
+NetworkText = Annotated[str, BeforeValidator(_network)]
+"""A network, or one address."""
+
+
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"allowed_ips", "expect_policies", "on"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"on"})
 
     provider: str = Field(min_length=1)
     moved_from: str | None = Field(default=None, min_length=1)
@@ -321,3 +335,6 @@ class CredentialEntry(Entry):
     runbook: Line | None = None
     destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]
     consumers: list[dict[str, Any]] | None = None
+    allowed_ips: Annotated[list[NetworkText], AfterValidator(_some)] | None = None
+    allowed_ips_confirmed: date | None = None
+    expect_policies: list[str | dict[str, Any]] | None = None

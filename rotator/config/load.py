@@ -36,7 +36,7 @@ from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
 from rotator.config.targets import Places, Source, names_of, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
-from rotator.engine.work import Limits
+from rotator.engine.work import Bounds, Limits
 from rotator.ports.provider import Capabilities, Provider
 
 FALLBACKS = (Path("rotator.yaml"), Path("/etc/rotator/rotator.yaml"))
@@ -271,6 +271,7 @@ def read_credential(
     lag, paired = slowest(part.at("destinations"), targets), any(target.companions for target in targets)
     policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag, paired=paired)
     consumers = read_consumers(part.at("consumers"), names_of(part.at("destinations")))
+    bounds = _bounds(part, entry, capabilities)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(
@@ -285,6 +286,7 @@ def read_credential(
         consumers=consumers,
         moved_from=entry.moved_from,
         places=policy[1],
+        bounds=bounds,
     )
 
 
@@ -301,6 +303,29 @@ def _capabilities(
         else:
             return bound.capabilities
     return of_class if isinstance(of_class, Capabilities) else None
+
+
+def _bounds(part: Part, entry: CredentialEntry | None, capabilities: Capabilities | None) -> Bounds:
+    """What the keys may do at most. What nobody can compare is no bound."""
+    if entry is None:
+        return Bounds()
+    if capabilities is not None:
+        told, listed = capabilities.permissions == "read", capabilities.allow_list
+        if entry.expect_policies is not None and not told:
+            part.report("the provider does not tell policies: take it out", at=("expect_policies",))
+        if entry.allowed_ips is not None and not told and listed is None:
+            message = "the provider neither limits nor tells from where keys are used: take it out"
+            part.report(message, at=("allowed_ips",))
+        if listed is not None and len(entry.allowed_ips or ()) > listed.most:
+            part.report(f"the provider's list holds at most {listed.most}", at=("allowed_ips",))
+        if entry.allowed_ips_confirmed is not None and (listed is None or entry.allowed_ips is None):
+            message = "is for `allowed_ips` that only a person can see at the provider's console: take it out"
+            part.report(message, at=("allowed_ips_confirmed",))
+    return Bounds(
+        networks=None if entry.allowed_ips is None else tuple(entry.allowed_ips),
+        confirmed=entry.allowed_ips_confirmed,
+        policies=None if entry.expect_policies is None else tuple(entry.expect_policies),
+    )
 
 
 def _account(part: Part, providers: Mapping[str, Known[ProviderConfig]]) -> Known[ProviderConfig] | None:

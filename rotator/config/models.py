@@ -13,7 +13,7 @@ from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
-from rotator.engine.work import Limits
+from rotator.engine.work import Bounds, Limits
 from rotator.settings import SecretReference
 
 
@@ -135,6 +135,7 @@ class CredentialConfig:
     runbook: str | None = None  # where to look up what to do
     consumers: Consumers = field(default_factory=Consumers)
     moved_from: str | None = None  # what it was called before
+    bounds: Bounds = field(default_factory=Bounds)
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
 

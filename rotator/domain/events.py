@@ -67,6 +67,8 @@ class Subject(StrEnum):
     PROVIDER_REMOVED = "provider_removed"
     ACCOUNT_BRAKED = "account_braked"
     MAX_AGE = "max_age"  # a key will be older than the policy lets it
+    WIDENED = "widened"  # keys may do more than before, or than the configuration expects
+    UNCONFIRMED = "unconfirmed"  # nobody has looked at the provider's allow list for long
     EXPIRES = "expires"  # the provider will end a key before it has been replaced
     UNHEARD = "unheard"  # what a consumer left at the drop cannot be taken
     HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for

@@ -153,6 +153,7 @@ class Version:
     checked_at: datetime | None = None  # when we last used the key ourselves, to tell our use from others'
     retired_at: datetime | None = None
     compromised_at: datetime | None = None  # a person said that it has leaked: nothing uses it again
+    permissions: str | None = None  # what it could do when it was made (`Permissions.text`); None: not known
 
     @property
     def awaited(self) -> bool:

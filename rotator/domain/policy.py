@@ -49,6 +49,7 @@ class Policy:
     first: Literal["issue", "ask", "adopt"] | None = None
     wave_soak: timedelta = timedelta(minutes=15)
     on_probe_failure: Literal["wait", "abandon"] = "wait"
+    on_widening: Literal["block", "warn"] = "block"  # a new key that could do more than the current one
     waves: int = 1  # how many the destinations are given a new key in
 
     @property

@@ -24,7 +24,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.policy import DAY, last_create, supply_by
-from rotator.engine import regress, rehearsal
+from rotator.engine import permissions, regress, rehearsal
 from rotator.engine.intake import no_slot_comes_free
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
@@ -66,6 +66,7 @@ def preflight(work: Work) -> None:
     keys = keys_of_account(work)
     condemn_late_keys(work, keys)
     _refuse_full_slots(work, keys)
+    permissions.require(work)
     if rehearsal.is_open(work.situation):
         rehearsal.preflight(work)
     for delivery in work.situation.deliveries:

@@ -33,7 +33,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import SPREAD, SUCCESSES, trial
 from rotator.domain.secret import Material, Secret
-from rotator.engine import hooks, intake, rehearsal, waves
+from rotator.engine import hooks, intake, permissions, rehearsal, waves
 from rotator.engine.creation import create
 from rotator.engine.pairs import holders, pin, rewritten
 from rotator.engine.places import (
@@ -70,8 +70,11 @@ def authenticate(work: Work) -> None:
         detail: dict[str, Any] = {"answers": rotation.successes + 1, "verdict": answer.verdict.value}
         if answer.why:
             detail["why"] = answer.why
+        may = permissions.require(work) if version.state is VersionState.PENDING else None
+        able = [Update(version, {"permissions": may.text})] if may is not None else []
         told = work.event(Subject.AUTHENTICATE, Outcome.SUCCEEDED, version=version.id, **detail)
-        work.record([Update(rotation, {"state": RotationState.AUTHENTICATED, **MOVING})], [told])
+        moved = Update(rotation, {"state": RotationState.AUTHENTICATED, **MOVING})
+        work.record([*able, moved], [told])
         return
     changes = {
         **MOVING,

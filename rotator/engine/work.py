@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from rotator.domain.deadlines import Terms
@@ -98,6 +98,15 @@ class Reader:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a credential's keys may do at most, as its configuration says."""
+
+    networks: tuple[str, ...] | None = None  # `allowed_ips`: from where they work; None: nobody has said
+    confirmed: date | None = None  # when a person last looked at the allow list of a console
+    policies: tuple[str | Mapping[str, Any], ...] | None = None  # `expect_policies`: names, ARNs or documents
+
+
+@dataclass(frozen=True, kw_only=True)
 class Managed:
     """A credential as today's configuration has it, or had it last: how to reach what the rows have pinned."""
 
@@ -114,6 +123,7 @@ class Managed:
     consumers: Sequence[Reader] = ()  # read their key at their start
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def settle(self) -> timedelta:

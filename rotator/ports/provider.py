@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
+from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material
 
 
@@ -62,6 +63,15 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AllowList:
+    """Where a person says from which networks keys work, since no API does."""
+
+    at: str  # the page of the console
+    most: int  # entries
+    acts_within: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What a provider can promise. Data, so that the engine plans without knowing any vendor."""
 
@@ -78,6 +88,8 @@ class Capabilities:
     life: timedelta | None = None  # after which the provider ends a new key by itself; None: never
     own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
     can_delete: bool = True  # False: a person takes old keys away, and says so
+    permissions: Literal["declared", "read"] | None = None  # how `permissions` knows: by the options, or by asking
+    allow_list: AllowList | None = None  # None: addresses are part of `permissions`, or there is no such list
 
 
 class Provider(Protocol):
@@ -162,6 +174,15 @@ class Disables(Protocol):
 
     def enable(self, key_id: str) -> None:
         """Undo disable. May be repeated."""
+        ...
+
+
+@runtime_checkable
+class Permits(Protocol):
+    """A provider with `permissions`."""
+
+    def permissions(self) -> Permissions:
+        """What a key that is made now may do. Asks only where the capability is `read`; may be repeated."""
         ...
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from rotator.access import iam_policies
 from rotator.access.aws import ADMIN_KEY_REJECTED, Access, AwsSettings, Declined
 from rotator.domain.errors import (
     AccessDenied,
@@ -22,6 +24,7 @@ from rotator.domain.errors import (
     Unavailable,
     WrongAccount,
 )
+from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
 from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
 from rotator.settings import Settings
@@ -47,6 +50,7 @@ _CAPABILITIES = Capabilities(
     default_fields={"AWS_ACCESS_KEY_ID": "{access_key_id}", "AWS_SECRET_ACCESS_KEY": "{secret_access_key}"},
     material=("access_key_id", "secret_access_key"),
     own_use="sts",
+    permissions="read",
 )
 
 
@@ -122,6 +126,10 @@ class IamUser:
         if found is None or not _KEY_ID.fullmatch(found.reveal()):
             return None
         return next((entry["AccessKeyId"] for entry in self._list() if entry["AccessKeyId"] == found.reveal()), None)
+
+    def permissions(self) -> Permissions:
+        """What the user's policies, those of its groups and its boundary come to: all its keys may do the same."""
+        return iam_policies.read(partial(self._access.call, "iam"), self._user)
 
     def create(self, label: str) -> IssuedKey:  # noqa: ARG002  # IAM keys carry no text of ours
         """Make a key, in one request that is never repeated. Raises QuotaExceeded where both slots are taken."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
@@ -26,8 +26,9 @@ from rotator.domain.errors import (
     Unavailable,
     WrongAccount,
 )
+from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
-from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Metered, Verdict
+from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Metered, Verdict
 
 _PAGE = 100  # the most that the API gives
 _MOST_PAGES = 1000
@@ -57,6 +58,12 @@ _CAPABILITIES = Capabilities(
     settle=timedelta(seconds=60),  # OpenAI names no figure; policy.settle overrides it
     default_fields={"OPENAI_API_KEY": "{secret}"},
     material=("secret",),
+    permissions="declared",
+    allow_list=AllowList(
+        at="https://platform.openai.com/settings/organization/security (or the project's own)",
+        most=50,
+        acts_within=timedelta(minutes=15),
+    ),
 )
 
 
@@ -80,10 +87,14 @@ class AccountSettings(settings.Settings):
 
 
 class KeyOptions(settings.Settings):
-    """Whose keys, and what new ones may do and for how long. Empty `scopes` give all that the owner may do."""
+    """Whose keys, and what new ones may do and for how long. Empty `scopes` give all that the owner may do.
+
+    `role`: the most that the service account may be in its project; nothing is created where it is more.
+    """
 
     project: _Id
     service_account: _Id
+    role: Literal["member", "owner"] | None = None
     scopes: tuple[str, ...] | None = None
     expires_in: Annotated[settings.Duration, AfterValidator(_life)] | None = None
 
@@ -107,7 +118,7 @@ class OpenAI:
 
 
 class ServiceAccountKeys:
-    """A provider (`ports.provider.Provider`, `Issues` and `Meters`).
+    """A provider (`ports.provider.Provider`, `Issues`, `Permits` and `Meters`).
 
     `keys` lists every key of the *project*, with `owner` `service_account:<id>` or `user:<id>`: a value that is to
     be adopted may belong to a person, and those keys can be deleted, though never created, by the API.
@@ -131,8 +142,17 @@ class ServiceAccountKeys:
             message = f"the OpenAI project {self._options.project} is archived"
             remedy = "name another project in `options`, or restore this one in the console"
             raise Refused(message, reason="project_archived", remedy=remedy)
-        self._principal(self._account, self._options.service_account, "service account")
+        owner = self._principal(self._account, self._options.service_account, "service account")
+        if self._options.role == "member" and owner.get("role") == "owner":
+            message = f"the service account {self._options.service_account} is an owner of its project"
+            remedy = "make it a member in the console, or allow `options.role: owner`"
+            raise Refused(message, reason="role_too_strong", remedy=remedy)
         return f"openai:{self._options.project}"
+
+    def permissions(self) -> Permissions:
+        """The scopes that a new key is asked for: what an older one has, OpenAI does not tell."""
+        scopes = self._options.scopes
+        return Permissions(grants=frozenset(Grant(scope) for scope in (("*",) if scopes is None else scopes)))
 
     def create(self, label: str) -> IssuedKey:
         """Make a key named `label`. LostAnswer unless it is certain that no key was made."""

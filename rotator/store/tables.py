@@ -127,6 +127,7 @@ version = Table(
     Column("checked_at", Moment),
     Column("retired_at", Moment),
     Column("compromised_at", Moment),
+    Column("permissions", Text),
     UniqueConstraint("account", "key_id"),
     UniqueConstraint("credential_id", "number"),
     _among("state", VersionState),

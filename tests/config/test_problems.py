@@ -39,7 +39,7 @@ credentials:
   web:
     provider: openai
     options: {projct: proj_abc}
-    allowed_ips: [10.0.0.1]
+    on: {}
     policy: {rotate_evry: 30d, windows: [SOMEDAY], timezone: Europe/Lodon, cron: "1 2 3"}
     labels: {team: 1}
     destinations:
@@ -77,7 +77,7 @@ PLACES = [
     ("credentials.web.options.project", 28, "is missing", None),
     ("credentials.web.options.service_account", 28, "is missing", None),
     ("credentials.web.options.projct", 28, "unknown key", "did you mean `options.project`?"),
-    ("credentials.web.allowed_ips", 29, "is reserved for a later version and does nothing yet: take it out", None),
+    ("credentials.web.on", 29, "is reserved for a later version and does nothing yet: take it out", None),
     ("credentials.web.policy.rotate_evry", 30, "unknown key", "did you mean `policy.rotate_every`?"),
     ("credentials.web.policy.windows[0]", 30, "is no span; write MON-FRI 22:00-04:00", None),
     ("credentials.web.policy.timezone", 30, "there is no time zone `Europe/Lodon`", "did you mean `Europe/London`?"),
@@ -163,7 +163,7 @@ def test_an_unknown_section_names_the_nearest_known_key(tmp_path: Path, text: st
     assert (problem.message, problem.hint) == ("unknown key", hint)
 
 
-@pytest.mark.parametrize("key", ["allowed_ips", "expect_policies", "on"])
+@pytest.mark.parametrize("key", ["on"])
 def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> None:
     (problem,) = problems_with(tmp_path, credential(f"{key}: x"))
     assert problem.message == "is reserved for a later version and does nothing yet: take it out"
