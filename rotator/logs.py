@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,24 +33,46 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
-class _Floor(logging.Filter):
-    """Lets our own lines through, and those of others from WARNING on, whatever level their loggers have.
+class _Floored(logging.Logger):
+    """A logger that lets our own lines through, and those of others from WARNING on, whatever level they are set to.
 
     boto3, httpx and their like log requests, headers and bodies below that.
     """
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or record.name.partition(".")[0] == log.name
+    @property
+    def _floor(self) -> int:
+        return logging.NOTSET if self.name.partition(".")[0] == log.name else logging.WARNING
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - logging's own name
+        """The level, but never below the floor."""
+        return max(super().getEffectiveLevel(), self._floor)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Pass on what is not below the floor: SQLAlchemy's `echo` has levels of its own."""
+        if record.levelno >= self._floor:
+            super().handle(record)
 
 
 class _Formatter(logging.Formatter):
-    """One line; in text as many as the message has. Everything that is logged goes through here."""
+    """One line; in text as many as the message has. Everything that is logged goes through here.
+
+    Once all of it is rendered, every secret that is in memory is taken out; exceptions have no text.
+    """
 
     def __init__(self, form: Form) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
+        from rotator.domain import secret  # when there is a line: `--help` needs none of it
+
+        record.exc_text = None  # what another formatter made of the exception
+        return secret.without_secrets(self._rendered(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        return "".join(_calls(ei[1])).rstrip()
+
+    def _rendered(self, record: logging.LogRecord) -> str:
         about = _about(record)
         if self._form == "json":
             return json.dumps(_fields(record, about), ensure_ascii=False)
@@ -92,7 +113,6 @@ class _StandardError(logging.StreamHandler[Any]):
     def __init__(self, form: Form) -> None:
         super().__init__(sys.stderr)
         self.form = form
-        self.addFilter(_Floor())
         self.setFormatter(_Formatter(form))
 
     @property
@@ -113,7 +133,17 @@ def set_up(verbosity: int, form: Form = "text") -> None:
     root.setLevel(logging.WARNING)
     log.setLevel(_LEVELS[min(verbosity, len(_LEVELS) - 1)])
     logging.captureWarnings(capture=True)
-    threading.excepthook = _thread_ended
+    _floor_all()
+
+
+def _floor_all() -> None:
+    """Whoever got a logger before us, or will get one, has one with a floor."""
+    logging.setLoggerClass(_Floored)
+    known = [found for found in logging.root.manager.loggerDict.values() if isinstance(found, logging.Logger)]
+    for logger in known:
+        if type(logger) is logging.Logger:
+            logger.__class__ = _Floored
+        logger.manager._clear_cache()  # type: ignore[attr-defined]  # noqa: SLF001 - which levels are enabled is remembered
 
 
 def in_json() -> bool:
@@ -177,8 +207,3 @@ def _calls(problem: BaseException) -> Iterator[str]:
         yield "and then:\n"
     yield from traceback.format_list(traceback.extract_tb(problem.__traceback__))
     yield f"{type(problem).__name__}\n"
-
-
-def _thread_ended(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
-        bug(ended.thread.name if ended.thread else "a thread", ended.exc_value)

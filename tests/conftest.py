@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -35,8 +36,8 @@ _SHORTEST = 8  # a shorter piece of a secret would be found by chance
 class Canaries:
     """The secrets of one test, which may be at destinations and nowhere else. Calling it gives a new one."""
 
-    def __init__(self) -> None:
-        self._secrets: list[str] = []
+    def __init__(self, *secrets: str) -> None:
+        self._secrets = [*secrets]
 
     def __call__(self) -> str:
         """Return a new secret and watch for it."""
@@ -68,6 +69,7 @@ def _spellings(secret: str) -> Iterator[tuple[str, str]]:
     yield "JSON", json.dumps(secret)[1:-1]
     yield "URL", quote(secret, safe="")
     yield "URL", quote_plus(secret)
+    yield "shell", shlex.quote(secret).removeprefix("'").removesuffix("'")
     yield "hex", content.hex()
     for before in range(3):  # within a longer text, base64 depends on how many bytes came before, modulo 3
         padded = b"\0" * before + content

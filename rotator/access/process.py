@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 import shutil
@@ -13,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from rotator.domain.errors import TemporaryError
+from rotator.domain.redaction import redacted
 from rotator.domain.secret import Secret
 
 PASSED_ON = ("PATH", "HOME", "LANG")
@@ -25,7 +24,6 @@ _MOST_SAID = 8192  # bytes of its stderr that are kept, from the end
 _PIPE = 65536  # bytes that may wait there when it has ended
 _LONGEST = 200  # characters of a message
 _POLL = 0.05  # seconds
-_SHORTEST = 6  # a shorter piece of a secret would be found by chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,17 +146,7 @@ def _signal_name(number: int) -> str:
 
 
 def _last_line(said: bytes, secrets: Iterable[str]) -> str:
-    text = said.decode(errors="replace")
-    for spelling in sorted({s for secret in secrets for s in _spellings(secret)}, key=len, reverse=True):
-        text = text.replace(spelling, "…")
+    text = redacted(said.decode(errors="replace"), secrets)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else ""
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    """How a secret may be shown; each line of one that has several."""
-    for piece in (secret, *secret.splitlines()):
-        if len(piece) >= _SHORTEST:
-            content = piece.encode()
-            yield from (piece, quote(piece, safe=""), content.hex(), base64.b64encode(content).decode().rstrip("="))

@@ -14,7 +14,7 @@ import click
 from rotator import logs, wiring
 from rotator.cli import say
 from rotator.cli.exits import INTERRUPTED, Status, told
-from rotator.cli.opening import chosen, harden, holding
+from rotator.cli.opening import chosen, holding
 from rotator.cli.options import Manner
 from rotator.config import Config
 from rotator.domain.errors import RotatorError, SetupError
@@ -62,8 +62,6 @@ def act(
 def opened(config: Config, manner: Manner, *, unlock: bool = True) -> Iterator[Service]:
     """A service for a verb in this manner. Opening it for a dry run writes nothing; a request needs no key."""
     unlock = unlock and not manner.request
-    if unlock:
-        harden()
     with wiring.opened(config, wiring.surroundings(bug=logs.bug), unlock=unlock, dry=manner.dry_run) as service:
         yield service
 

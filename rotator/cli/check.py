@@ -16,7 +16,7 @@ from rich.text import Text
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.finding import Finding
-from rotator.cli.opening import configuration, harden
+from rotator.cli.opening import configuration
 from rotator.cli.preflights import Preflight, Told, run
 from rotator.config import select
 
@@ -38,7 +38,6 @@ def check(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool
     """
     loaded = configuration(config)
     chosen = [credential.name for credential in select(loaded, names, selector)]
-    harden()
     if not as_json and not quiet:
         say.tell(f"environment {loaded.environment}; {loaded.path} is well formed")
     found = []

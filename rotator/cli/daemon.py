@@ -37,7 +37,6 @@ def daemon(config: str | None, interval: timedelta, grace: timedelta) -> int:
     import os
 
     from rotator import logs
-    from rotator.cli.opening import harden
     from rotator.config import find
     from rotator.daemon import Daemon
 
@@ -46,5 +45,4 @@ def daemon(config: str | None, interval: timedelta, grace: timedelta) -> int:
         raise click.BadParameter(message, param_hint="--interval")
     if not logs.log.isEnabledFor(logging.INFO):
         logs.log.setLevel(logging.INFO)
-    harden()
     return Daemon(find(config, os.environ), interval, grace, os.environ).run()

@@ -10,6 +10,7 @@ from rotator.cli import options
 @click.command(epilog=options.examples("rotator demo", "rotator demo --quick"))
 @click.option("--keep", is_flag=True, help="Leave the servers running at the end, until Ctrl-C.")
 @click.option("--quick", is_flag=True, help="Shorten the times of waiting.")
+@options.verbose
 def demo(keep: bool, quick: bool) -> int:
     """Start OpenBao, an AWS API and an OpenAI emulator on this machine, and rotate three keys while they are used."""
     from rotator.demo import run

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from rotator.cli.hardening import harden
 from rotator.cli.say import complain, warn
 
 
@@ -26,7 +27,8 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def run(command: click.Command, name: str) -> NoReturn:
-    """Run a command of this process's arguments and exit."""
+    """Run a command of this process's arguments and exit. Every command begins here, the daemon too."""
+    harden()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character must not stop a rotation

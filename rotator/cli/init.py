@@ -20,6 +20,7 @@ from rotator.store.store import open_store
 
 @click.command(epilog=options.examples("rotator init", "rotator init --dir /etc/rotator"))
 @click.option("--dir", "folder", metavar="DIR", default=".", help="Where; made if it is missing.")
+@options.verbose
 def init(folder: str) -> int:
     """Write a starter configuration, a sealing key and an empty database.
 

@@ -31,7 +31,6 @@ def looking(config: Config) -> Iterator[wiring.Service]:
 @contextmanager
 def working(config: Config, *, dry: bool = False) -> Iterator[wiring.Service]:
     """A service with the sealing key, for the operator's verbs. `dry`: opening it writes nothing."""
-    harden()
     with wiring.opened(config, wiring.surroundings(bug=logs.bug), dry=dry) as service:
         yield service
 
@@ -83,17 +82,3 @@ def chosen(service: wiring.Service, names: Iterable[str], selector: str | None, 
     if gone and not rest and selector is None:
         return gone
     return gone + [credential.name for credential in select(service.config, rest, selector)]
-
-
-def harden() -> None:
-    """Before a secret is in memory: files of ours are nobody else's, and a crash leaves no memory on disk."""
-    os.umask(0o077)
-    try:
-        import ctypes
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # prctl(2), PR_SET_DUMPABLE: no core dump, and no other process of this user may look into ours.
-        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
-    except (ImportError, OSError, ValueError, AttributeError):  # another system, or a Python built without them
-        logs.log.info("core dumps could not be switched off")

@@ -15,7 +15,7 @@ from rotator import logs, wiring
 from rotator.cli import say, screens
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
-from rotator.cli.opening import chosen, configuration, harden, holding
+from rotator.cli.opening import chosen, configuration, holding
 from rotator.cli.stopping import Stop
 from rotator.cli.tables import aligned
 from rotator.config import Config
@@ -34,7 +34,6 @@ def carry_out(asked: Asked) -> int:
     config = configuration(asked.config)
     if asked.dry_run:
         return _show_forecast(config, asked)
-    harden()
     stop = Stop()
     screen = screens.choose(now=True, as_json=asked.as_json, quiet=asked.quiet, on_terminal=False)
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)

@@ -15,7 +15,7 @@ from rotator.cli import beforehand, rehearsing, say, screens, verdicts, words
 from rotator.cli.acting import act
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
-from rotator.cli.opening import chosen, configuration, harden
+from rotator.cli.opening import chosen, configuration
 from rotator.cli.options import Manner
 from rotator.cli.screens import Screen
 from rotator.cli.stopping import Stop
@@ -44,7 +44,6 @@ def carry_out(asked: Asked) -> int:
         return beforehand.show_forecast(config, asked)
     if asked.request:
         return _ask(config, asked)
-    harden()
     stop = Stop()
     screen = screens.choose(now=asked.at_once, as_json=asked.as_json, quiet=asked.quiet, on_terminal=say.on_terminal())
     stop.silent = screen.interval is not None

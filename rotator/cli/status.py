@@ -172,6 +172,7 @@ def _value(key: str, value: object) -> str:
 
 
 @click.command(epilog=options.examples("rotator schema > rotator.schema.json"))
+@options.verbose
 def schema() -> int:
     """The JSON Schema of the configuration file, for editors and for CI."""
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -5,6 +5,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
+from weakref import WeakValueDictionary
+
+from rotator.domain.redaction import redacted
+
+_LIVING: WeakValueDictionary[int, Secret] = WeakValueDictionary()
 
 
 class Secret:
@@ -13,10 +18,11 @@ class Secret:
     `reveal()` is the one exit; a test lists the modules that may call it.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("__weakref__", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        _LIVING[id(self)] = self
 
     def reveal(self) -> str:
         """Return the value itself. Only where it is sealed, sent or written."""
@@ -43,6 +49,12 @@ class Secret:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         message = "a Secret is not pickled or copied"
         raise TypeError(message)
+
+
+def without_secrets(text: str) -> str:
+    """The text with "…" in place of every secret that is in memory now, whichever way it is spelt there."""
+    living = [reference() for reference in _LIVING.valuerefs()]  # a copy: other threads make and forget some meanwhile
+    return redacted(text, {secret._value for secret in living if secret is not None})  # noqa: SLF001 - it ends in here
 
 
 class Material(Mapping[str, Secret]):

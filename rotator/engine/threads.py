@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from rotator.domain.errors import LostAnswer
+from rotator.domain.errors import LostAnswer, RotatorError
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Threads:
             try:
                 result.append(context.run(do))
             except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-                problem.append(error)
+                problem.append(_stripped(error))
             finally:
                 ended()
 
@@ -66,3 +67,17 @@ class Threads:
         with ThreadPoolExecutor(max_workers=min(len(tasks), _AT_ONCE) or 1) as pool:
             for outcome in [pool.submit(contextvars.copy_context().run, task) for task in tasks]:
                 outcome.result()
+
+
+def _stripped(problem: BaseException) -> BaseException:
+    """The exception, with nothing left of what the call held: its frames have no locals, ours no foreign context.
+
+    A request with its headers and body hangs on the exceptions of HTTP libraries, and on the frames that sent it.
+    """
+    each: BaseException | None = problem
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
+    if isinstance(problem, RotatorError):
+        problem.__cause__ = problem.__context__ = None
+    return problem

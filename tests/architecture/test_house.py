@@ -45,6 +45,19 @@ def test_secrets_are_revealed_only_where_they_are_sealed_sent_or_written() -> No
     assert callers == REVEALS
 
 
+def test_no_program_is_started_with_our_whole_environment() -> None:
+    started = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(ast.Name("subprocess"), name), keywords=keywords):
+                    started.append(name)
+                    assert "env" in {keyword.arg for keyword in keywords}, path
+                case ast.Attribute(ast.Name("os"), name):
+                    assert not name.startswith(("exec", "fork", "popen", "posix_spawn", "spawn", "system")), path
+    assert len(started) > 2
+
+
 def test_only_the_store_writes_states() -> None:
     for path in sources():
         if "store" not in path.parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
@@ -75,23 +74,6 @@ def test_only_the_adapters_that_a_configuration_names_are_imported(house: House)
     loaded = set(ran.stderr.split())
     assert {"rotator.providers.generated", "rotator.destinations.env_file"} <= loaded
     assert not loaded & {"boto3", "httpx", "hvac", "rotator.providers.openai", "rotator.destinations.vault_kv"}
-
-
-def test_no_option_lowers_the_logs_of_other_libraries(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.set_up(2)
-    try:
-        for name in ("boto3.resources", "httpx", "urllib3.connectionpool", "a.new.one"):
-            logger = logging.getLogger(name)
-            logger.setLevel(logging.DEBUG)
-            logger.debug("Authorization: Bearer CANARY")
-            logger.info("Authorization: Bearer CANARY")
-            logger.setLevel(logging.NOTSET)
-        logging.getLogger("rotator.events").debug("ours")
-    finally:
-        logs.set_up(0)
-    said = capsys.readouterr().err
-    assert "Bearer" not in said
-    assert "DEBUG rotator.events: ours" in said
 
 
 def test_a_bug_is_told_by_its_place_and_never_by_its_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from rotator import logs
-from rotator.domain import policy
-from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, waves
+from rotator.domain import policy, secret
+from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, threads, waves
 from rotator.engine.work import Work
 from rotator.store import audit, leases
 from rotator.store.sealing import AesGcmSealer
@@ -199,10 +199,20 @@ MUTANTS: Mapping[str, Mutant] = {
         without(audit, "_HEAD_TO_LOCK", patches.HEAD_WITHOUT_LOCK),
         "IntegrityError",
     ),
-    "redaction: other libraries": tested(
-        "cli/test_help.py::test_no_option_lowers_the_logs_of_other_libraries",
-        without(logs._Floor, "filter", lambda _self, _record: True),
+    "floors": tested(
+        "cli/test_log_secrets.py::test_neither_levels_nor_handlers_make_another_library_speak[botocore]",
+        without(logs._Floored, "_floor", 0),
         "'Bearer' not in",
+    ),
+    "redaction": tested(
+        "cli/test_log_secrets.py::test_no_form_of_a_living_secret_is_in_a_line[exact]",
+        without(secret, "without_secrets", lambda text: text),
+        "'…' in",
+    ),
+    "stripped exceptions": tested(
+        "engine/test_threads.py::test_our_problems_come_without_what_led_to_them",
+        without(threads, "_stripped", lambda problem: problem),
+        "is None",
     ),
     "redaction: unknown errors": tested(
         "cli/test_help.py::test_a_bug_is_told_by_its_place_and_never_by_its_text",
