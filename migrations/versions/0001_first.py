@@ -332,6 +332,7 @@ def installation() -> None:
         text("id"),
         text("environment"),
         moment("created_at", null=False),
+        text("contracted"),
         moment("last_pass_at"),
         text("home", null=True),
         sa.Column("timeline", sa.BigInteger()),

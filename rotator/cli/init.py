@@ -65,7 +65,7 @@ def _write_new(path: Path, text: str, mode: int) -> bool:
 def _revision(config: Config) -> str | None:
     """The schema of the database that is there already; None: none is there, or an empty one."""
     try:
-        return schema.current(config.store.resolve())
+        return schema.standing(config.store.resolve()).applied
     except SetupError as problem:
         if problem.reason == "no_database" and config.store.resolve().startswith("sqlite"):
             return None
@@ -100,7 +100,7 @@ def _database(config: Config, revision: str | None) -> None:
     if revision is None:
         schema.upgrade(url, config.environment, wiring.new_id, actor=wiring.actor(os.environ))
         say.tell(f"made the database {_shown(config)}")
-    elif schema.pending(url):
+    elif schema.standing(url).missing:
         say.tell(f"the database {_shown(config)} exists; `rotator db upgrade` brings it to this release")
     else:
         say.tell(f"the database {_shown(config)} exists and is left as it is")

@@ -28,6 +28,7 @@ from rotator.domain.errors import RotatorError, SetupError, StaleLease, StoreUna
 from rotator.engine.engine import Progress
 from rotator.ports.store import StoredEvent
 from rotator.settings import format_duration
+from rotator.store import schema
 
 log = logs.log
 
@@ -212,6 +213,7 @@ class Daemon:
         """One run of the engine; returns what stopped turns, other than workers that went on with a credential."""
         if self._service is None:
             return {}
+        schema.check(self._service.store.database)  # a newer release may have taken away what this one needs
         engine = self._service.running()
         self._progress = engine.run(self._service.names, None, self._interval)
         found = {name: p.trouble for name, p in self._progress.items() if p.trouble is not None}

@@ -325,6 +325,7 @@ install = Table(
     Column("id", Text, nullable=False),
     Column("environment", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("contracted", Text, nullable=False),  # the last revision whose old half was taken away
     Column("last_pass_at", Moment),
     Column("home", Text),  # where the database lived when a person, or its first use, last said that it is right
     Column("timeline", BigInteger),

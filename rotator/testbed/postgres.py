@@ -27,7 +27,8 @@ class Postgres(Server):
         super().__init__()
         self._password = secrets.token_hex(16)
         self._numbers = itertools.count(1)
-        self._bin = _binaries()
+        self.programs = _binaries()
+        """The folder of PostgreSQL's own programs, such as `pg_dump`."""
         if os.geteuid() == 0:
             self.runs_as = _anybody_but_root()
 
@@ -52,7 +53,7 @@ class Postgres(Server):
         self.give(password)
         self.run(
             [
-                str(self._bin / "initdb"),
+                str(self.programs / "initdb"),
                 f"--pgdata={self.folder / 'data'}",
                 f"--username={_ROLE}",
                 f"--pwfile={password}",
@@ -67,7 +68,7 @@ class Postgres(Server):
     def command(self) -> list[str]:
         """Return the command line of a server without Unix sockets."""
         return [
-            str(self._bin / "postgres"),
+            str(self.programs / "postgres"),
             *("-D", str(self.folder / "data"), "-h", HOST, "-p", str(self.port)),
             *("-c", "unix_socket_directories="),
         ]

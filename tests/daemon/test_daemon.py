@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -184,6 +186,19 @@ def test_an_old_schema_is_waited_for(house: House, start: Start) -> None:
     until(lambda: current(house) == 1)
     assert daemon.stop() == 0
     assert daemon.said.count("(schema_outdated)") == 1
+
+
+def test_a_schema_that_was_contracted_under_a_running_daemon_is_left_alone(house: House, start: Start) -> None:
+    daemon = start("--interval", "200ms")
+    until(lambda: current(house) == 1)
+    with closing(
+        sqlite3.connect(house.folder / "rotator.db", isolation_level=None)
+    ) as database:  # as a newer release does
+        database.execute("UPDATE install SET contracted = '0002'")
+        daemon.says("(schema_contracted)")
+        before = database.execute("SELECT last_pass_at FROM install").fetchone()
+        assert daemon.stop() == 0
+        assert database.execute("SELECT last_pass_at FROM install").fetchone() == before
 
 
 def test_what_waiting_cannot_repair_ends_it_later_too(house: House, start: Start) -> None:

@@ -186,11 +186,11 @@ def test_what_is_pending_is_told_and_applied(new_url: NewUrl) -> None:
     url = new_url()
     if url.startswith("sqlite"):
         Path(str(make_url(url).database)).touch()
-    assert schema.current(url) is None
-    assert schema.pending(url) == schema.REVISIONS
+    assert schema.standing(url).applied is None
+    assert schema.standing(url).missing == schema.REVISIONS
     assert schema.upgrade(url, "prod", new_id) == schema.REVISIONS
-    assert schema.current(url) == schema.REVISIONS[-1]
-    assert schema.pending(url) == ()
+    assert schema.standing(url).applied == schema.REVISIONS[-1]
+    assert schema.standing(url).missing == ()
 
 
 def test_several_that_upgrade_at_once_make_one_installation(new_url: NewUrl) -> None:
@@ -271,7 +271,7 @@ def test_a_missing_file_is_told_and_not_made(tmp_path: Path) -> None:
     assert str(path) in problem.message
     assert "rotator init" in str(problem.remedy)
     with pytest.raises(SetupError):
-        schema.current(f"sqlite:///{path}")
+        schema.standing(f"sqlite:///{path}")
     assert not path.exists()
 
 
