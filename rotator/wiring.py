@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import threading
 import time
 import uuid
@@ -14,15 +15,17 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from rotator import logs
+from rotator.access.formats import Origin
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
 from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
+from rotator.engine.followers import Following
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
-from rotator.ports.adapter import AskedConsumer
+from rotator.ports.adapter import AskedConsumer, Sink
 from rotator.ports.doing import Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
@@ -41,7 +44,7 @@ class Seam:
     """
 
     def wrap(self, port: T, kind: str) -> T:  # noqa: ARG002 - the default of a seam
-        """`kind` is `store`, `provider`, `destination` or `hook`."""
+        """`kind` is `store`, `provider`, `destination`, `hook` or `sink`."""
         return port
 
 
@@ -113,7 +116,6 @@ def new_id() -> str:
 def actor(environ: Mapping[str, str]) -> str:
     """Who acts: `$ROTATOR_ACTOR`, else `$SUDO_USER`, else user@host."""
     import getpass
-    import socket
 
     named = environ.get("ROTATOR_ACTOR")
     if named:
@@ -160,6 +162,7 @@ def open_service(
             around=around,
             anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
             left_out=left_out,
+            following=adapters.following(),
         )
         return Service(
             config=config,
@@ -206,10 +209,22 @@ class Adapters:
         self._seam = seam or Seam()
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
+        origin = Origin(config.environment, socket.gethostname())
+        self._sinks: dict[str, Sink] = {
+            name: s.adapter(s.settings, origin, timeout) for name, s in config.sinks.items()
+        }
         self._consumers: dict[str, list[AskedConsumer]] = {
             name: [c.adapter(c.settings, timeout) for c in credential.consumers.asked]
             for name, credential in config.credentials.items()
         }
+
+    def following(self) -> list[Following]:
+        """What follows the trail."""
+        required = self._config.require_sink
+        return [
+            Following(name=f"sink:{name}", receiver=self._seam.wrap(sink, "sink"), required=name in required)
+            for name, sink in self._sinks.items()
+        ]
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""
@@ -260,5 +275,5 @@ class Adapters:
     def close(self) -> None:
         """Close the connections to all of them."""
         asked = (consumer for consumers in self._consumers.values() for consumer in consumers)
-        for adapter in (*self._accounts.values(), *self._servers.values(), *asked):
+        for adapter in (*self._accounts.values(), *self._servers.values(), *self._sinks.values(), *asked):
             adapter.close()

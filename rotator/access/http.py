@@ -205,6 +205,29 @@ class Http:
             raise SetupError(message, remedy="check `ca_file`: it has to be a readable PEM file") from None
 
 
+def send_once(
+    method: str,
+    address: str,
+    ca_file: Path | None,
+    limit: float,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    purpose: str = "run the hook",
+) -> Reply:
+    """One request on a connection of its own, over within `limit` seconds: one kept open may be dead by the next."""
+    where, _, query = address.partition("?")
+    http = Http(where, ca_file, limit)
+    over = threading.Timer(limit, http.abort)
+    over.daemon = True
+    over.start()
+    try:
+        headers = {"Accept": "*/*", **headers}  # a health address may answer with anything
+        return http.send(method, f"?{query}" if query else "", purpose, headers=headers, content=body)
+    finally:
+        over.cancel()
+        http.close()
+
+
 class _TooMuch(Exception):
     """The answer is longer, or takes longer, than any that we expect."""
 

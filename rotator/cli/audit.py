@@ -1,25 +1,30 @@
-"""The commands `audit log`, `audit verify`, `audit export`."""
+"""The commands `audit log`, `audit verify`, `audit export`, `audit sinks`."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from heapq import merge
 from pathlib import Path
+from typing import Any
 
 import click
 
-from rotator.cli import options, say, words
+from rotator.access.formats import FORMATS, Origin
+from rotator.cli import options, say, tables, words
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking
 from rotator.config import select
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.model import Follower
+from rotator.engine.followers import Following, alongside, spoken
+from rotator.engine.report import stamp
 from rotator.ports.store import StoredEvent
-from rotator.store.audit import export as export_lines
 from rotator.store.audit import exported
 from rotator.store.store import SqlStore
 from rotator.store.verify import Verification, verify_store
@@ -115,13 +120,28 @@ def _verify_file(file: str) -> Verification:
         raise SetupError(message, remedy="name a file that `rotator audit export` wrote") from None
 
 
-@audit.command(epilog=options.examples("rotator audit export > trail.jsonl", "rotator audit export --output t.jsonl"))
+@audit.command(
+    epilog=options.examples(
+        "rotator audit export > trail.jsonl",
+        "rotator audit export --output t.jsonl",
+        "rotator audit export --format cef",
+    )
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(FORMATS)),
+    default="json",
+    show_default=True,
+    help="json is the trail itself and can be verified; the others are for tools that do not know it.",
+)
 @click.option("--output", metavar="FILE", help="Write there, readable by you alone, instead of to stdout.")
 @options.common
-def export(output: str | None, config: str | None) -> int:
-    """The whole trail as JSON lines, one event each."""
+def export(format_name: str, output: str | None, config: str | None) -> int:
+    """The whole trail, one event on each line: as JSON, or as OCSF, ECS or CEF."""
     with looking(configuration(config)) as service:
-        lines = export_lines(service.store)
+        rendered, origin = FORMATS[format_name], Origin(service.config.environment, socket.gethostname())
+        lines = (rendered(event, origin) for event in service.store.events())
         if output is None:
             for line in lines:
                 click.echo(line)
@@ -148,3 +168,50 @@ def _write(path: Path, lines: Iterable[str]) -> None:
     except OSError as problem:
         message = f"cannot write {path}: {problem.strerror}"
         raise SetupError(message, remedy="choose another file") from None
+
+
+@audit.command(epilog=options.examples("rotator audit sinks", "rotator audit sinks --send"))
+@click.option("--send", is_flag=True, help="First try to send what waits, also to those that wait after a failure.")
+@options.as_json
+@options.common
+def sinks(send: bool, as_json: bool, config: str | None) -> int:
+    """How far each sink has accepted the trail. One that accepts nothing exits 1."""
+    with looking(configuration(config)) as service:
+        followers = service.engine.followers
+        if send:
+            followers.hasten()
+            with alongside(followers.turns, service.engine.around):
+                pass
+        head, rows = service.store.head()[0], service.store.followers()
+        found = [_standing(one, rows.get(one.name), head) for one in followers.following]
+    if as_json:
+        click.echo(json.dumps({"head": head, "sinks": found}, ensure_ascii=False))
+    elif not found:
+        say.tell("no sink is configured: `audit.sinks` in the configuration file")
+    else:
+        tables.show(("sink", "accepted", "behind", "required", "state"), [_sink_line(row) for row in found])
+    failing = [row for row in found if row["reason"] is not None]
+    for row in failing:
+        said = f"{spoken(row['name'])} accepts nothing since {words.moment(row['since'])}: {row['message']}"
+        say.complain(said, reason=row["reason"], remedy="see to it, then `rotator audit sinks --send`")
+    return Status.TROUBLE if failing else Status.DONE
+
+
+def _standing(one: Following, row: Follower | None, head: int) -> dict[str, Any]:
+    row = row or Follower(name=one.name)
+    return {
+        "name": one.name,
+        "required": one.required,
+        "accepted": row.seq,
+        "behind": head - row.seq,
+        "since": stamp(row.since) if row.since else None,
+        "attempt": row.attempt,
+        "not_before": stamp(row.not_before) if row.not_before else None,
+        "reason": row.reason,
+        "message": row.message,
+    }
+
+
+def _sink_line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    state = row["reason"] or ("up to date" if row["behind"] == 0 else "has more to take")
+    return row["name"], str(row["accepted"]), str(row["behind"]), "yes" if row["required"] else "no", state

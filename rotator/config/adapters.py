@@ -12,6 +12,7 @@ from rotator.config.problems import did_you_mean, shown
 from rotator.consumers import CONSUMERS
 from rotator.destinations import DESTINATIONS
 from rotator.providers import PROVIDERS
+from rotator.sinks import SINKS
 
 
 class NoAdapter(Exception):
@@ -64,3 +65,4 @@ class Registry:
 PROVIDER_TYPES = Registry("provider", "rotator.providers", PROVIDERS, ("Settings", "Options", "bind"))
 DESTINATION_TYPES = Registry("destination", "rotator.destinations", DESTINATIONS, ("Settings", "at"))
 CONSUMER_TYPES = Registry("consumer", "rotator.consumers", CONSUMERS, ("Settings", "processes"))
+SINK_TYPES = Registry("sink", "rotator.sinks", SINKS, ("Settings", "take"))

@@ -269,6 +269,13 @@ class EvidenceEntry(Entry):
     drop: FilePath | None = None
 
 
+class AuditEntry(Entry):
+    """`audit:`, where the trail is copied to."""
+
+    sinks: dict[str, Any] | None = None
+    require_sink: list[str] | None = None
+
+
 class DefaultsEntry(Entry):
     """`defaults:`, what credentials share."""
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator.config.accounts import Known, read_entries
-from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import read_consumers
 from rotator.config.document import Document, read_document
 from rotator.config.entries import (
+    AuditEntry,
     CredentialEntry,
     DefaultsEntry,
     EngineEntry,
@@ -29,6 +30,7 @@ from rotator.config.models import (
     DestinationConfig,
     ProviderConfig,
     SealConfig,
+    SinkConfig,
     StoreConfig,
 )
 from rotator.config.part import Part, known_keys
@@ -42,7 +44,13 @@ from rotator.ports.provider import Capabilities, Provider
 FALLBACKS = (Path("rotator.yaml"), Path("/etc/rotator/rotator.yaml"))
 
 _SHARED = {"credentials", "defaults", "defaults.policy", *known_keys(PolicyEntry, "defaults.policy.")}
-_SECTIONS = {"store": StoreEntry, "seal": SealEntry, "engine": EngineEntry, "evidence": EvidenceEntry}
+_SECTIONS = {
+    "store": StoreEntry,
+    "seal": SealEntry,
+    "engine": EngineEntry,
+    "evidence": EvidenceEntry,
+    "audit": AuditEntry,
+}
 _MAIN = (
     {*_SHARED, "providers", "destinations", *_SECTIONS}
     | known_keys(FileEntry)
@@ -105,6 +113,7 @@ def _read(path: Path, main: Part) -> Config | None:
     head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
     store, seal, engine = _store(main), _seal(main), _engine(main)
     evidence = main.at("evidence").read(EvidenceEntry)
+    sinks, required = _audit(main)
     providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig, ProviderEntry)
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
@@ -118,6 +127,8 @@ def _read(path: Path, main: Part) -> Config | None:
         seal=seal,
         engine=engine,
         drop=evidence.drop if evidence else None,
+        sinks=sinks,
+        require_sink=required,
         providers={name: known.config for name, known in providers.items() if known.config},
         destinations={name: config for name, config in places.destinations.items() if config},
         credentials=credentials,
@@ -163,6 +174,19 @@ def _engine(main: Part) -> Limits:
         retry_first=entry.retry.first,
         retry_most=entry.retry.most,
     )
+
+
+def _audit(main: Part) -> tuple[Mapping[str, SinkConfig], tuple[str, ...]]:
+    """The sinks, and which of them must hear of it before a key is created or taken away."""
+    part = main.at("audit")
+    entry = part.read(AuditEntry)
+    sinks = read_entries(part.at("sinks"), SINK_TYPES, SinkConfig)
+    required = tuple(entry.require_sink or ()) if entry else ()
+    for position, name in enumerate(required):
+        if name not in sinks:
+            hint = did_you_mean(name, sinks) or "name an entry of `audit.sinks`"
+            part.report(f"no sink is called `{shown(name)}`", hint, at=("require_sink", position))
+    return {name: known.config for name, known in sinks.items() if known.config}, required
 
 
 def _included(main: Part, patterns: Sequence[str]) -> Iterator[Part]:

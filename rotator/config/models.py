@@ -67,6 +67,16 @@ class DestinationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SinkConfig:
+    """One entry of `audit.sinks:`. `settings` is an instance of the adapter's `Settings`."""
+
+    name: str
+    type: str
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
 class HookConfig:
     """A `reload:` or `probe:`. `settings` is an instance of the adapter's `Settings`."""
 
@@ -160,6 +170,8 @@ class Config:
     seal: SealConfig
     engine: Limits
     drop: Path | None = None  # the folder of `evidence.drop`
+    sinks: Mapping[str, SinkConfig] = field(default_factory=dict)
+    require_sink: tuple[str, ...] = ()  # names of sinks without which no key is created or taken away
     providers: Mapping[str, ProviderConfig]
     destinations: Mapping[str, DestinationConfig]
     credentials: Mapping[str, CredentialConfig]

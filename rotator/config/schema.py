@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, NoAdapter, Registry
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES, NoAdapter, Registry
 from rotator.config.consumers import HEARTBEAT, AskedEntry
 from rotator.config.entries import (
+    AuditEntry,
     CredentialEntry,
     DefaultsEntry,
     EngineEntry,
@@ -44,13 +45,16 @@ def json_schema() -> Schema:
     """The schema of the whole file, with the settings and options of every type that is installed."""
     providers, destinations = _adapters(PROVIDER_TYPES), _adapters(DESTINATION_TYPES)
     hooks = {kind: [hook_class(way).Settings for way in ways.values()] for kind, ways in KINDS.items()}
-    consumers = _adapters(CONSUMER_TYPES)
-    sections = (StoreEntry, SealEntry, EngineEntry, EvidenceEntry, DefaultsEntry, PolicyEntry)
+    consumers, sinks = _adapters(CONSUMER_TYPES), _adapters(SINK_TYPES)
+    sections = (StoreEntry, SealEntry, EngineEntry, EvidenceEntry, AuditEntry, DefaultsEntry, PolicyEntry)
     ours = (FileEntry, *sections, CredentialEntry, TargetEntry)
     shared = ProviderEntry.model_json_schema()["properties"]
     models: list[type[BaseModel]] = [
         *ours,
-        *(adapter.Settings for adapter in (*providers.values(), *destinations.values(), *consumers.values())),
+        *(
+            adapter.Settings
+            for adapter in (*providers.values(), *destinations.values(), *consumers.values(), *sinks.values())
+        ),
         *(adapter.Options for adapter in providers.values()),
         *(model for models in hooks.values() for model in models),
     ]
@@ -72,6 +76,7 @@ def json_schema() -> Schema:
     for schema in asked:
         _define(defs, schema)["properties"].update(AskedEntry.model_json_schema()["properties"])
     credential["consumers"] = _consumers(asked)
+    _define(defs, schemas[AuditEntry])["properties"]["sinks"] = _entries(sinks, schemas, defs, {})
     top = _define(defs, schemas[FileEntry])["properties"]
     properties = {
         **top,
@@ -79,6 +84,7 @@ def json_schema() -> Schema:
         "seal": schemas[SealEntry],
         "engine": schemas[EngineEntry],
         "evidence": schemas[EvidenceEntry],
+        "audit": schemas[AuditEntry],
         "defaults": schemas[DefaultsEntry],
         "providers": _entries(providers, schemas, defs, shared),
         "destinations": _entries(destinations, schemas, defs, {}),

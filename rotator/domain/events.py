@@ -71,6 +71,7 @@ class Subject(StrEnum):
     UNCONFIRMED = "unconfirmed"  # nobody has looked at the provider's allow list for long
     EXPIRES = "expires"  # the provider will end a key before it has been replaced
     UNHEARD = "unheard"  # what a consumer left at the drop cannot be taken
+    FOLLOWER = "follower"  # what the trail is sent to accepts nothing
     HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for
 
 

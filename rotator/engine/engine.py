@@ -21,6 +21,7 @@ from rotator.domain.model import (
     DeliveryState,
     Lease,
     Retirement,
+    RetirementReason,
     Rotation,
     RotationState,
     Situation,
@@ -106,6 +107,7 @@ class Item:
     verb: Subject
     row_id: str
     do: Callable[[], None]
+    told_first: bool = False  # it creates or takes away, and nothing about it is urgent: see `Followers.require`
 
 
 class Engine:
@@ -348,6 +350,8 @@ class Engine:
         done = False
         try:
             with work.step(item.verb, item.row_id):
+                if item.told_first:
+                    self.followers.require()
                 item.do()
             done = True
         except StaleLease:
@@ -413,6 +417,7 @@ class Engine:
         due = dict.fromkeys(names, self.around.monotonic())
         running: dict[Future[Progress], str] = {}
         wishes = dict.fromkeys(due, wish) if wish is not None else {}
+        self.followers.prove()
         with alongside(self.followers.turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
@@ -552,8 +557,10 @@ def next_item(work: Work, *, hurried: bool = False) -> Item | None:
         give_up = functools.partial(operator.give_up_rehearsal, work, reason=why, why=message)
         return Item(Subject.ABANDON, situation.rotation.id, give_up)
     if situation.rotation is not None and at is not None and at <= now and not frozen:
-        verb, do = rotation.STEPS[situation.rotation.state]
-        return Item(verb, situation.rotation.id, lambda: do(work))
+        row = situation.rotation
+        verb, do = rotation.STEPS[row.state]
+        creates = verb is Subject.CREATE and row.cause not in REUSES
+        return Item(verb, row.id, lambda: do(work), told_first=creates and not row.urgent)
     return _retirement_item(work, ready[0]) if ready else None
 
 
@@ -563,4 +570,6 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
         return None
     steps = {**retirement.STEPS, **brownout.STEPS, Subject.DRAIN: unpairing.drain, Subject.ENABLE: reactivation.enable}
     do = steps[step.verb]
-    return Item(step.verb, row.id, lambda: do(work, row))
+    leaked = row.why is RetirementReason.COMPROMISED or row.revoked
+    takes_away = step.verb not in (Subject.ENABLE, Subject.RESTORE)
+    return Item(step.verb, row.id, lambda: do(work, row), told_first=takes_away and not leaked)

@@ -8,20 +8,24 @@ follower, in order. One that does not answer holds up nobody: its row waits, and
 from __future__ import annotations
 
 import functools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Protocol
 
-from rotator.domain.errors import RotatorError, StoreUnavailable, TemporaryError
+from rotator.domain.errors import RotatorError, StoreUnavailable, TemporaryError, Unavailable
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.events import name as event_name
 from rotator.domain.model import Follower
+from rotator.engine.findings import News, find
 from rotator.engine.pace import LONGEST, ahead
 from rotator.engine.work import Limits, Surroundings
 from rotator.ports.receiver import Receiver
-from rotator.ports.store import Store
+from rotator.ports.store import NewEvent, Store, StoredEvent
 
 PULSE = 1.0
 """Seconds between two looks for new events while other work goes on."""
@@ -66,6 +70,13 @@ def alongside(turns: Mapping[str, Telling], around: Surroundings) -> Iterator[No
             thread.join(max(end - around.monotonic(), 0))
 
 
+KEEPS_UP = timedelta(minutes=1)
+"""What is required has accepted everything that is older."""
+
+LONG = timedelta(minutes=15)
+"""What is not required may fail for so long before it is a finding."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Following:
     """A follower as today's configuration has it."""
@@ -73,6 +84,7 @@ class Following:
     name: str  # of its row, such as `sink:siem`; another name is another follower
     receiver: Receiver
     from_now: bool = False  # a new one is told nothing that happened before
+    required: bool = False  # `require_sink`: while it does not keep up, no key is created or taken away
 
 
 class Followers:
@@ -89,12 +101,46 @@ class Followers:
         """What is to be done alongside other work, by name."""
         return {one.name: functools.partial(self.turn, one) for one in self.following}
 
+    def prove(self) -> None:
+        """Have what is required take what is new before any work, so that one which died meanwhile is known."""
+        required = {one.name for one in self.following if one.required}
+        with alongside({name: turn for name, turn in self.turns.items() if name in required}, self._around):
+            pass
+
+    def behind(self) -> str | None:
+        """What is required and does not keep up with the trail, in words; None: all that is required does."""
+        required = [one.name for one in self.following if one.required]
+        if not required:
+            return None
+        rows, now = self.store.followers(), self.store.now()
+        for name in required:
+            row = rows.get(name) or Follower(name=name)
+            if row.since is not None:
+                return f"{spoken(name)} accepts nothing since {row.since:%Y-%m-%d %H:%M:%S} UTC: {row.message}"
+            waiting = next(iter(self.store.events(row.seq, limit=1)), None)
+            if waiting is not None and now - _moment(waiting) > KEEPS_UP:
+                return f"{spoken(name)} has not accepted what happened at {_moment(waiting):%Y-%m-%d %H:%M:%S} UTC"
+        return None
+
+    def require(self) -> None:
+        """Raise Unavailable, saying which, where something that is required does not keep up."""
+        behind = self.behind()
+        if behind is not None:
+            message = f"{behind}; without it no key is created or taken away (`audit.require_sink`)"
+            remedy = "see to it, then `rotator audit sinks --send`; `rotate --compromised NAME` does not wait for it"
+            raise Unavailable(message, reason="sink_behind", remedy=remedy)
+
+    def hasten(self) -> None:
+        """What waits after a failure is tried again at once."""
+        for name in self.store.followers().keys() & {one.name for one in self.following}:
+            self.store.note_follower(name, lambda row: replace(row, not_before=None))
+
     def turn(self, one: Following, in_time: Callable[[], bool] = lambda: True, *, last: bool = False) -> None:  # noqa: ARG002 - a `Telling`
         """Send what is new until nothing is left, it fails, or there is no more time. Never raises."""
         try:
             if self._anything_for(one):
                 turn = Turn(self.store, one.name, self._limits, self._around, from_now=one.from_now)
-                self._send(one.receiver, turn, in_time)
+                self._send(one, turn, in_time)
         except StoreUnavailable:
             pass  # what was accepted and not noted comes again
         except Exception as problem:  # noqa: BLE001 - a bug in following stops no work
@@ -104,19 +150,43 @@ class Followers:
         row = self.store.followers().get(one.name)
         return row is None or self.store.head()[0] > row.seq
 
-    def _send(self, receiver: Receiver, turn: Turn, in_time: Callable[[], bool]) -> None:
-        """Batch after batch. The row says how it went."""
+    def _send(self, one: Following, turn: Turn, in_time: Callable[[], bool]) -> None:
+        """Batch after batch. The row says how it went, and a finding where that is no passing trouble."""
         row = turn.take()
         if row is None:
             return
+        failed = row.since is not None
         while row is not None and in_time():
-            events = list(self.store.events(row.seq, limit=receiver.most))
+            events = list(self.store.events(row.seq, limit=one.receiver.most))
             if not events or not turn.may_send():
                 break
-            if not turn.give(functools.partial(receiver.take, events)):
+            if not turn.give(functools.partial(one.receiver.take, events)):
+                self._find(one)
                 return
             row = turn.accepted(events[-1].seq)
+            if failed:
+                self.store.clear(Subject.FOLLOWER, one.name, self._event(Subject.FOLLOWER, Outcome.CLEARED, one))
+                failed = False
         turn.give_back()
+
+    def _find(self, one: Following) -> None:
+        row = self.store.followers()[one.name]
+        if row.since is None or not (one.required or self.store.now() - row.since >= LONG):
+            return
+        news = News(
+            kind=Subject.FOLLOWER,
+            subject=one.name,
+            what=f"{spoken(one.name)} does not accept the audit trail",
+            seen=row.message or "",
+            remedy="see to it; nothing is lost: `rotator audit sinks --send` sends what waits",
+        )
+        found = self._event(Subject.FOLLOWER, Outcome.FOUND, one, row.reason)
+        cleared = self._event(Subject.FOLLOWER, Outcome.CLEARED, one)
+        find(self.store, self._around.new_id, news, found, cleared)
+
+    def _event(self, subject: Subject, outcome: Outcome, one: Following, reason: str | None = None) -> NewEvent:
+        detail = {"follower": one.name}
+        return NewEvent(event=event_name(subject, outcome), actor=self._around.actor, reason=reason, detail=detail)
 
 
 class Turn:
@@ -209,3 +279,12 @@ class Turn:
 
 ACCEPTS: Mapping[str, Any] = {"attempt": 0, "not_before": None, "reason": None, "message": None, "since": None}
 """What a row says whose receiver accepts."""
+
+
+def spoken(name: str) -> str:
+    """A follower as messages call it: `sink:siem` is `the sink siem`."""
+    return f"the {name.replace(':', ' ', 1)}"
+
+
+def _moment(event: StoredEvent) -> datetime:
+    return datetime.fromisoformat(json.loads(event.body)["at"])

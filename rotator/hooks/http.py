@@ -5,12 +5,8 @@ Redirects are not followed, and no proxy of the environment is used.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import threading
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -19,13 +15,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from rotator.access.http import Http, Reply
+from rotator.access.http import Reply, send_once
+from rotator.access.signing import SIGNATURE, signature
 from rotator.domain.errors import SetupError, TemporaryError
 from rotator.ports.hook import Occasion
 from rotator.settings import FilePath, SecretAt, Settings
-
-SIGNATURE = "Rotator-Signature"
-"""The header of a signed POST: `t=<seconds since 1970>,v1=<HMAC-SHA256, in hex, over "<t>." and the body>`."""
 
 
 def _address(text: str) -> str:
@@ -100,14 +94,9 @@ class Post:
         if self._settings.sign is not None:
             key = self._settings.sign.read().reveal().encode()
             headers[SIGNATURE] = signature(key, body, int(time.time()))
-        reply = _send("POST", self._settings.http, self._settings.ca_file, self._limit, headers, body)
+        reply = send_once("POST", self._settings.http, self._settings.ca_file, self._limit, headers, body)
         if not _fine(reply):
             raise _answered(reply)
-
-
-def signature(key: bytes, body: bytes, at: int) -> str:
-    """The value of the header. Whoever checks it should also refuse one whose time is long ago."""
-    return f"t={at},v1={hmac.new(key, f'{at}.'.encode() + body, hashlib.sha256).hexdigest()}"
 
 
 class Get:
@@ -130,27 +119,10 @@ class Get:
 
     def run(self, occasion: Occasion) -> None:  # noqa: ARG002 - a health address is asked the same for every key
         """Ask it. Any answer but 2xx, or but the one expected, is a no."""
-        reply = _send("GET", self._settings.http, self._settings.ca_file, self._limit, {}, None)
+        reply = send_once("GET", self._settings.http, self._settings.ca_file, self._limit, {}, None)
         expected = self._settings.expect
         if reply.status != expected if expected is not None else not _fine(reply):
             raise _answered(reply)
-
-
-def _send(
-    method: str, address: str, ca_file: Path | None, limit: float, headers: Mapping[str, str], body: bytes | None
-) -> Reply:
-    """One request on a connection of its own: hooks are rare, and a connection kept open may be dead by then."""
-    http = Http(_shown(address), ca_file, limit)
-    query = urlsplit(address).query
-    over = threading.Timer(limit, http.abort)
-    over.daemon = True
-    over.start()
-    try:
-        headers = {"Accept": "*/*", **headers}  # a health address may answer with anything
-        return http.send(method, f"?{query}" if query else "", "run the hook", headers=headers, content=body)
-    finally:
-        over.cancel()
-        http.close()
 
 
 def _fine(reply: Reply) -> bool:

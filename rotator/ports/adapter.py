@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from rotator.ports.consumer import Consumer
 from rotator.ports.destination import Destination
 from rotator.ports.provider import Provider
+from rotator.ports.receiver import Receiver
 
 
 class ProviderAccount(Protocol):
@@ -66,3 +67,11 @@ class AskedConsumer(Consumer, Protocol):
     def close(self) -> None:
         """Close all connections. May be repeated."""
         ...
+
+
+class Sink(Receiver, Protocol):
+    """One entry of `audit.sinks:`. Built as `Class(settings, origin, timeout)`; opens nothing until it is told."""
+
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, settings: Any, origin: Any, timeout: timedelta) -> None: ...

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
+from rotator.access.formats import export_line
 from rotator.ports.store import NewEvent, StoredEvent
 from rotator.store.columns import moment_text
 from rotator.store.database import TOLD
@@ -88,7 +89,7 @@ def export(store: Trail, after: int = 0) -> Iterator[str]:
 def exported(events: Iterable[StoredEvent]) -> Iterator[str]:
     """Events as the lines of an export."""
     for event in events:
-        yield f'{event.body[:-1]},"hash":"{event.hash}"}}'
+        yield export_line(event)
 
 
 def _row(written: StoredEvent, event: NewEvent, at: datetime) -> dict[str, Any]:

@@ -14,6 +14,7 @@ REVEALS = {
     "access/aws.py",
     "access/process.py",
     "access/value_ids.py",
+    "sinks/http.py",
     "consumers/deployment.py",
     "config/models.py",  # a database URL that is read from a reference
     "destinations/aws_secrets_manager.py",

@@ -23,7 +23,7 @@ from docs.model.setting import GUARDS
 from docs.model.tables import WEAKENED
 from rotator.access.vault import AppRoleAuth, TokenAuth
 from rotator.config import entries
-from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import AskedEntry
 from rotator.config.hooks import KINDS, hook_class
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
@@ -208,6 +208,8 @@ def _adapters() -> Iterator[tuple[str, type[BaseModel]]]:
                 yield f"{kind}:{way}", hook_class(target).Settings
     for name in CONSUMER_TYPES.built_in:
         yield f"consumer:{name}", CONSUMER_TYPES.find(name).Settings
+    for name in SINK_TYPES.built_in:
+        yield f"sink:{name}", SINK_TYPES.find(name).Settings
 
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -217,6 +219,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "engine": entries.EngineEntry,
     "engine.retry": entries.RetryEntry,
     "evidence": entries.EvidenceEntry,
+    "audit": entries.AuditEntry,
     "consumer": AskedEntry,
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Cause, DeliveryState, RetirementReason, VersionState
 from tests.docs import source
@@ -61,7 +61,10 @@ def test_every_state_is_documented() -> None:
         assert state in text
 
 
-@pytest.mark.parametrize("name", [*PROVIDER_TYPES.built_in, *DESTINATION_TYPES.built_in, *CONSUMER_TYPES.built_in])
+@pytest.mark.parametrize(
+    "name",
+    [*PROVIDER_TYPES.built_in, *DESTINATION_TYPES.built_in, *CONSUMER_TYPES.built_in, *SINK_TYPES.built_in],
+)
 def test_every_type_has_its_section(name: str) -> None:
     assert f"### `{name}`" in text_of("configuration.md")
 

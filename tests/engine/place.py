@@ -45,13 +45,14 @@ class Place:
     def file(self) -> Path:
         return self.folder / "rotator.yaml"
 
-    def write(self, *, providers: Any, destinations: Any, credentials: Any) -> None:
+    def write(self, *, providers: Any, destinations: Any, credentials: Any, audit: Any = None) -> None:
         """Write the configuration; the first time also the sealing key and the database."""
         content = {
             "environment": "test",
             "store": {"url": self.store_url},
             "engine": {**self.engine, "retry": {"first": "100ms", "most": "400ms"}},
             "defaults": {"policy": self.policy},
+            "audit": audit,
             "providers": providers,
             "destinations": destinations,
             "credentials": credentials,

@@ -36,6 +36,8 @@ class Stage:
         self.emulator = emulator
         self.moment = START
         self.seam: Seam | None = None
+        self.sinks: Mapping[str, Any] = {}
+        self.places: Sequence[str] = ("app", "other")
         self.write()
 
     def __call__(self) -> datetime:
@@ -49,14 +51,15 @@ class Stage:
             options = {"project": self.emulator.project, "service_account": self.emulator.service_account}
             provider = {"type": "openai", "admin_key": "file:admin", "base_url": self.emulator.url}
         self.place.write(
+            audit=self.sinks,
             providers={"keys": provider},
-            destinations={to: {"type": "env-file", "path": f"{to}.env"} for to in ("app", "other")},
+            destinations={to: {"type": "env-file", "path": f"{to}.env"} for to in self.places},
             credentials={
                 "web": {
                     "provider": "keys",
                     "options": options,
                     "policy": {"grace": "1h", "soak": "1h", **policy},
-                    "destinations": [{"to": to, "fields": {"WEB": "{secret}"}} for to in ("app", "other")],
+                    "destinations": [{"to": to, "fields": {"WEB": "{secret}"}} for to in self.places],
                 }
             },
         )
@@ -147,6 +150,13 @@ def restored(stage: Stage) -> None:
         regress._find(service.store, service.engine.around, "database", "it was restored")
 
 
+def behind(stage: Stage) -> None:
+    """What must hear of everything first cannot be written."""
+    stage.moment += DUE
+    stage.sinks = {"sinks": {"siem": {"type": "file", "path": "gone/audit.jsonl"}}, "require_sink": ["siem"]}
+    stage.write()
+
+
 NOW: Mapping[str, Any] = {"now": True}
 LEAK: Mapping[str, Any] = {"now": True, "cause": Cause.COMPROMISED}
 WITHOUT: Mapping[str, Any] = {"without": ["other"], "because": "the host is gone"}
@@ -168,6 +178,7 @@ TABLE: Mapping[Callable[[Stage], None], Sequence[tuple[Mapping[str, Any], str]]]
         (LEAK, "unavailable"),
         ({**LEAK, **WITHOUT}, "rotated"),
     ],
+    behind: [({}, "sink_behind"), (NOW, "sink_behind"), (LEAK, "rotated")],
     restored: [({}, "reconcile"), (NOW, "reconcile"), (LEAK, "reconcile")],
 }
 
@@ -217,7 +228,7 @@ def test_a_leak_that_passes_a_pause_is_in_the_trail(stage: Stage) -> None:
     assert told["detail"]["because"] == "seen in a paste"
 
 
-@pytest.mark.parametrize("brake", [paused, braked, unreachable, restored], ids=lambda brake: brake.__name__)
+@pytest.mark.parametrize("brake", [paused, braked, unreachable, behind, restored], ids=lambda brake: brake.__name__)
 def test_no_brake_stops_a_revocation(
     brake: Callable[[Stage], None], embedded: Place, openai: OpenAIEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

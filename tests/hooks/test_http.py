@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rotator.access.signing import SIGNATURE
 from rotator.domain.errors import SetupError, TemporaryError
-from rotator.hooks.http import SIGNATURE, Get, Post
+from rotator.hooks.http import Get, Post
 from rotator.ports.hook import Occasion
 from tests.conftest import Canaries
 

@@ -1,0 +1,1 @@
+"""Where the trail is copied to: each against a real receiver."""
