@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import socket
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rotator import logs
+from rotator import __version__, logs
 from rotator.access.formats import Origin
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
 from rotator.consumers.drop import FileDrop
@@ -164,6 +165,8 @@ def open_service(
             left_out=left_out,
             following=adapters.following(),
         )
+        if unlock and not dry:
+            engine.take_over()
         return Service(
             config=config,
             store=store,
@@ -263,7 +266,20 @@ class Adapters:
             heartbeats=credential.consumers.heartbeats,
             bounds=credential.bounds,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
+            edition=self._edition(credential),
         )
+
+    def _edition(self, credential: CredentialConfig) -> str:
+        """Changes with whatever may change what is to be done for it, the program included."""
+        used = {target.to for target in credential.destinations}
+        said = [
+            __version__,
+            entry_of(credential),
+            repr(self._config.engine),
+            repr(self._config.providers[credential.provider]),
+            *(repr(self._config.destinations[name]) for name in sorted(used)),
+        ]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
 
     def _hook(self, hook: HookConfig | None) -> Hook | None:
         if hook is None:

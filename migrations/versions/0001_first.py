@@ -115,9 +115,12 @@ def credentials() -> None:
         moment("until", null=False),
         flag("released"),
         moment("fenced_at"),
+        moment("idle_until"),
+        text("edition", null=True),
         key("lease", "credential_id"),
         reference("lease", "credential_id", "credential"),
     )
+    op.create_index("idle_leases", "lease", ["idle_until"])
     op.create_table(
         "version",
         text("id"),

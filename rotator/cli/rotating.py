@@ -22,7 +22,7 @@ from rotator.cli.stopping import Stop
 from rotator.cli.verdicts import STUCK, Verdict
 from rotator.cli.words import Entry
 from rotator.config import Config
-from rotator.engine.engine import Progress
+from rotator.engine.engine import Engine, Progress
 from rotator.engine.report import stamp
 from rotator.wiring import Service
 
@@ -97,8 +97,11 @@ class Run:
         logs.log.info("begins with %s", ", ".join(self.names) or "nothing")
         with self.stop:
             progress = self.screen.watch(
-                lambda: engine.run(self.names, self.asked.wish, patience, stays=True), self.service.report, self.stop
+                lambda: engine.run(self._due(engine), self.asked.wish, patience, stays=True),
+                self.service.report,
+                self.stop,
             )
+        progress = {name: progress.get(name, Progress(name=name)) for name in self.names}
         status = self.service.report().status(self.names)
         entries = {entry["name"]: entry for entry in status["credentials"]}
         judged = [self._judge(progress[name], entries[name]) for name in self.names]
@@ -110,6 +113,13 @@ class Run:
             touched = set(self.names) if self.asked.at_once else self.screen.touched() & set(self.names)
             click.echo(json.dumps({"result": self.service.report().status(touched)}, ensure_ascii=False))
         return self.stop.status if self.stop.signal is not None else self._exit_status(judged, status)
+
+    def _due(self, engine: Engine) -> Sequence[str]:
+        """What a person names is looked at; of all, what has something to do."""
+        if self.asked.at_once or self.asked.names:
+            return self.names
+        due = set(engine.due())
+        return [name for name in self.names if name in due]
 
     def _judge(self, progress: Progress, entry: Entry) -> Verdict:
         if not self.asked.at_once:

@@ -25,7 +25,6 @@ from rotator.config import Config, load
 from rotator.daemon.systemd import Systemd
 from rotator.daemon.words import complain, many
 from rotator.domain.errors import RotatorError, SetupError, StaleLease, StoreUnavailable
-from rotator.engine.engine import Progress
 from rotator.ports.store import StoredEvent
 from rotator.settings import format_duration
 from rotator.store import schema
@@ -59,7 +58,7 @@ class Daemon:
         self._began = time.monotonic()
         self._patted = self._began
         self._events: list[dict[str, Any]] = []  # of this tick
-        self._progress: Mapping[str, Progress] = {}
+        self._rotating: set[str] = set()  # names of credentials whose rotation was open when last looked at
         self._troubles: dict[tuple[str, str], RotatorError] = {}  # those that were told
 
     def run(self) -> int:
@@ -195,7 +194,7 @@ class Daemon:
     def _tick(self) -> None:
         """Work on whatever is due or unfinished, following short waits. Never raises."""
         self._began = time.monotonic()
-        self._events, self._progress = [], {}
+        self._events = []
         try:
             self._tell(self._take_over() | self._work())
         except SetupError as problem:
@@ -215,8 +214,10 @@ class Daemon:
             return {}
         schema.check(self._service.store.database)  # a newer release may have taken away what this one needs
         engine = self._service.running()
-        self._progress = engine.run(self._service.names, None, self._interval)
-        found = {name: p.trouble for name, p in self._progress.items() if p.trouble is not None}
+        progress = engine.run(engine.due(), None, self._interval)
+        self._rotating -= progress.keys()
+        self._rotating |= {name for name, p in progress.items() if p.rotation is not None}
+        found = {name: p.trouble for name, p in progress.items() if p.trouble is not None}
         return {name: trouble for name, trouble in found.items() if not isinstance(trouble, StaleLease)}
 
     def _take_over(self) -> dict[str, RotatorError]:
@@ -278,15 +279,14 @@ class Daemon:
         """One line for `systemctl status`."""
         if self._service is None:
             return "STATUS=waiting for the database"
-        opened = sum(1 for p in self._progress.values() if p.rotation is not None)
         parts = [many(len(self._service.managed), "credential")]
-        parts += [f"{opened} rotating"] if opened else []
+        parts += [f"{len(self._rotating)} rotating"] if self._rotating else []
         parts += [f"trouble: {', '.join(sorted({reason for reason, _ in self._troubles}))}"] if self._troubles else []
         moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return f"STATUS={self._service.config.environment}: {', '.join(parts)}; {moment}"
 
     def _parked(self) -> str:
-        parked = [name for name, p in self._progress.items() if p.rotation is not None]
+        parked = sorted(self._rotating)
         return f"parked: {', '.join(parked)}; the next pass goes on" if parked else "nothing is half done"
 
     def _at_work(self) -> str:

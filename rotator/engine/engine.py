@@ -58,7 +58,7 @@ from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Anchor, Held, Store
+from rotator.ports.store import Anchor, Held, Idle, Store
 
 HELD_WAIT = 5.0
 """Seconds that `--now` waits for another worker before it says who that is."""
@@ -159,7 +159,7 @@ class Engine:
             work.record_notes()
         finally:
             if work.calls_ended:
-                self.store.release(work.lease)
+                self.store.release(work.lease, work.idle)
 
     def _given(self, name: str) -> dict[str, Any]:
         managed = self.managed[name]
@@ -190,11 +190,19 @@ class Engine:
 
     def credential_id(self, name: str) -> CredentialId:
         """The row of a credential; `enroll` has made one for each name of the configuration."""
-        for credential in self.store.credentials():
-            if credential.name == name:
-                return credential.id
+        credential = self.store.credential(name)
+        if credential is not None:
+            return credential.id
         message = f"there is no credential {name} on record"
         raise SetupError(message, reason="unknown_credential", remedy="a pass puts it there: `rotate`")
+
+    def take_over(self) -> None:
+        """A configuration is in force from now on: what it says differently is due. To be called once."""
+        self.store.stir({name: managed.edition for name, managed in self.managed.items()})
+
+    def due(self) -> list[str]:
+        """The names of this configuration that a pass has to look at now; costs what is due, not what there is."""
+        return [name for name in self.store.due(self.limits.watch) if name in self.managed or name in self.left_out]
 
     def turn(self, name: str, wish: Wish | None, began: datetime) -> Progress:
         """Hold a credential and do everything that is ready. Never raises for the credential's own trouble."""
@@ -230,7 +238,24 @@ class Engine:
         brownout.tell(work, dimmed)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
             self._watch(work)
+        if held is None and not asked:
+            work.idle = self._idle(work, progress)
         return progress
+
+    def _idle(self, work: Work, progress: Progress) -> Idle | None:
+        """Until when nothing is to be done, as far as this turn knows; None: who is due looks again.
+
+        At the latest until the next watch, which would notice whatever nobody has told.
+        """
+        decision, watched = progress.decision, watch.due_at(work)
+        waits_for_others = isinstance(decision, NotDue) and decision.reason in ("not_adopted", "no_material")
+        if waits_for_others or watched is None or work.managed.removed or self.around.stopping():
+            return None
+        credential = work.situation.credential
+        times = [watched, progress.ready_at, credential.paused_until if credential.paused(work.now()) else None]
+        if isinstance(decision, NotDue):
+            times.append(decision.until)
+        return Idle(until=min(at for at in times if at is not None), edition=work.managed.edition)
 
     def _contain(self, work: Work) -> None:
         """A key that a person has revoked is made to stop working before anything else, whatever stops other work."""
@@ -293,7 +318,10 @@ class Engine:
 
     def _watch(self, work: Work) -> None:
         """After the work, and under the same lease: look whether anything has changed that nobody told us."""
-        if work.managed.removed or self.around.stopping() or not work.calls_ended or not watch.due(work):
+        if work.managed.removed or self.around.stopping() or not work.calls_ended:
+            return
+        at = watch.due_at(work)
+        if at is not None and work.now() < at:
             return
         try:
             watch.watch(work)

@@ -25,12 +25,13 @@ from rotator.ports.provider import Key
 from rotator.ports.store import Place, Update, Watched
 
 
-def due(work: Work) -> bool:
-    """Whether it is time for a look; at once where somebody is out of service, so that the end of it shows as well."""
-    at, now = work.credential.watched_at, work.now()
-    if at is None or at > now or now >= at + _pause(work, at):
-        return True
-    return any(f.urgent and f.credential_id == work.credential.id for f in work.store.findings())
+def due_at(work: Work) -> datetime | None:
+    """When it is time for a look; None: now, as it is where somebody is out of service, so that its end shows too."""
+    at = work.credential.watched_at
+    if at is None or at > work.now():
+        return None
+    urgent = any(f.urgent and f.credential_id == work.credential.id for f in work.store.findings())
+    return None if urgent else at + _pause(work, at)
 
 
 def _pause(work: Work, at: datetime) -> timedelta:

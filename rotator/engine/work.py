@@ -49,7 +49,7 @@ from rotator.ports.doing import Doing, Lookout, nobody
 from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import DropSealed, NewEvent, Seal, Store, StoredEvent, Update, Write
+from rotator.ports.store import DropSealed, Idle, NewEvent, Seal, Store, StoredEvent, Update, Write
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,6 +124,7 @@ class Managed:
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word
     bounds: Bounds = field(default_factory=Bounds)
+    edition: str = ""  # of all that the configuration says about it: another one is looked at anew
 
     @property
     def settle(self) -> timedelta:
@@ -222,6 +223,7 @@ class Work:
         self._noted: list[Update] = []  # recorded with whatever is recorded next
         self.asked = False  # whether the step at hand has asked the provider
         self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
+        self.idle: Idle | None = None  # what the lease is released with
         self.situation: Situation = store.load(lease.credential_id)
 
     # facts

@@ -136,6 +136,14 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Idle:
+    """Nothing is to be done for a credential before `until`, says a worker whose configuration is of this edition."""
+
+    until: datetime
+    edition: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pause:
     """Who stops a credential, for how long (None: until it is ended), and why."""
 
@@ -242,6 +250,10 @@ class Store(Protocol):
         """All credentials, by name."""
         ...
 
+    def credential(self, name: str) -> Credential | None:
+        """The one of this name."""
+        ...
+
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         """Pause a credential, or end its pause (None); say whether that changed anything. May be repeated.
 
@@ -315,11 +327,25 @@ class Store(Protocol):
         """Extend a lease that is still ours; else StaleLease. `fenced_at` is written as the lease has it."""
         ...
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease, idle: Idle | None = None) -> None:
         """Say that every call made under the lease has come back. No error where it is ours no more.
 
         `fenced_at` is written as the lease has it: a call that came back without an answer may still take effect.
+        The credential is due again when `idle` says so; without it, at once.
         """
+        ...
+
+    def due(self, within: timedelta) -> Sequence[str]:
+        """The names of the credentials that a worker should look at now, those that wait longest first.
+
+        That is each one that was claimed since it was last left idle, whoever did what with it; whose time has come;
+        whose time is further away than `within`, by a clock that has been set back since; and each one that a person
+        or a consumer has told something about (`ask`, `pause`, `move`, `sight`). Costs what is due, not what is there.
+        """
+        ...
+
+    def stir(self, editions: Mapping[str, str]) -> None:
+        """Make those due that were left idle by another edition of their configuration. Name → edition; all at once."""
         ...
 
     def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import Credential, CredentialId
 from rotator.ports.store import NewEvent, Pause
-from rotator.store import audit, reading, tables
+from rotator.store import audit, leases, reading, tables
 from rotator.store.database import Database
 
 NewId = Callable[[], str]
@@ -21,6 +21,11 @@ NewId = Callable[[], str]
 def credentials(connection: Connection) -> Sequence[Credential]:
     """All of them, by name."""
     return reading.many(connection, Credential, select(tables.credential).order_by(tables.credential.c.name))
+
+
+def credential(connection: Connection, called: str) -> Credential | None:
+    """The one of this name."""
+    return reading.one(connection, Credential, select(tables.credential).where(tables.credential.c.name == called))
 
 
 def unfinished(connection: Connection) -> dict[str, str | None]:
@@ -85,11 +90,12 @@ def move(database: Database, credential_id: CredentialId, called: str, event: Ne
     finding, table = tables.finding, tables.credential
     with database.write() as connection:
         audit.lock(connection)
-        there = next((known for known in credentials(connection) if known.name == called), None)
+        there = credential(connection, called)
         if there is not None and (there.id == credential_id or not _give_way(connection, there, credential_id)):
             return False
         now = database.now(connection)
         connection.execute(update(table).where(table.c.id == credential_id).values(name=called))
+        leases.wake(connection, credential_id)
         about = (finding.c.credential_id == credential_id, finding.c.cleared_at.is_(None))
         kinds = connection.scalars(select(finding.c.kind).where(*about).order_by(finding.c.kind)).all()
         connection.execute(update(finding).where(*about).values(cleared_at=now))
@@ -132,6 +138,7 @@ def pause(database: Database, credential_id: CredentialId, wanted: Pause | None,
         if {**values, "paused_at": row["paused_at"]} == {name: row[name] for name in names}:
             return False
         connection.execute(update(table).where(table.c.id == credential_id).values(values))
+        leases.wake(connection, credential_id)
         audit.append(connection, now, [event])
         return True
 
@@ -164,6 +171,7 @@ def _change(
     table = tables.credential
     values = {"managed": changed.managed, "provider": changed.provider}
     connection.execute(update(table).where(table.c.id == known.id).values(values))
+    leases.wake(connection, known.id)
     if not managed:
         return _event(Subject.UNMANAGE, known.name, actor, {})
     was = {} if known.provider == provider else {"provider_before": known.provider}

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import CompoundSelect, Connection, bindparam, select, union_all, update
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Lease
-from rotator.ports.store import Held
+from rotator.ports.store import Held, Idle
 from rotator.store.database import Database
 from rotator.store.holder import provably_dead
+from rotator.store.tables import credential as named
 from rotator.store.tables import lease as table
 
-_ROW = select(table).where(table.c.credential_id == bindparam("credential"))
+_ROW = select(*(table.c[field.name] for field in fields(Lease))).where(table.c.credential_id == bindparam("credential"))
 _ROW_TO_LOCK = _ROW.with_for_update()
 _WRITE = update(table).where(table.c.credential_id == bindparam("credential"))
 _RELEASE = _WRITE.where(table.c.epoch == bindparam("of_epoch"))
+_IDLE = (
+    select(named.c.name, table.c.credential_id, table.c.edition)
+    .join_from(table, named)
+    .where(table.c.idle_until.is_not(None))
+)
 
+
+def _due() -> CompoundSelect[Any]:
+    """One search of the index for each way to be due: SQLite reads all of it for one condition with ORs."""
+    idle_until = table.c.idle_until
+    now, impossible = (bindparam(name, type_=idle_until.type) for name in ("now", "impossible"))
+    ways = (idle_until.is_(None), idle_until <= now, idle_until > impossible)
+    return union_all(*(select(idle_until, named.c.name).join_from(table, named).where(way) for way in ways))
+
+
+_DUE = _due()
 
 IMPOSSIBLE = 100
 """A lease with so many times its length left is of a clock that has been set back since: it must not last for years."""
@@ -63,11 +81,36 @@ def renew(database: Database, lease: Lease, ttl: timedelta) -> Lease:
     return longer
 
 
-def release(database: Database, lease: Lease) -> None:
-    """Mark the lease as released, with its `fenced_at`, if it is still of this epoch."""
+def release(database: Database, lease: Lease, idle: Idle | None) -> None:
+    """Mark the lease as released, with its `fenced_at` and until when it is idle, if it is still of this epoch."""
+    values: dict[str, Any] = {"released": True, "fenced_at": lease.fenced_at}
+    if idle is not None:
+        values |= {"idle_until": idle.until, "edition": idle.edition}
     with database.write() as connection:
         mine = {"credential": lease.credential_id, "of_epoch": lease.epoch}
-        connection.execute(_RELEASE, {**mine, "released": True, "fenced_at": lease.fenced_at})
+        connection.execute(_RELEASE, {**mine, **values})
+
+
+def due(connection: Connection, now: datetime, within: timedelta) -> list[str]:
+    """The names of the credentials that are not idle, who waits longest first."""
+    found = connection.execute(_DUE, {"now": now, "impossible": now + within}).all()
+    return [name for _, name in sorted(found, key=lambda row: (row[0] is not None, *row))]
+
+
+def wake(connection: Connection, credential_id: CredentialId) -> None:
+    """It is due: something about it was told."""
+    connection.execute(_WRITE, {"credential": credential_id, "idle_until": None})
+
+
+def stir(database: Database, editions: Mapping[str, str]) -> None:
+    """Wake those that another edition of their configuration has left idle."""
+    with database.read() as connection:
+        idle = connection.execute(_IDLE).all()
+    changed = [row.credential_id for row in idle if row.name in editions and editions[row.name] != row.edition]
+    if not changed:
+        return
+    with database.write() as connection:
+        connection.execute(_WRITE, [{"credential": of, "idle_until": None} for of in sorted(changed)])
 
 
 def hold(database: Database, connection: Connection, lease: Lease) -> datetime:
@@ -98,5 +141,6 @@ def _fenced_at(last: Lease | None, now: datetime) -> datetime | None:
 
 def _write(connection: Connection, lease: Lease) -> None:
     # The row is locked, so nothing needs to be checked again here.
+    # Whatever its holder is about to do, and however it ends, the credential is due from now on.
     values = {name: getattr(lease, name) for name in ("holder", "epoch", "until", "released", "fenced_at")}
-    connection.execute(_WRITE, {"credential": lease.credential_id, **values})
+    connection.execute(_WRITE, {"credential": lease.credential_id, **values, "idle_until": None})

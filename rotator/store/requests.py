@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, text
 
 from rotator.domain.model import CredentialId, Request, RequestId
 from rotator.ports.store import NewEvent
-from rotator.store import audit, reading
+from rotator.store import audit, leases, reading
 from rotator.store.database import Database
 from rotator.store.tables import REQUEST_STANDS
 from rotator.store.tables import request as table
@@ -26,6 +26,7 @@ def ask(database: Database, request: Request, event: NewEvent) -> None:
     """Insert it and append its event."""
     with database.write() as connection:
         connection.execute(insert(table).values(asdict(request)))
+        leases.wake(connection, request.credential_id)
         audit.append(connection, database.now(connection), [event])
 
 

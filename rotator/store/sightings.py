@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rotator.domain.model import CredentialId, Sighting
 from rotator.ports.store import NewEvent
-from rotator.store import audit, reading
+from rotator.store import audit, leases, reading
 from rotator.store.database import Database
 from rotator.store.tables import sighting as table
 
@@ -34,6 +34,7 @@ def note(database: Database, sighting: Sighting, event: NewEvent) -> bool:
         connection.execute(insert(table).values(asdict(sighting)))
         if before is not None and before.fingerprint == sighting.fingerprint:
             return False
+        leases.wake(connection, sighting.credential_id)
         audit.append(connection, database.now(connection), [event])
         return True
 

@@ -26,7 +26,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Seal, StoredEvent, Write
+from rotator.ports.store import Held, Home, Idle, Installation, NewEvent, Pause, Seal, StoredEvent, Write
 from rotator.store import (
     accounts,
     audit,
@@ -169,6 +169,11 @@ class SqlStore:
         with self.database.read() as connection:
             return enrolment.credentials(connection)
 
+    def credential(self, name: str) -> Credential | None:
+        """The one of this name."""
+        with self.database.read() as connection:
+            return enrolment.credential(connection, name)
+
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         """Pause a credential, or end its pause; say whether that changed anything."""
         return enrolment.pause(self.database, credential_id, pause, event)
@@ -238,9 +243,18 @@ class SqlStore:
         """Extend a lease that is still ours."""
         return leases.renew(self.database, lease, ttl)
 
-    def release(self, lease: Lease) -> None:
-        """Say that every call made under the lease has ended."""
-        leases.release(self.database, lease)
+    def release(self, lease: Lease, idle: Idle | None = None) -> None:
+        """Say that every call made under the lease has ended, and until when the credential is idle."""
+        leases.release(self.database, lease, idle)
+
+    def due(self, within: timedelta) -> Sequence[str]:
+        """The names of the credentials that are not idle; no time of it may be further away than this."""
+        with self.database.read() as connection:
+            return leases.due(connection, self.database.now(connection), within)
+
+    def stir(self, editions: Mapping[str, str]) -> None:
+        """Wake those that another edition of their configuration has left idle."""
+        leases.stir(self.database, editions)
 
     def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
         """Apply the writes in their order, then append the events, in one transaction.

@@ -270,6 +270,9 @@ lease = Table(  # made with its credential, released, at epoch 0: never held
     Column("until", Moment, nullable=False),
     Column("released", Boolean, nullable=False),
     Column("fenced_at", Moment),
+    Column("idle_until", Moment),  # nothing is to be done before, says who released it; NULL: it is due
+    Column("edition", Text),  # of the configuration that says so
+    Index("idle_leases", "idle_until"),
 )
 
 finding = Table(

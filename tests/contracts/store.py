@@ -55,6 +55,7 @@ from rotator.domain.secret import Material
 from rotator.ports.store import (
     DropSealed,
     Held,
+    Idle,
     Insert,
     NewEvent,
     Pause,
@@ -195,6 +196,20 @@ class Work:
             "placed_at": START,
         }
         return Placement(**usual | given)
+
+
+def request_to(credential_id: CredentialId, asked_at: datetime) -> Request:
+    """A person wants it to go on."""
+    return Request(
+        id=RequestId(str(uuid4())),
+        credential_id=credential_id,
+        state=RequestState.STANDING,
+        verb="resume",
+        arguments={"keep": ["key_1"], "delete": None},
+        actor="ann",
+        asked_at=asked_at,
+        because="it is mended",
+    )
 
 
 def finding(subject: str = "web", **given: Any) -> Finding:
@@ -382,19 +397,7 @@ class StoreContract:
     def test_a_request_is_asked_without_a_lease_and_closed_once_under_one(
         self, work: Work, clock: VirtualClock
     ) -> None:
-        asked = [
-            Request(
-                id=RequestId(str(uuid4())),
-                credential_id=work.id,
-                state=RequestState.STANDING,
-                verb="resume",
-                arguments={"keep": ["key_1"], "delete": None},
-                actor="ann",
-                asked_at=clock.advance(SECOND),
-                because="it is mended",
-            )
-            for _ in range(2)
-        ]
+        asked = [request_to(work.id, clock.advance(SECOND)) for _ in range(2)]
         for request in reversed(asked):
             work.store.ask(request, happened("request.started", credential="web"))
         assert work.store.requests(work.id) == asked
@@ -475,6 +478,77 @@ class StoreContract:
         lease = work.store.claim(work.id, holder_elsewhere(), MINUTE)
         assert isinstance(lease, Lease)
         assert (lease.epoch, lease.fenced_at, lease.released) == (2, None, False)
+
+    # What is due
+
+    def test_who_was_never_looked_at_is_due(self, store: Store) -> None:
+        store.enroll({"web": "openai", "api": "openai"}, "me")
+        assert sorted(store.due(HOUR)) == ["api", "web"]
+
+    def test_who_is_released_idle_is_due_again_when_its_time_has_come(self, work: Work, clock: VirtualClock) -> None:
+        work.store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
+        assert work.store.due(HOUR) == []
+        clock.advance(MINUTE)
+        assert work.store.due(HOUR) == ["web"]
+
+    def test_who_is_released_without_a_word_is_due(self, work: Work) -> None:
+        work.store.release(work.lease)
+        assert work.store.due(HOUR) == ["web"]
+
+    def test_a_claim_makes_due_whatever_becomes_of_it(self, work: Work, clock: VirtualClock) -> None:
+        work.store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
+        work.store.claim(work.id, holder_elsewhere(), SECOND)
+        assert work.store.due(HOUR) == ["web"]
+
+    def test_a_word_of_idleness_from_a_lost_lease_does_not_count(self, work: Work, clock: VirtualClock) -> None:
+        clock.advance(HOUR)
+        work.store.claim(work.id, holder_elsewhere(), MINUTE)
+        work.store.release(work.lease, Idle(until=START + 2 * HOUR, edition="1"))
+        assert work.store.due(2 * HOUR) == ["web"]
+
+    def test_a_time_further_away_than_any_is_of_a_clock_that_was_set_back(self, work: Work) -> None:
+        work.store.release(work.lease, Idle(until=START + HOUR, edition="1"))
+        assert work.store.due(HOUR) == []
+        assert work.store.due(HOUR - SECOND) == ["web"]
+
+    def test_who_waits_longest_comes_first(self, store: Store, clock: VirtualClock) -> None:
+        for minutes, credential in enumerate(store.enroll({"c": "p", "a": "p", "b": "p"}, "me")):
+            lease = store.claim(credential.id, holder_elsewhere(), MINUTE)
+            assert isinstance(lease, Lease)
+            store.release(lease, Idle(until=START + (3 - minutes) * MINUTE, edition="1"))
+        clock.advance(HOUR)
+        assert store.due(HOUR) == ["c", "b", "a"]
+
+    def test_another_edition_of_the_configuration_makes_due(self, work: Work) -> None:
+        work.store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
+        work.store.stir({"web": "1", "unknown": "2"})
+        work.store.stir({})
+        assert work.store.due(HOUR) == []
+        work.store.stir({"web": "2"})
+        assert work.store.due(HOUR) == ["web"]
+
+    @pytest.mark.parametrize("told", ["ask", "pause", "move", "sight", "unmanage"])
+    def test_whatever_is_told_without_a_lease_makes_due(self, work: Work, told: str) -> None:
+        store, name = work.store, "web"
+        store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
+        if told == "ask":
+            store.ask(request_to(work.id, START), happened("request.started"))
+        elif told == "pause":
+            store.pause(work.id, Pause(by="ann", lasts=None, why="w"), happened("pause.succeeded"))
+        elif told == "move":
+            store.move(work.id, name := "another", happened("move.succeeded"))
+        elif told == "sight":
+            word = Sighting(credential_id=work.id, consumer="app", fingerprint="f" * 32, seen_at=START)
+            store.sight(word, happened("seen.succeeded"))
+        else:
+            store.enroll({}, "me")
+        assert store.due(HOUR) == [name]
+
+    def test_a_credential_is_found_by_its_name(self, work: Work) -> None:
+        found = work.store.credential("web")
+        assert found is not None
+        assert found.id == work.id
+        assert work.store.credential("unknown") is None
 
     def test_a_lease_released_late_has_no_calls_left_to_fence(self, work: Work, clock: VirtualClock) -> None:
         clock.advance(HOUR)

@@ -66,6 +66,7 @@ class Setting:
             provider=self.shape(worker, self.account, self.name, self.capabilities),
             policy=self.policy,
             targets=[self._target(worker, place) for place in self.places],
+            edition=repr((self.policy, self.capabilities, [place.name for place in self.places])),
         )
 
     def _target(self, worker: Worker, place: Place) -> Target:
@@ -101,6 +102,13 @@ class SimulatedEngine(Engine):
             super()._watch(work)
         finally:
             worker.step = "take in"
+
+
+def _is_due(engine: Engine, name: str) -> bool:
+    try:
+        return name in engine.due()
+    except StoreUnavailable:
+        return True  # a turn meets that too
 
 
 def _named(work: Work, item: Item) -> str:
@@ -261,6 +269,9 @@ class Episode:
             while version == self.config_version or random.random() < 0.5:  # SIGHUP comes when it comes
                 name = min(due, key=lambda n: (due[n], n))
                 baton.pause(max(due[name] - baton.now, 0))
+                if not _is_due(engine, name):  # another worker has been there in the meantime
+                    due[name] = baton.now + 60
+                    continue
                 progress = engine.turn(name, None, self.world.database_time())
                 self.look_at(progress)
                 due[name] = baton.now + self._look_again(worker, progress)
@@ -276,11 +287,13 @@ class Episode:
         """A process has read the configuration; now and then with the credentials of another account."""
         edited = self.profile.edits > 0 and not self.world.calm
         worker.wrong_account = edited and self.random.random() < 0.05
+        engine = self.engine(worker)
         try:
             self.enroll(worker)
+            engine.take_over()
         except StoreUnavailable:
             self.world.baton.pause(1)
-        return self.engine(worker)
+        return engine
 
     def next_look(self, progress: Progress) -> float:
         """In how many seconds anything of this credential can go on."""

@@ -51,6 +51,7 @@ from rotator.ports.store import (
     DropSealed,
     Held,
     Home,
+    Idle,
     Insert,
     Installation,
     NewEvent,
@@ -95,6 +96,7 @@ class Tables:
     sightings: dict[tuple[CredentialId, str], Sighting] = field(default_factory=dict)
     entries: dict[CredentialId, str] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
+    idle: dict[CredentialId, Idle] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     followers: dict[str, Follower] = field(default_factory=dict)
@@ -203,6 +205,7 @@ class MemoryStore:
                 return False
             self.tables.credentials[credential_id] = replace(self.tables.credentials[credential_id], name=name)
             self._loaded.pop(credential_id, None)
+            self.tables.idle.pop(credential_id, None)
             mine = [f for f in self.findings() if f.credential_id == credential_id]
             for finding in mine:
                 self.tables.findings[finding.id] = replace(finding, cleared_at=self.now())
@@ -216,7 +219,7 @@ class MemoryStore:
         for finding in self.tables.findings.values():
             if finding.credential_id == there:
                 self.tables.findings[finding.id] = replace(finding, credential_id=to)
-        for rows in (self.tables.credentials, self.tables.leases, self.tables.entries):
+        for rows in (self.tables.credentials, self.tables.leases, self.tables.entries, self.tables.idle):
             rows.pop(there, None)
         for word in [word for word in self.tables.sightings if word[0] == there]:
             del self.tables.sightings[word]
@@ -241,11 +244,15 @@ class MemoryStore:
                 detail["provider_before"] = known.provider
         self.tables.credentials[changed.id] = changed
         self._loaded.pop(changed.id, None)
+        self.tables.idle.pop(changed.id, None)
         subject = Subject.ENROLL if managed else Subject.UNMANAGE
         return NewEvent(event=name(subject, Outcome.SUCCEEDED), actor=actor, credential=called, detail=detail)
 
     def credentials(self) -> Sequence[Credential]:
         return sorted(self.tables.credentials.values(), key=lambda c: c.name)
+
+    def credential(self, name: str) -> Credential | None:
+        return next((c for c in self.tables.credentials.values() if c.name == name), None)
 
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
         with self._lock:
@@ -262,6 +269,7 @@ class MemoryStore:
                 return False
             self.tables.credentials[credential_id] = wanted
             self._loaded.pop(credential_id, None)
+            self.tables.idle.pop(credential_id, None)
             self._append([event])
             return True
 
@@ -277,6 +285,7 @@ class MemoryStore:
         with self._lock:
             self.tables.rows[request.id] = request
             self._file(request, new=True)
+            self.tables.idle.pop(request.credential_id, None)
             self._append([event])
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:
@@ -392,6 +401,7 @@ class MemoryStore:
             self.tables.sightings[at] = sighting
             if before is not None and before.fingerprint == sighting.fingerprint:
                 return False
+            self.tables.idle.pop(sighting.credential_id, None)
             self._append([event])
             return True
 
@@ -420,6 +430,7 @@ class MemoryStore:
                 fenced_at=fenced_at,
             )
             self.tables.leases[credential_id] = mine
+            self.tables.idle.pop(credential_id, None)
             return mine
 
     def renew(self, lease: Lease, ttl: timedelta) -> Lease:
@@ -429,11 +440,26 @@ class MemoryStore:
             self.tables.leases[lease.credential_id] = longer
             return longer
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease, idle: Idle | None = None) -> None:
         with self._lock:
             row = self.tables.leases.get(lease.credential_id)
             if row is not None and row.epoch == lease.epoch:
                 self.tables.leases[lease.credential_id] = changed(row, {"released": True, "fenced_at": lease.fenced_at})
+                if idle is not None:
+                    self.tables.idle[lease.credential_id] = idle
+
+    def due(self, within: timedelta) -> Sequence[str]:
+        with self._lock:
+            now, idle = self.now(), self.tables.idle
+            waiting = [(idle[c.id].until if c.id in idle else LONG_AGO, c.name) for c in self.credentials()]
+            return [name for until, name in sorted(waiting) if not now < until <= now + within]
+
+    def stir(self, editions: Mapping[str, str]) -> None:
+        with self._lock:
+            for credential in self.credentials():
+                idle = self.tables.idle.get(credential.id)
+                if idle is not None and editions.get(credential.name, idle.edition) != idle.edition:
+                    del self.tables.idle[credential.id]
 
     def _hold(self, lease: Lease) -> datetime:
         row, now = self.tables.leases.get(lease.credential_id), self.now()

@@ -62,6 +62,7 @@ class Months:
     capabilities: provider.Capabilities
     policy: Policy
     life: timedelta | None = None
+    watch: timedelta = timedelta(seconds=1)
     now: datetime = START
     down: set[str] = field(default_factory=set)
     keys: dict[str, Made] = field(default_factory=dict)
@@ -93,6 +94,14 @@ class Months:
             progress = self._turn()
         return progress
 
+    def tick(self, by: timedelta) -> bool:
+        """So much later a pass comes by, and looks if there is anything to do."""
+        self.now += by
+        due = bool(self._engine().due())
+        if due:
+            self._turn()
+        return due
+
     def _turn(self) -> Progress:
         progress = self._engine().turn(NAME, None, self.now)
         assert progress.trouble is None, progress.trouble
@@ -114,7 +123,7 @@ class Months:
             bug=bug,
             threads=_Inline(),
         )
-        limits = Limits(watch=timedelta(seconds=1))
+        limits = Limits(watch=self.watch)
         managed = {NAME: self.managed()}
         return Engine(
             store=self.store, fingerprint=self.store.fingerprint, managed=managed, limits=limits, around=around
@@ -123,7 +132,14 @@ class Months:
     def managed(self) -> Managed:
         target = Target(to="place", destination=_Place(self), templates={"KEY": Template("{secret}")})
         bound = (_Disabling if self.capabilities.can_disable else _Issuing)(self)
-        return Managed(name=NAME, provider_name="p", provider=bound, policy=self.policy, targets=[target])
+        return Managed(
+            name=NAME,
+            provider_name="p",
+            provider=bound,
+            policy=self.policy,
+            targets=[target],
+            edition=repr(self.policy),
+        )
 
     # what is on record
 

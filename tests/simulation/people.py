@@ -189,14 +189,17 @@ class People:
     # operators
 
     def _operate(self, rate: float) -> None:
-        while not self.world.calm:
-            self.world.baton.pause(self.random.expovariate(rate / 3600))
+        while self._comes(rate):
             name = self.random.choice(sorted(self.play.settings))
             self.command(self._verb(), name)
 
+    def _comes(self, rate: float) -> bool:
+        """Wait until a person who comes so often an hour comes again; nobody does once it is calm."""
+        self.world.baton.pause(self.random.expovariate(rate / 3600))
+        return not self.world.calm
+
     def _rehearse(self, rate: float) -> None:
-        while not self.world.calm:
-            self.world.baton.pause(self.random.expovariate(rate / 3600))
+        while self._comes(rate):
             self.command(self.rehearse, self.random.choice(sorted(self.play.settings)), self.rehearser)
 
     def rehearse(self, worker: Worker, name: str) -> None:

@@ -26,7 +26,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Held, Home, Installation, NewEvent, Pause, Store, StoredEvent, Write
+from rotator.ports.store import Held, Home, Idle, Installation, NewEvent, Pause, Store, StoredEvent, Write
 from rotator.store import schema
 from rotator.store.sealing import AesGcmSealer, new_key
 from rotator.store.store import SqlStore, open_store
@@ -122,6 +122,9 @@ class WorkerStore:
     def credentials(self) -> Sequence[Credential]:
         return self._read(self.real.credentials)
 
+    def credential(self, name: str) -> Credential | None:
+        return self._read(lambda: self.real.credential(name))
+
     def home(self) -> Home:
         return self._read(self.real.home)
 
@@ -186,8 +189,14 @@ class WorkerStore:
         oracle = self.world.oracle
         return self._call("renew", lambda: oracle.renewed(self.real.renew(lease, ttl), ttl))
 
-    def release(self, lease: Lease) -> None:
-        self._call("release", lambda: self.real.release(lease))
+    def release(self, lease: Lease, idle: Idle | None = None) -> None:
+        self._call("release", lambda: self.real.release(lease, idle))
+
+    def due(self, within: timedelta) -> Sequence[str]:
+        return self._read(lambda: self.real.due(within))
+
+    def stir(self, editions: Mapping[str, str]) -> None:
+        self._read(lambda: self.real.stir(editions))
 
     def record(self, lease: Lease, writes: Sequence[Write], events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
         def do() -> Sequence[StoredEvent]:

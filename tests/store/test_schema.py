@@ -136,7 +136,8 @@ def test_this_release_knows_all_migrations() -> None:
     ],
 )
 def test_a_column_is_called_as_its_field(kind: Any, table: Any) -> None:
-    assert {field.name for field in fields(kind)} == set(table.c.keys())
+    beside = {"idle_until", "edition"} if kind is Lease else set()  # told at its end, by nobody who holds it
+    assert {field.name for field in fields(kind)} | beside == set(table.c.keys())
 
 
 # SQLite gives the indexes of UNIQUE rules names of its own.
