@@ -54,6 +54,7 @@ fmt: $(VENV)/.dev ## format, and mend what can be mended
 
 bench: $(VENV)/.dev ## measurements, as ratios
 	$(BIN)/python bench/help.py
+	$(BIN)/python bench/tick.py
 
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate
