@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -30,6 +30,7 @@ from rotator.domain.errors import (
     WrongAccount,
 )
 from rotator.domain.secret import Secret
+from rotator.ports.ours import Permission
 from rotator.settings import FilePath, SecretAt, Settings
 
 ADMIN_KEY_REJECTED = "admin_key_rejected"
@@ -142,6 +143,11 @@ class Access:
         self._clients: dict[str, Any] = {}
         self._number: str | None = None
 
+    @property
+    def region(self) -> str:
+        """The region of the settings."""
+        return self._settings.region
+
     def call(self, service: str, operation: str, proof: str | None, *, changes: bool = False, **inputs: Any) -> Any:
         """Send one request, once, and return its answer. `proof` is a member that no real answer lacks.
 
@@ -179,6 +185,45 @@ class Access:
         if pinned is not None and found != pinned:
             message = f"the credential belongs to AWS account {found}, and the configuration pins {pinned}"
             raise WrongAccount(message, remedy="use a credential of the pinned account, or correct `account`")
+
+    def simulated(self, actions: Sequence[str], resource: str) -> Mapping[str, bool] | None:
+        """Action → whether our policies allow it on this resource, as IAM says; None: we may not ask it that.
+
+        Of a role that is assumed, the name is all that is known: one with a path cannot be asked about.
+        """
+        arn: str = self.call("sts", "GetCallerIdentity", "Arn")["Arn"]
+        role = re.fullmatch(r"arn:(?P<part>aws[a-z-]*):sts::(?P<account>\d+):assumed-role/(?P<name>[^/]+)/.*", arn)
+        source = f"arn:{role['part']}:iam::{role['account']}:role/{role['name']}" if role else arn
+        inputs: dict[str, Any] = {"PolicySourceArn": source, "ActionNames": list(actions), "ResourceArns": [resource]}
+        try:
+            answer = self.call("iam", "SimulatePrincipalPolicy", "EvaluationResults", **inputs)
+        except (AccessDenied, Declined, Unavailable):
+            return None
+        return {row["EvalActionName"]: row["EvalDecision"] == "allowed" for row in answer["EvaluationResults"]}
+
+    def examined(self, actions: Sequence[str], resource: str, beyond: Mapping[str, Sequence[str]]) -> list[Permission]:
+        """What it takes on a resource, and what goes `beyond` that (resource → actions), as IAM simulates it."""
+        found = self.simulated(actions, resource)
+        if found is None:
+            remedy = "allow iam:SimulatePrincipalPolicy on our own principal, or compare with deploy/policies by hand"
+            return [Permission(what="IAM does not tell us what we may do", state="unknown", remedy=remedy)]
+        told = [
+            Permission(
+                what=f"{action} on {resource}",
+                state="held" if found.get(action) else "missing",
+                remedy=f"allow {action} on {resource}",
+            )
+            for action in actions
+        ]
+        for other, those in beyond.items():
+            more = self.simulated(those, other) or {}
+            remedy = "take it away: deploy/policies has all that it takes"
+            told += [
+                Permission(what=f"{action} on {other}", state="too_much", remedy=remedy)
+                for action in those
+                if more.get(action)
+            ]
+        return told
 
     def caller(self, access_key_id: Secret, secret_access_key: Secret) -> str:
         """Return the ARN that this key signs in as. Raises AccessDenied (admin_key_rejected) where AWS knows it not."""

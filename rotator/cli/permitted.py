@@ -9,6 +9,7 @@ from rotator.cli.finding import Finding
 from rotator.domain.permissions import Permissions, outside
 from rotator.engine import permissions
 from rotator.engine.work import Managed
+from rotator.ports.ours import Examined
 from rotator.ports.provider import Permits
 from rotator.settings import format_duration
 from rotator.store.store import SqlStore
@@ -57,6 +58,28 @@ def to_keys(managed: Managed, opened: Callable[[], SqlStore | None]) -> Iterator
     elif bounds.confirmed is not None:
         message = f"a person compared the provider's allow list with allowed_ips on {bounds.confirmed}"
         yield Finding(**about, message=message)
+
+
+def to_us(credential: str, subject: str, at: Examined) -> Iterator[Finding]:
+    """What we may do at a provider or destination; what is missing or too much has a line of its own."""
+    about: dict[str, Any] = {"check": "permissions", "subject": subject, "credential": credential}
+    found = at.our_permissions()
+    if held := [permission.what for permission in found if permission.state == "held"]:
+        yield Finding(**about, message=f"we may: {', '.join(held)}")
+    for permission in found:
+        if permission.state == "held":
+            continue
+        state = _STATES[permission.state]
+        message = f"{state['message']}{permission.what}"
+        yield Finding(**{**about, **state, "message": message}, remedy=permission.remedy)
+
+
+_STATES: dict[str, dict[str, Any]] = {
+    "missing": {"outcome": "failed", "reason": "missing_permission", "message": "we lack: "},
+    "optional": {"outcome": "warning", "reason": "missing_permission", "message": "not granted: "},
+    "too_much": {"outcome": "warning", "reason": "excess_permission", "message": "we may more than it takes: "},
+    "unknown": {"outcome": "ok", "reason": None, "message": "not known: "},
+}
 
 
 def _told(found: Permissions) -> str:

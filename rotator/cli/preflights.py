@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rotator import logs, wiring
@@ -15,6 +16,7 @@ from rotator.config import Config, CredentialConfig
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
 from rotator.ports.consumer import Consumer
+from rotator.ports.ours import Examined
 from rotator.ports.provider import Key
 from rotator.settings import format_duration
 from rotator.store.store import SqlStore
@@ -108,6 +110,7 @@ def _of_credential(config: CredentialConfig, managed: Managed, store: Opened) ->
     yield listed("provider", managed.provider_name, lambda: _provider(managed, store))
     if managed.provider.capabilities.permissions is not None:
         yield listed("permissions", "its keys", lambda: list(permitted.to_keys(managed, store)))
+    yield from _ours(managed)
     for target in managed.targets:
         place = target.destination.address
         yield listed("destination", place, lambda target=target: _destination(managed, target))  # type: ignore[misc]
@@ -115,6 +118,15 @@ def _of_credential(config: CredentialConfig, managed: Managed, store: Opened) ->
     yield listed("destination", "readers", lambda: _readers(config, managed))
     for consumer in (reader.consumer for reader in managed.consumers):
         yield listed("consumer", consumer.name, lambda consumer=consumer: _consumer(managed, consumer))  # type: ignore[misc]
+
+
+def _ours(managed: Managed) -> Iterator[Preflight]:
+    """What we may do at the provider and at each destination, where that can be asked."""
+    places = ((target.destination.address, target.destination) for target in managed.targets)
+    for subject, at in ((managed.provider_name, managed.provider), *places):
+        if isinstance(at, Examined):
+            ask = partial(permitted.to_us, managed.name, subject, at)
+            yield Preflight("permissions", subject, lambda ask=ask: list(ask()), managed.name)  # type: ignore[misc]
 
 
 def _open(config: Config) -> SqlStore:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, T
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Reading, shadow_path
+from rotator.ports.ours import Permission
 
 ABSENT = "absent"
 """The revision of a secret that is not there, or has no value yet."""
@@ -78,6 +79,9 @@ def _place(settings: SecretsManagerSettings) -> str:
     return f"aws-sm:{account or server}:{settings.region}"
 
 
+_NEEDED = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
+
+
 class AwsSecret:
     """One secret: a JSON object of strings, or one value. A revision is the id of the version that is AWSCURRENT."""
 
@@ -119,6 +123,16 @@ class AwsSecret:
         current = _holder(self._writable())
         if current is not None and WHOLE_BODY not in fields:
             self._members_of(self._body(current))
+
+    def our_permissions(self) -> Sequence[Permission]:
+        """What we may do with this secret, and with others, as IAM simulates it where we may ask."""
+        account, region = self._access.expected_account(), self._access.region
+        secret, another = (
+            f"arn:aws:secretsmanager:{region}:{account}:secret:{path}-??????"
+            for path in (self._path, "keyturn-no-such-secret")
+        )
+        needed = [f"secretsmanager:{action}" for action in _NEEDED]
+        return self._access.examined(needed, secret, {another: needed, secret: ["secretsmanager:DeleteSecret"]})
 
     def write(self, fields: Mapping[str, Secret], expected: str, token: str) -> str:
         """Make `token` the id of a version with these fields and everything else of version `expected`.

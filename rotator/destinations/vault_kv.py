@@ -6,7 +6,7 @@ There is no idempotency token: the same write sent again either takes effect or 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -17,7 +17,10 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, PermanentE
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Reading, shadow_path
+from rotator.ports.ours import Permission
 
+_NEEDED = ("create", "read", "update")
+_SHIPPED = "give it deploy/policies/vault.hcl, and nothing else"
 _ABSENT = "0"  # the revision of a path that never had a version; `cas` takes it as it is
 
 
@@ -131,6 +134,29 @@ class VaultPlace:
         # A secret that is created now is updated at the next rotation.
         if missing := {"update", "create" if absent else "update"} - set(granted):
             raise missing_permission(self._api, f"our token lacks {' and '.join(sorted(missing))} at {self._api}")
+
+    def our_permissions(self) -> Sequence[Permission]:
+        """The capabilities of our token at this path and at one that is nobody's, as the server tells them."""
+        elsewhere = f"{self.kv.mount}/data/keyturn-check/no-such-path"
+        path = "sys/capabilities-self"
+        try:
+            answer = self.kv.server.ask(path, lambda client: client.sys.get_capabilities(paths=[self._api, elsewhere]))
+        except AccessDenied as denied:
+            return [Permission(what=f"our token may not ask {path}", state="unknown", remedy=denied.remedy)]
+        here, there = (set(answer.data.get(at) or ()) for at in (self._api, elsewhere))
+        if "root" in here:
+            return [Permission(what="our token is a root token", state="too_much", remedy=_SHIPPED)]
+        needed = [
+            Permission(
+                what=f"{capability} at {self._api}",
+                state="held" if capability in here else "missing",
+                remedy=missing_permission(self._api, "").remedy,
+            )
+            for capability in _NEEDED
+        ]
+        more = [f"{capability} at {self._api}" for capability in sorted(here - {*_NEEDED, "deny"})]
+        more += [f"{capability} at any path of {self.kv.mount}/" for capability in sorted(there - {"deny"})]
+        return [*needed, *(Permission(what=what, state="too_much", remedy=_SHIPPED) for what in more)]
 
     def write(self, fields: Mapping[str, Secret], expected: str, token: str) -> str:  # noqa: ARG002 - Vault takes none
         """Add a version: the fields of version `expected` with ours put in, on condition that it is the latest."""

@@ -26,6 +26,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
+from rotator.ports.ours import Permission
 from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
 from rotator.settings import Settings
 
@@ -38,6 +39,17 @@ _KEY_ID = re.compile(r"[A-Z0-9]{16,128}", re.ASCII)
 _USER_ARN = re.compile(
     r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):user/(?:.*/)?(?P<name>[^/]+)"
 )  # with or without a path
+
+NEEDED = (
+    "iam:ListAccessKeys",
+    "iam:GetAccessKeyLastUsed",
+    "iam:CreateAccessKey",
+    "iam:UpdateAccessKey",
+    "iam:DeleteAccessKey",
+)
+"""The actions that it takes to rotate a user's keys."""
+
+_NEVER = ("iam:PutUserPolicy", "iam:AttachUserPolicy", "iam:CreatePolicyVersion", "iam:CreateUser", "iam:PassRole")
 
 _CAPABILITIES = Capabilities(
     origin="issued",
@@ -126,6 +138,12 @@ class IamUser:
         if found is None or not _KEY_ID.fullmatch(found.reveal()):
             return None
         return next((entry["AccessKeyId"] for entry in self._list() if entry["AccessKeyId"] == found.reveal()), None)
+
+    def our_permissions(self) -> Sequence[Permission]:
+        """What we may do with the user's keys, and with others', as IAM simulates it where we may ask."""
+        account = self._access.expected_account()
+        user, another = (f"arn:aws:iam::{account}:user/{name}" for name in (self._user, "keyturn-no-such-user"))
+        return self._access.examined(NEEDED, user, {another: NEEDED, "*": _NEVER})
 
     def permissions(self) -> Permissions:
         """What the user's policies, those of its groups and its boundary come to: all its keys may do the same."""

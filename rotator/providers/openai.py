@@ -6,7 +6,7 @@ needed whose permission is Organization Administration = Write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -28,6 +28,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
+from rotator.ports.ours import Permission
 from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Metered, Verdict
 
 _PAGE = 100  # the most that the API gives
@@ -148,6 +149,37 @@ class ServiceAccountKeys:
             remedy = "make it a member in the console, or allow `options.role: owner`"
             raise Refused(message, reason="role_too_strong", remedy=remedy)
         return f"openai:{self._options.project}"
+
+    def our_permissions(self) -> Sequence[Permission]:
+        """Whether the admin key may write and read usage, by requests that change nothing. Its scopes nobody tells."""
+        # A key that cannot exist: who may not write is told so, who may is told that it is not there.
+        nobody = f"{self._project}/api_keys/key_keyturn_check_no_such_key"
+        year = {"expires_in_seconds": int(_YEAR.total_seconds())}
+        writes = self._may(lambda: self._api.ask("POST", nobody, "look at our permissions", body=year))
+        usage = {"start_time": str(int(datetime.now(UTC).timestamp()) - 60), "bucket_width": "1m", "limit": "1"}
+        path = "/organization/usage/completions"
+        reads = self._may(lambda: self._api.ask("GET", path, "look at our permissions", query=usage))
+        remedy = f"give the admin key Organization Administration = Write (api.management.write) at {_ADMIN_KEYS}"
+        seen = "let the admin key read usage, or go by the last use alone"
+        whole = "an admin key holds for the whole organization: no smaller one exists, and OpenAI tells no scopes of it"
+        return [
+            Permission(what="manage keys", state="held" if writes else "missing", remedy=remedy),
+            Permission(what="read usage, for evidence of use", state="held" if reads else "optional", remedy=seen),
+            Permission(what=whole, state="unknown", remedy="keep production keys in a project of their own"),
+        ]
+
+    @staticmethod
+    def _may(ask: Callable[[], object]) -> bool:
+        """Whether a request is answered by anything but a refusal of our right to it."""
+        try:
+            ask()
+        except _NotThere:
+            return True
+        except AccessDenied as denied:
+            if denied.reason == "admin_key_rejected":
+                raise
+            return False
+        return True
 
     def permissions(self) -> Permissions:
         """The scopes that a new key is asked for: what an older one has, OpenAI does not tell."""
