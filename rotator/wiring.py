@@ -30,9 +30,12 @@ from rotator.ports.adapter import AskedConsumer, Sink
 from rotator.ports.doing import Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
+from rotator.settings import SecretReference
 from rotator.store.anchor import FileAnchor
+from rotator.store.checkpoints import SignedCheckpoints
 from rotator.store.holder import this_process
 from rotator.store.sealing import AesGcmSealer
+from rotator.store.signing import Signer
 from rotator.store.store import SqlStore, open_store
 
 T = TypeVar("T")
@@ -162,6 +165,7 @@ def open_service(
             limits=config.engine,
             around=around,
             anchor=FileAnchor(config.store.anchor) if config.store.anchor else None,
+            checkpoints=checkpoints(config, store),
             left_out=left_out,
             following=adapters.following(),
         )
@@ -179,6 +183,27 @@ def open_service(
     except BaseException:
         store.close()
         raise
+
+
+def checkpoints(config: Config, store: SqlStore) -> SignedCheckpoints | None:
+    """Who signs the trail; None where nobody does."""
+    key = config.audit.signing_key
+    if key is None:
+        return None
+    return SignedCheckpoints(
+        store.database, lambda: signer(key, store), events=config.audit.events, every=config.audit.every
+    )
+
+
+def signer(key: SecretReference, store: SqlStore) -> Signer:
+    """The key that signs this installation's trail, read now. Raises SetupError."""
+    return Signer(key.read(), f"keyturn/{store.installation().id}")
+
+
+def verifier_keys(config: Config, store: SqlStore) -> list[str]:
+    """The public keys of those who sign, and have signed, this installation's trail. Raises SetupError."""
+    key = config.audit.signing_key
+    return [*([signer(key, store).verifier_key] if key is not None else []), *config.audit.former_keys]
 
 
 def enroll(config: Config, store: Store, managed: Mapping[str, Managed], actor: str) -> Sequence[Credential]:

@@ -370,11 +370,13 @@ def trail() -> None:
         key("event", "seq"),
     )
     op.create_index("events_of_credential", "event", ["credential", "seq"])
+    partial("checkpoints", "event", "seq", where="event = 'checkpoint.succeeded'", unique=False)
     op.create_table(
         "head",
         number("one"),
         large("seq"),
         text("hash"),
+        text("tree"),
         key("head", "one"),
         one_row("head"),
     )
@@ -397,13 +399,19 @@ def followers() -> None:
 
 
 def nothing_changes_the_trail() -> None:
-    """Events are only added. Who owns the database can drop these triggers; the hashes are for that."""
+    """Events are only added, and the head only goes on. Who owns the database can drop these triggers; the hashes are
+    for that."""
     if op.get_bind().dialect.name == "sqlite":
         for act in ("UPDATE", "DELETE"):
             op.execute(
                 f"CREATE TRIGGER event_no_{act.lower()} BEFORE {act} ON event "
                 "BEGIN SELECT RAISE(ABORT, 'events are only added'); END"
             )
+        op.execute(
+            "CREATE TRIGGER head_goes_on BEFORE UPDATE ON head WHEN NEW.seq <= OLD.seq "
+            "BEGIN SELECT RAISE(ABORT, 'the head only goes on'); END"
+        )
+        op.execute("CREATE TRIGGER head_stays BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'the head stays'); END")
         return
     op.execute(
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
@@ -411,6 +419,14 @@ def nothing_changes_the_trail() -> None:
     )
     op.execute(
         "CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+    op.execute(
+        "CREATE TRIGGER head_goes_on BEFORE UPDATE ON head "
+        "FOR EACH ROW WHEN (NEW.seq <= OLD.seq) EXECUTE FUNCTION refuse_change()"
+    )
+    op.execute(
+        "CREATE TRIGGER head_stays BEFORE DELETE OR TRUNCATE ON head "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
 

@@ -1,13 +1,11 @@
-"""The commands `audit log`, `audit verify`, `audit export`, `audit sinks`."""
+"""The commands `audit log`, `audit export` and `audit sinks`, and the group of those around them."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,13 @@ import click
 
 from rotator.access.formats import FORMATS, Origin
 from rotator.cli import options, say, tables, words
+from rotator.cli.checkpoints import checkpoint, key
 from rotator.cli.exits import Status
+from rotator.cli.files import replace
 from rotator.cli.opening import configuration, looking
+from rotator.cli.pruning import prune
+from rotator.cli.verifying import prove, verify
 from rotator.config import select
-from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import Follower
 from rotator.engine.followers import Following, alongside, spoken
@@ -27,8 +28,6 @@ from rotator.engine.report import stamp
 from rotator.ports.store import StoredEvent
 from rotator.store.audit import exported
 from rotator.store.store import SqlStore
-from rotator.store.verify import Verification, verify_store
-from rotator.store.verify import verify as verify_lines
 
 
 @click.group()
@@ -83,43 +82,6 @@ def _line(event: StoredEvent) -> str:
     return f"{event.seq} {body['at'][:10]} {line} [{body['actor']}]"
 
 
-@audit.command(epilog=options.examples("rotator audit verify", "rotator audit verify trail.jsonl"))
-@click.argument("file", required=False)
-@options.as_json
-@options.common
-def verify(file: str | None, as_json: bool, config: str | None) -> int:
-    """Check the hash chain of the database, or of an exported FILE (- for stdin). A broken one exits 1."""
-    if file is None:
-        with looking(configuration(config)) as service:
-            found, where = verify_store(service.store), "the database"
-    else:
-        found, where = _verify_file(file), file
-    if as_json:
-        problem = {"seq": found.problem[0], "message": found.problem[1]} if found.problem else None
-        told = {"ok": problem is None, "count": found.count, "head_hash": found.head_hash, "problem": problem}
-        click.echo(json.dumps(told))
-    elif found.problem is None:
-        say.tell(f"the trail of {where} is intact: {found.count} events, the last hash is {found.head_hash}")
-    if found.problem is None:
-        return Status.DONE
-    seq, why = found.problem
-    say.complain(
-        f"the trail of {where} is broken at event {seq}: {why}",
-        reason="broken_chain",
-        remedy="somebody changed it, or it was restored from a backup: compare it with an export kept elsewhere",
-    )
-    return Status.TROUBLE
-
-
-def _verify_file(file: str) -> Verification:
-    try:
-        with click.open_file(file, encoding="utf-8", errors="surrogateescape") as lines:
-            return verify_lines(line.rstrip("\n") for line in lines)
-    except OSError as problem:
-        message = f"cannot read {file}: {problem.strerror}"
-        raise SetupError(message, remedy="name a file that `rotator audit export` wrote") from None
-
-
 @audit.command(
     epilog=options.examples(
         "rotator audit export > trail.jsonl",
@@ -146,28 +108,8 @@ def export(format_name: str, output: str | None, config: str | None) -> int:
             for line in lines:
                 click.echo(line)
         else:
-            _write(Path(output), lines)
+            replace(Path(output), (f"{line}\n" for line in lines))
     return Status.DONE
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    """Replace the file by a whole one, so that nobody ever reads half a trail."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                half.unlink()
-            raise
-    except OSError as problem:
-        message = f"cannot write {path}: {problem.strerror}"
-        raise SetupError(message, remedy="choose another file") from None
 
 
 @audit.command(epilog=options.examples("rotator audit sinks", "rotator audit sinks --send"))
@@ -215,3 +157,7 @@ def _standing(one: Following, row: Follower | None, head: int) -> dict[str, Any]
 def _sink_line(row: Mapping[str, Any]) -> tuple[str, ...]:
     state = row["reason"] or ("up to date" if row["behind"] == 0 else "has more to take")
     return row["name"], str(row["accepted"]), str(row["behind"]), "yes" if row["required"] else "no", state
+
+
+for command in (verify, prove, checkpoint, key, prune):
+    audit.add_command(command)

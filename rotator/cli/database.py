@@ -41,9 +41,9 @@ def upgrade(only_look: bool, contract: bool, config: str | None) -> int:
         message = "--check changes nothing and --contract does: use one of them"
         raise click.UsageError(message, click.get_current_context())
     loaded = configuration(config)
-    url = loaded.store.resolve()
     if only_look:
-        return _look(loaded.environment, url)
+        return _look(loaded.environment, loaded.store.resolve())
+    url = loaded.store.resolve_owner()
     applied = schema.upgrade(url, loaded.environment, wiring.new_id, actor=wiring.actor(os.environ))
     found = schema.standing(url)
     say.tell(f"environment {loaded.environment}, database {found.where}")

@@ -15,6 +15,7 @@ from rotator.config import Config, load
 from rotator.domain.errors import SetupError
 from rotator.store import schema
 from rotator.store.sealing import AesGcmSealer, new_key
+from rotator.store.signing import new_seed
 from rotator.store.store import open_store
 
 
@@ -40,7 +41,9 @@ def init(folder: str) -> int:
     say.tell(f"wrote {path}" if starter else f"{path} exists and is left as it is")
     revision = _revision(config)
     _key(config, used=revision is not None)
+    _signing_key(config)
     _database(config, revision)
+    _verifier_key(config)
     say.tell("Keep these out of your repository; lines for .gitignore:")
     for line in IGNORED if starter else IGNORED[:-1]:
         say.tell(f"  {line}")
@@ -65,7 +68,7 @@ def _write_new(path: Path, text: str, mode: int) -> bool:
 def _revision(config: Config) -> str | None:
     """The schema of the database that is there already; None: none is there, or an empty one."""
     try:
-        return schema.standing(config.store.resolve()).applied
+        return schema.standing(config.store.resolve_owner()).applied
     except SetupError as problem:
         if problem.reason == "no_database" and config.store.resolve().startswith("sqlite"):
             return None
@@ -95,8 +98,43 @@ def _key(config: Config, *, used: bool) -> None:
     say.tell("  Back it up now, apart from the database: without it, nobody can read what the database has sealed")
 
 
+def _signing_key(config: Config) -> None:
+    """Losing it is no disaster: checkpoints go on under a new one, and the old public key verifies the old ones."""
+    reference = config.audit.signing_key
+    if reference is None:
+        say.tell("nobody signs the audit trail: add `audit: {signing_key: file:audit.key}`, and run this again")
+        return
+    scheme, _, rest = reference.text.partition(":")
+    if scheme == "env":
+        set_already = "is set" if os.environ.get(rest) else "is not set: put 32 random bytes in base64 there"
+        say.tell(f"the key that signs the audit trail is {reference.text}, which {set_already}")
+        return
+    path = reference.folder / rest
+    try:
+        made = _write_new(path, f"{new_seed()}\n", 0o600)
+    except OSError as problem:
+        message = f"cannot write the key that signs the audit trail, {path}: {problem.strerror}"
+        raise SetupError(message, remedy="make its folder, writable for this user") from None
+    say.tell(
+        f"wrote {path}, which signs the audit trail, readable by you alone"
+        if made
+        else f"{path} exists and is left as it is"
+    )
+
+
+def _verifier_key(config: Config) -> None:
+    reference = config.audit.signing_key
+    if reference is None or (reference.text.startswith("env:") and not os.environ.get(reference.text[4:])):
+        return
+    store = open_store(config.store.resolve(), new_id=wiring.new_id, environment=config.environment)
+    try:
+        say.tell(f"who verifies the audit trail needs this key: {wiring.signer(reference, store).verifier_key}")
+    finally:
+        store.close()
+
+
 def _database(config: Config, revision: str | None) -> None:
-    url = config.store.resolve()
+    url = config.store.resolve_owner()
     if revision is None:
         schema.upgrade(url, config.environment, wiring.new_id, actor=wiring.actor(os.environ))
         say.tell(f"made the database {_shown(config)}")

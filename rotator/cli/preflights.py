@@ -95,11 +95,23 @@ def preflights(
         return opening.result() if opening.exception() is None else None
 
     yield Preflight("database", "database and sealing key", lambda: _database(config, opening.result()))
+    yield Preflight("audit", "checkpoints of the audit trail", lambda: _signing(config, store()))
     for name in names:
         yield from _of_credential(config.credentials[name], managed[name], store)
     for unused in _unused(config):
         yield Preflight("provider", unused.subject, lambda unused=unused: [unused])  # type: ignore[misc]
     yield Preflight("drop", "evidence.drop", lambda: list(_drop(config)))
+
+
+def _signing(config: Config, store: SqlStore | None) -> list[Finding]:
+    """Whether the trail is signed."""
+    about: dict[str, Any] = {"check": "audit", "subject": "checkpoints of the audit trail"}
+    key = config.audit.signing_key
+    if key is None:
+        message = "nobody signs them, so a trail that was cut or written anew looks intact"
+        remedy = "add `audit: {signing_key: file:audit.key}`, and `rotator init` makes it"
+        return [Finding(**about, outcome="warning", message=message, reason="no_signing_key", remedy=remedy)]
+    return [] if store is None else [Finding(**about, message=f"signed by {wiring.signer(key, store).verifier_key}")]
 
 
 def _of_credential(config: CredentialConfig, managed: Managed, store: Opened) -> Iterator[Preflight]:

@@ -12,6 +12,8 @@ store:
   url: sqlite:///rotator.db      # for several replicas: postgresql+psycopg://... (with a password: env:DATABASE_URL)
 seal:
   key: file:rotator.key          # encrypts what the database keeps of keys; or env:ROTATOR_KEY
+audit:
+  signing_key: file:audit.key    # signs checkpoints of the audit trail; keep these elsewhere, and see docs/audit.md
 
 defaults:
   policy:
@@ -50,5 +52,5 @@ credentials:                     # what is rotated
   #     - {to: sm, path: ci/deployer}
 """
 
-IGNORED = ("rotator.key", "rotator.db", "rotator.db-*", "app.env")
+IGNORED = ("rotator.key", "audit.key", "rotator.db", "rotator.db-*", "app.env")
 """What must not get into a repository."""

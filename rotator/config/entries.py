@@ -21,7 +21,8 @@ from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
-from rotator.settings import Duration, FilePath, SecretReference
+from rotator.settings import Duration, FilePath, SecretAt, SecretReference
+from rotator.verifier.notes import VerifierKey
 
 _DIGITS = re.compile(r"\d{7}")
 _TEN_YEARS = timedelta(days=3650)
@@ -142,6 +143,11 @@ class StoreEntry(Entry):
         BeforeValidator(_store_url),
         WithJsonSchema({"type": "string", "pattern": r"^(sqlite:///|postgres(ql)?(\+psycopg)?://|env:|file:).+"}),
     ] = Field(default="sqlite:///rotator.db", validate_default=True)
+    owner: Annotated[
+        InstanceOf[str] | InstanceOf[SecretReference] | None,
+        BeforeValidator(_store_url),
+        WithJsonSchema({"type": "string", "pattern": r"^(sqlite:///|postgres(ql)?(\+psycopg)?://|env:|file:).+"}),
+    ] = None
     anchor: str | None = Field(default=None, min_length=1)
 
 
@@ -269,9 +275,18 @@ class EvidenceEntry(Entry):
     drop: FilePath | None = None
 
 
-class AuditEntry(Entry):
-    """`audit:`, where the trail is copied to."""
+def _verifier_key(text: str) -> str:
+    VerifierKey.parse(text)  # a BadNote is a ValueError
+    return text
 
+
+class AuditEntry(Entry):
+    """`audit:`, who signs the trail and how often, and where it is copied to."""
+
+    signing_key: SecretAt | None = None
+    former_keys: list[Annotated[str, AfterValidator(_verifier_key)]] | None = None
+    events: int = Field(default=1000, ge=1, le=1_000_000)
+    every: PositiveSpan = timedelta(hours=1)
     sinks: dict[str, Any] | None = None
     require_sink: list[str] | None = None
 

@@ -25,6 +25,7 @@ from rotator.config.entries import (
 )
 from rotator.config.merging import Layer
 from rotator.config.models import (
+    AuditConfig,
     Config,
     CredentialConfig,
     DestinationConfig,
@@ -113,7 +114,7 @@ def _read(path: Path, main: Part) -> Config | None:
     head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
     store, seal, engine = _store(main), _seal(main), _engine(main)
     evidence = main.at("evidence").read(EvidenceEntry)
-    sinks, required = _audit(main)
+    audit, sinks, required = _audit(main)
     providers = read_entries(main.at("providers"), PROVIDER_TYPES, ProviderConfig, ProviderEntry)
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
@@ -129,6 +130,7 @@ def _read(path: Path, main: Part) -> Config | None:
         drop=evidence.drop if evidence else None,
         sinks=sinks,
         require_sink=required,
+        audit=audit,
         providers={name: known.config for name, known in providers.items() if known.config},
         destinations={name: config for name, config in places.destinations.items() if config},
         credentials=credentials,
@@ -145,7 +147,8 @@ def _store(main: Part) -> StoreConfig:
     entry = main.at("store").read(StoreEntry)
     folder = main.document.folder
     anchor = folder / entry.anchor if entry and entry.anchor else None
-    return StoreConfig(url=entry.url if entry else "", folder=folder, anchor=anchor)
+    owner = entry.owner if entry else None
+    return StoreConfig(url=entry.url if entry else "", owner=owner, folder=folder, anchor=anchor)
 
 
 def _seal(main: Part) -> SealConfig:
@@ -176,17 +179,23 @@ def _engine(main: Part) -> Limits:
     )
 
 
-def _audit(main: Part) -> tuple[Mapping[str, SinkConfig], tuple[str, ...]]:
-    """The sinks, and which of them must hear of it before a key is created or taken away."""
+def _audit(main: Part) -> tuple[AuditConfig, Mapping[str, SinkConfig], tuple[str, ...]]:
+    """Who signs; the sinks, and which of them must hear of it before a key is created or taken away."""
     part = main.at("audit")
-    entry = part.read(AuditEntry)
+    entry = part.read(AuditEntry) or AuditEntry()
+    signing = AuditConfig(
+        signing_key=entry.signing_key,
+        former_keys=tuple(entry.former_keys or ()),
+        events=entry.events,
+        every=entry.every,
+    )
     sinks = read_entries(part.at("sinks"), SINK_TYPES, SinkConfig)
-    required = tuple(entry.require_sink or ()) if entry else ()
+    required = tuple(entry.require_sink or ())
     for position, name in enumerate(required):
         if name not in sinks:
             hint = did_you_mean(name, sinks) or "name an entry of `audit.sinks`"
             part.report(f"no sink is called `{shown(name)}`", hint, at=("require_sink", position))
-    return {name: known.config for name, known in sinks.items() if known.config}, required
+    return signing, {name: known.config for name, known in sinks.items() if known.config}, required
 
 
 def _included(main: Part, patterns: Sequence[str]) -> Iterator[Part]:

@@ -22,17 +22,25 @@ class StoreConfig:
     """Where the database is. A URL that holds a password is never here: a reference to it is."""
 
     url: str | SecretReference
+    owner: str | SecretReference | None = None  # the same database, for the role that owns its tables
     folder: Path = field(default=Path(), compare=False)  # what SQLite's relative paths are relative to
     anchor: Path | None = None  # a file outside the database that remembers how far the trail had come
 
     def resolve(self) -> str:
         """The URL for SQLAlchemy, read now. Raises SetupError; the message never holds the URL."""
-        if isinstance(self.url, str):
-            return self.url
+        return self._resolved("url", self.url)
+
+    def resolve_owner(self) -> str:
+        """The same for who owns the tables; where nobody is named apart, that is who uses them."""
+        return self.resolve() if self.owner is None else self._resolved("owner", self.owner)
+
+    def _resolved(self, key: str, url: str | SecretReference) -> str:
+        if isinstance(url, str):
+            return url
         try:
-            return database_url(self.url.read().reveal().strip(), self.folder, password=True)
+            return database_url(url.read().reveal().strip(), self.folder, password=True)
         except ValueError as problem:
-            message = f"store.url, read from {self.url.text}: {problem}"
+            message = f"store.{key}, read from {url.text}: {problem}"
             remedy = "correct what that names; odd characters of the password are written as %40 and so on"
             raise SetupError(message, reason="bad_store_url", remedy=remedy) from None
 
@@ -43,6 +51,16 @@ class SealConfig:
 
     key: SecretReference
     keep: Literal["version"] = "version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Who signs checkpoints of the trail, and when one is due."""
+
+    signing_key: SecretReference | None = None  # None: nobody signs
+    former_keys: tuple[str, ...] = ()  # verifier keys of checkpoints that stand in the trail
+    events: int
+    every: timedelta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +188,7 @@ class Config:
     seal: SealConfig
     engine: Limits
     drop: Path | None = None  # the folder of `evidence.drop`
+    audit: AuditConfig
     sinks: Mapping[str, SinkConfig] = field(default_factory=dict)
     require_sink: tuple[str, ...] = ()  # names of sinks without which no key is created or taken away
     providers: Mapping[str, ProviderConfig]

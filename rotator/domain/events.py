@@ -55,6 +55,8 @@ class Subject(StrEnum):
     OVERWRITE = "overwrite"  # the current key is written over it
     IGNORE = "ignore"  # it stays, and nobody wants to hear of it
     SEEN = "seen"  # a consumer says that it holds another key than before
+    CHECKPOINT = "checkpoint"  # the trail as it is was signed
+    PRUNE = "prune"  # events that were exported and verified were taken out of the database
     # findings
     RECONCILE = "reconcile"
     CLOCK = "clock"

@@ -47,6 +47,7 @@ from rotator.engine import (
     revocation,
     rotation,
     sightings,
+    signing,
     unpairing,
     urgency,
     watch,
@@ -58,7 +59,7 @@ from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Anchor, Held, Idle, Store
+from rotator.ports.store import Anchor, Checkpoints, Held, Idle, Store
 
 HELD_WAIT = 5.0
 """Seconds that `--now` waits for another worker before it says who that is."""
@@ -122,6 +123,7 @@ class Engine:
         limits: Limits,
         around: Surroundings,
         anchor: Anchor | None = None,
+        checkpoints: Checkpoints | None = None,
         left_out: Mapping[str, str] | None = None,
         following: Sequence[Following] = (),
     ) -> None:
@@ -135,6 +137,7 @@ class Engine:
         self.limits = limits
         self.around = around
         self.anchor = anchor
+        self.checkpoints = checkpoints
         self.left_out = left_out or {}
         self.followers = Followers(store, following, limits, around)
         self._paces = {
@@ -467,8 +470,11 @@ class Engine:
                     again = self._again(results[name], wish, inf if seen_to_its_end else end, held_until)
                     if again is not None and not self.around.stopping():
                         due[name] = again
+                if done:
+                    signing.keep_up(self.store, self.checkpoints, self.around)
         if wish is None:
             self.store.pass_ended()
+        signing.keep_up(self.store, self.checkpoints, self.around)
         regress.drop_anchor(self.store, self.anchor, self.around)
         return {name: results.get(name, Progress(name=name)) for name in names}
 

@@ -196,6 +196,30 @@ class Anchor(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What was signed of the trail."""
+
+    size: int  # the first so many events
+    at: datetime  # when
+    note: str  # C2SP tlog-checkpoint
+
+
+class Checkpoints(Protocol):
+    """Who signs the trail. Shared by all workers.
+
+    Both methods raise SetupError where the key cannot be read, StoreUnavailable.
+    """
+
+    def keep_up(self, actor: str) -> None:
+        """Sign a checkpoint where one is due, by the store's clock. Its event is `checkpoint.succeeded`."""
+        ...
+
+    def sign(self, actor: str) -> Checkpoint:
+        """Sign one now; where nothing has happened since the newest but that one's own event, give that one."""
+        ...
+
+
 class Store(Protocol):
     """One database. Methods may be called from several threads.
 
@@ -382,6 +406,10 @@ class Store(Protocol):
 
     def pass_ended(self) -> None:
         """Note the time of the last pass."""
+        ...
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The newest signed one on record."""
         ...
 
     def last_event_at(self) -> datetime | None:

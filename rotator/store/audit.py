@@ -1,9 +1,10 @@
-"""The audit trail's writer: each event's hash covers the event before it, under a locked head row."""
+"""The audit trail's writer: each event's hash covers the event before it, a tree all of them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,15 +13,17 @@ from sqlalchemy import Connection, insert, select, update
 
 from rotator.access.formats import export_line
 from rotator.ports.store import NewEvent, StoredEvent
+from rotator.store import merkle
 from rotator.store.columns import moment_text
 from rotator.store.database import TOLD
 from rotator.store.tables import event as event_table
-from rotator.store.tables import head
+from rotator.store.tables import head as head_table
 
 FIRST_PREVIOUS_HASH = "0" * 64
 
-_HEAD_TO_LOCK = select(head.c.seq, head.c.hash).with_for_update()
-_MOVE_HEAD = update(head)
+_HEAD = select(head_table.c.seq, head_table.c.hash, head_table.c.tree)
+_HEAD_TO_LOCK = _HEAD.with_for_update()
+_MOVE_HEAD = update(head_table)
 _APPEND = insert(event_table)
 
 
@@ -49,17 +52,31 @@ def line(event: NewEvent, *, seq: int, at: datetime, previous_hash: str) -> Stor
     return StoredEvent(seq=seq, body=body.decode(), hash=hashlib.sha256(body).hexdigest())
 
 
-def lock(connection: Connection) -> tuple[int, str]:
-    """Seq and hash of the last event. Until the transaction ends, nobody else appends."""
-    row = connection.execute(_HEAD_TO_LOCK).one()
-    return row.seq, row.hash
+@dataclass(frozen=True)
+class Head:
+    """The end of the trail: the last event, and the tree of all of them (see `merkle`)."""
+
+    seq: int
+    hash: str
+    tree: Sequence[str]
+
+
+def end(connection: Connection) -> Head:
+    """The end as it is now."""
+    return Head(*connection.execute(_HEAD).one())
+
+
+def lock(connection: Connection) -> Head:
+    """The end. Until the transaction ends, nobody else appends."""
+    return Head(*connection.execute(_HEAD_TO_LOCK).one())
 
 
 def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
     """Append events in the caller's transaction. To be its last act: it holds up every other writer."""
     if not events:
         return ()
-    seq, previous_hash = lock(connection)
+    head = lock(connection)
+    seq, previous_hash = head.seq, head.hash
     stored, rows = [], []
     for event in events:
         seq += 1
@@ -68,7 +85,8 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
         stored.append(written)
         rows.append(_row(written, event, at))
     connection.execute(_APPEND, rows)
-    connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash})
+    tree = merkle.grown(head.tree, head.seq, [written.body for written in stored])
+    connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash, "tree": tree})
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
 

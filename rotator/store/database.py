@@ -263,6 +263,10 @@ def _explain(problem: DBAPIError, where: str) -> StoreUnavailable | SetupError |
         return _explain_sqlite(problem, original, where)
     state = getattr(original, "sqlstate", None) or ""
     broken = isinstance(problem, OperationalError | InterfaceError) or problem.connection_invalidated
+    if state == "42501":
+        message = f"the database {where} refuses this: its role may not do it"
+        remedy = "what changes tables, or takes events out, is done as their owner: `store.owner`; see deploy/postgres"
+        return SetupError(message, reason="database_refused", remedy=remedy)
     if not broken and state != "25006":
         return None
     why = next((words for start, words in _STATES if state.startswith(start)), None)

@@ -233,7 +233,7 @@ def _set_up(
     install = {"one": 1, "id": identity, "environment": environment, "created_at": now, "anchored": False}
     install["contracted"] = REVISIONS[0]  # it has nothing to take away
     connection.execute(insert(tables.install).values(install))
-    connection.execute(insert(tables.head).values(one=1, seq=0, hash=audit.FIRST_PREVIOUS_HASH))
+    connection.execute(insert(tables.head).values(one=1, seq=0, hash=audit.FIRST_PREVIOUS_HASH, tree=()))
     detail = {"environment": environment, "install": identity}
     event = NewEvent(event=name(Subject.INIT, Outcome.SUCCEEDED), actor=actor, detail=detail)
     audit.append(connection, now, [event])

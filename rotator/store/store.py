@@ -26,10 +26,11 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Held, Home, Idle, Installation, NewEvent, Pause, Seal, StoredEvent, Write
+from rotator.ports.store import Checkpoint, Held, Home, Idle, Installation, NewEvent, Pause, Seal, StoredEvent, Write
 from rotator.store import (
     accounts,
     audit,
+    checkpoints,
     enrolment,
     findings,
     followers,
@@ -328,8 +329,13 @@ class SqlStore:
     def head(self) -> tuple[int, str]:
         """Seq and hash of the last event, as remembered apart from the trail; 0 and 64 zeros before the first."""
         with self.database.read() as connection:
-            row = connection.execute(select(tables.head.c.seq, tables.head.c.hash)).one()
-            return row.seq, row.hash
+            end = audit.end(connection)
+            return end.seq, end.hash
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The newest signed one on record."""
+        with self.database.read() as connection:
+            return checkpoints.last(connection)
 
     def last_event_at(self) -> datetime | None:
         """The time of the last event, for comparing it with the clock."""

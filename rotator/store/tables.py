@@ -49,6 +49,7 @@ RETIREMENT_IS_OPEN = "state NOT IN ('deleted', 'cancelled')"
 VERSION_IS_CURRENT = "state = 'current'"
 FINDING_STANDS = "cleared_at IS NULL"
 REQUEST_STANDS = "state = 'standing'"
+EVENT_IS_CHECKPOINT = "event = 'checkpoint.succeeded'"
 
 
 def _among(column: str, words: Iterable[str]) -> CheckConstraint:
@@ -303,14 +304,16 @@ event = Table(  # body and hash are the trail; the other columns repeat what is 
     Column("credential", Text),
     Column("rotation", Text),
     Index("events_of_credential", "credential", "seq"),
+    _partial("checkpoints", "seq", where=EVENT_IS_CHECKPOINT, unique=False),
 )
 
-head = Table(  # the end of the chain; its row lock is what keeps the chain from forking
+head = Table(  # the end of the chain, and its Merkle tree; the row's lock is what keeps the chain from forking
     "head",
     METADATA,
     *_one_row(),
     Column("seq", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
+    Column("tree", TextList, nullable=False),
 )
 
 sealed = Table(

@@ -28,6 +28,7 @@ REVEALS = {
     "providers/openai.py",
     "store/material.py",
     "store/sealing.py",
+    "store/signing.py",
     "access/vault.py",
 }
 """Where a secret may leave its `Secret`: where it is sealed, sent, written or rendered."""

@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 
 from rotator.domain.errors import StoreUnavailable
-from rotator.store.verify import verify_store
 from rotator.testbed.process import NotReady, wait_until
+from rotator.verifier.trail import verify_store
 from tests.chaos.faults import KINDS, Troubles
 from tests.chaos.stage import BY_HAND, Stage
 from tests.crash.worlds import OpenAIKeys

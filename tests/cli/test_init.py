@@ -60,7 +60,7 @@ def test_init_overwrites_nothing_and_names_what_exists(bare: House) -> None:
     before = {path.name: path.read_bytes() for path in bare.folder.iterdir()}
     again = bare.run("init")
     assert again.status == 0
-    assert again.out.count("exists and is left as it is") == 3
+    assert again.out.count("exists and is left as it is") == 4
     assert {path.name: path.read_bytes() for path in bare.folder.iterdir()} == before
 
 

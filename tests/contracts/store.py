@@ -53,6 +53,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 from rotator.ports.store import (
+    Checkpoint,
     DropSealed,
     Held,
     Idle,
@@ -69,7 +70,7 @@ from rotator.ports.store import (
 )
 from rotator.store.audit import exported
 from rotator.store.holder import this_process
-from rotator.store.verify import verify
+from rotator.verifier.trail import verify_lines
 
 START = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -1117,7 +1118,7 @@ class StoreContract:
 
     def test_odd_characters_stop_no_event(self, store: Store) -> None:
         store.note([NewEvent(event="init.failed", actor="cli:\udce4\0", detail={"\ud800": "é\u2028🔑"})])
-        assert verify(exported(store.events())).problem is None
+        assert verify_lines(exported(store.events())).problem is None
 
     def test_the_trail_does_not_fork_under_many_writers(self, store: Store) -> None:
         before = len(whole_trail(store))
@@ -1132,8 +1133,15 @@ class StoreContract:
         trail = whole_trail(store)
         assert len(trail) == before + 1 + 8 * 10 * 4  # and the enrolment
         assert all(json.loads(after.body)["previous_hash"] == one.hash for one, after in pairwise(trail))
-        verification = verify(exported(trail))
+        verification = verify_lines(exported(trail))
         assert (verification.count, verification.problem) == (len(trail), None)
+
+    def test_the_last_checkpoint_is_of_all_events_before_its_own(self, store: Store) -> None:
+        assert store.last_checkpoint() is None
+        for number in range(3):
+            store.note([happened("checkpoint.succeeded", detail={"checkpoint": f"note {number}\n"}), happened()])
+        seq, at = store.head()[0], store.now()
+        assert store.last_checkpoint() == Checkpoint(size=seq - 2, at=at, note="note 2\n")
 
 
 def _child() -> dict[str, str]:

@@ -21,7 +21,7 @@ from rotator.engine.explain import explain
 from rotator.engine.work import Surroundings
 from rotator.store import schema
 from rotator.store.sealing import new_key
-from rotator.store.verify import verify_store
+from rotator.verifier.trail import verify_store
 
 QUICK = {"grace": "0s", "soak": "0s", "settle": "0s", "require_idle": "0s", "min_interval": "0s", "rotate_every": "30d"}
 """A policy without waits."""

@@ -19,7 +19,7 @@ from rotator.domain.template import Template
 from rotator.engine.engine import Engine, Item, Progress
 from rotator.engine.work import Limits, Managed, Surroundings, Target, Work
 from rotator.ports import provider
-from rotator.store.verify import verify_store
+from rotator.verifier.trail import verify_store
 from tests.simulation.faults import Coverage, Profile
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People

@@ -48,6 +48,7 @@ from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
     LONG_WAIT,
     STUCK_AFTER,
+    Checkpoint,
     DropSealed,
     Held,
     Home,
@@ -683,6 +684,13 @@ class MemoryStore:
         """Seq and hash of the last event."""
         count = len(self.tables.events)
         return (count, self.lines(count)[-1].hash) if count else (0, FIRST_PREVIOUS_HASH)
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        for seq in range(len(self.tables.events), 0, -1):
+            event, at = self.tables.events[seq - 1]
+            if event.event == "checkpoint.succeeded":
+                return Checkpoint(size=seq - 1, at=at, note=event.detail["checkpoint"])
+        return None
 
     def last_event_at(self) -> datetime | None:
         return self.tables.events[-1][1] if self.tables.events else None

@@ -26,11 +26,11 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Held, Home, Idle, Installation, NewEvent, Pause, Store, StoredEvent, Write
+from rotator.ports.store import Checkpoint, Held, Home, Idle, Installation, NewEvent, Pause, Store, StoredEvent, Write
 from rotator.store import schema
 from rotator.store.sealing import AesGcmSealer, new_key
 from rotator.store.store import SqlStore, open_store
-from rotator.store.verify import Chain
+from rotator.verifier.trail import Chain
 from tests.simulation.memory import MemoryStore
 from tests.simulation.worker import Worker
 from tests.simulation.world import START, World
@@ -227,6 +227,9 @@ class WorkerStore:
 
     def pass_ended(self) -> None:
         self._read(self.real.pass_ended)
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        return self._read(self.real.last_checkpoint)
 
     def last_event_at(self) -> datetime | None:
         return self._read(self.real.last_event_at)

@@ -12,9 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rotator.store.verify import verify
 
 from rotator.sinks.file import FileSettings, FileSink
-from rotator.store.verify import verify
 from tests.sinks.conftest import ORIGIN, Trail, once
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from rotator.store.verify import verify
 
 from rotator.sinks.http import HttpSettings, HttpSink
-from rotator.store.verify import verify
 from tests.sinks.conftest import ORIGIN, Receiver, Trail, once
 
 SECOND = timedelta(seconds=5)

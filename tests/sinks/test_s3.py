@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rotator.store.verify import verify
 
 from rotator.sinks.s3 import S3Settings, S3Sink
-from rotator.store.verify import verify
 from rotator.testbed.aws import Aws
 from tests.sinks.conftest import ORIGIN, Trail
 

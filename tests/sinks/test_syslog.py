@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rotator.store.verify import verify
 
 from rotator import __version__
 from rotator.ports.store import StoredEvent
 from rotator.sinks.syslog import SyslogSettings, SyslogSink, syslog_message
-from rotator.store.verify import verify
 from tests.sinks.conftest import ORIGIN, Trail, once
 
 # RFC 5424, section 6: HEADER SP STRUCTURED-DATA [SP MSG]

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.schema import CreateSchema
@@ -41,6 +42,34 @@ def postgres_database(postgres: Postgres) -> str:
     return postgres.fresh_url("store")
 
 
+@pytest.fixture
+def as_application() -> Callable[[str], str]:
+    """The URL of a database that is set up, for the role that works with it: what its owner may do is not needed."""
+
+    def granted(url: str) -> str:
+        if url.startswith("sqlite"):
+            return url
+        with psycopg.connect(plain(url)) as connection:
+            connection.execute(ROLES)
+            connection.execute(_LOGIN)
+        return make_url(url).set(username="works", password="works").render_as_string(hide_password=False)
+
+    return granted
+
+
+def plain(url: str) -> str:
+    """The URL as psycopg takes it."""
+    return url.replace("postgresql+psycopg:", "postgresql:")
+
+
+ROLES = (Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql").read_bytes()
+_LOGIN = b"""DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'works') THEN
+        CREATE ROLE works LOGIN PASSWORD 'works' IN ROLE keyturn_app;
+    END IF;
+END $$"""
+
+
 def _fresh_schema(database: str) -> str:
     # A schema is as good as a database to the store, and a hundred times cheaper to make and to shut down.
     schema = f"s{uuid4().hex}"
@@ -59,11 +88,14 @@ def sealer() -> AesGcmSealer:
 
 @pytest.fixture
 def opened(sealer: AesGcmSealer) -> Iterator[Stores]:
-    """`opened(url, clock=None)` is a store on that database, upgraded first; closed at the end of the test."""
+    """`opened(url, clock=None)` is a store on that database, upgraded first; closed at the end of the test.
 
-    def open_one(url: str, clock: Clock | None = None) -> SqlStore:
+    `role` gives the URL to open it by, once it is upgraded.
+    """
+
+    def open_one(url: str, clock: Clock | None = None, role: Callable[[str], str] = lambda url: url) -> SqlStore:
         schema.upgrade(url, "test", new_id, clock)
-        store = open_store(url, new_id=new_id, clock=clock, sealer=sealer, environment="test")
+        store = open_store(role(url), new_id=new_id, clock=clock, sealer=sealer, environment="test")
         closing.callback(store.close)
         return store
 

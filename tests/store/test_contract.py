@@ -1,4 +1,4 @@
-"""Both databases keep every promise of the port."""
+"""Both databases keep every promise of the port, PostgreSQL also to a role that owns nothing."""
 
 from __future__ import annotations
 
@@ -13,5 +13,7 @@ from tests.store.conftest import NewUrl, Stores
 
 class TestSqlStore(StoreContract):
     @pytest.fixture
-    def fresh_store(self, new_url: NewUrl, opened: Stores, clock: VirtualClock) -> Callable[[], Store]:
-        return lambda: opened(new_url(), clock)
+    def fresh_store(
+        self, new_url: NewUrl, opened: Stores, as_application: Callable[[str], str], clock: VirtualClock
+    ) -> Callable[[], Store]:
+        return lambda: opened(new_url(), clock, as_application)

@@ -21,8 +21,8 @@ from rotator.store import leases, tables
 from rotator.store.columns import moment_text
 from rotator.store.database import connect
 from rotator.store.store import SqlStore
-from rotator.store.verify import verify_store
 from rotator.testbed.postgres import Postgres
+from rotator.verifier.trail import verify_store
 from tests.contracts.store import (
     HOUR,
     MINUTE,

@@ -36,8 +36,8 @@ from rotator.store import schema, tables
 from rotator.store.audit import export
 from rotator.store.database import connect
 from rotator.store.store import open_store
-from rotator.store.verify import verify_store
 from rotator.testbed.postgres import Postgres
+from rotator.verifier.trail import verify_store
 from tests.contracts.store import at_once
 from tests.store.conftest import NewUrl, Stores, new_id
 

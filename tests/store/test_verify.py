@@ -18,7 +18,7 @@ from rotator.ports.store import NewEvent, StoredEvent
 from rotator.store import audit
 from rotator.store.audit import export, exported
 from rotator.store.store import SqlStore
-from rotator.store.verify import Verification, verify, verify_store
+from rotator.verifier.trail import Verification, verify_lines, verify_store
 from tests.store.conftest import NewUrl, Stores
 
 AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -46,11 +46,11 @@ def forged(line: str, **changes: Any) -> str:
 
 def test_an_honest_trail_is_right() -> None:
     written = trail(*(NewEvent(event="push.succeeded", actor="test") for _ in range(5)))
-    assert verify(exported(written)) == Verification(count=5, head_hash=written[-1].hash)
+    assert verify_lines(exported(written)) == Verification(count=5, head_hash=written[-1].hash)
 
 
 def test_an_empty_trail_is_right() -> None:
-    assert verify([]) == Verification(count=0, head_hash="0" * 64)
+    assert verify_lines([]) == Verification(count=0, head_hash="0" * 64)
 
 
 def test_an_event_is_stored_as_the_contract_says() -> None:
@@ -85,17 +85,17 @@ JSON = st.recursive(
 @given(st.lists(st.tuples(st.text(), st.dictionaries(st.text(), JSON, max_size=4)), max_size=4))
 def test_writer_and_verifier_agree_on_every_detail(given_events: list[tuple[str, dict[str, Any]]]) -> None:
     written = trail(*(NewEvent(event="x.found", actor=actor, detail=detail) for actor, detail in given_events))
-    assert verify(exported(written)).problem is None
+    assert verify_lines(exported(written)).problem is None
 
 
 def test_keys_are_ordered_by_utf_16_as_rfc_8785_says() -> None:
     (event,) = trail(NewEvent(event="x.found", actor="a", detail={"\uffee": 1, "\U0001f511": 2}))
     assert '"detail":{"\U0001f511":2,"\uffee":1}' in event.body
-    assert verify(exported([event])).problem is None
+    assert verify_lines(exported([event])).problem is None
 
 
 def test_blanks_between_the_keys_of_an_export_do_not_matter() -> None:
-    assert verify(json.dumps(json.loads(line)) + "\n" for line in lines()).problem is None
+    assert verify_lines(json.dumps(json.loads(line)) + "\n" for line in lines()).problem is None
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_blanks_between_the_keys_of_an_export_do_not_matter() -> None:
 def test_tampering_is_found_where_it_was_done(what: str, tamper: Callable[[list[str]], object], seq: int) -> None:
     tampered = lines()
     tamper(tampered)
-    found = verify(tampered)
+    found = verify_lines(tampered)
     assert found.problem is not None, what
-    assert (found.problem[0], found.count) == (seq, seq - 1), found
+    assert (found.problem.seq, found.count) == (seq, seq - 1), found
 
 
 def test_any_changed_character_is_found() -> None:
@@ -138,11 +138,11 @@ def test_any_changed_character_is_found() -> None:
         place = generator.randrange(len(honest[row]))
         other = generator.choice([c for c in '0aZ"{}:, \\' if c != honest[row][place]])
         tampered[row] = honest[row][:place] + other + honest[row][place + 1 :]
-        assert verify(tampered).problem is not None, (row, place, other)
+        assert verify_lines(tampered).problem is not None, (row, place, other)
 
 
 def test_a_cut_tail_shows_in_count_and_head_hash() -> None:
-    whole, cut = verify(lines()), verify(lines()[:-1])
+    whole, cut = verify_lines(lines()), verify_lines(lines()[:-1])
     assert cut.problem is None
     assert (cut.count, cut.head_hash) != (whole.count, whole.head_hash)
 
@@ -160,9 +160,9 @@ def store(new_url: NewUrl, opened: Stores) -> SqlStore:
 def tamper(store: SqlStore, *statements: str) -> None:
     """As somebody who may do everything in the database."""
     drop = (
-        ["DROP TRIGGER event_no_update", "DROP TRIGGER event_no_delete"]
+        [f"DROP TRIGGER {name}" for name in ("event_no_update", "event_no_delete", "head_goes_on")]
         if store.database.engine.dialect.name == "sqlite"
-        else ["DROP TRIGGER event_append_only ON event"]
+        else ["DROP TRIGGER event_append_only ON event", "DROP TRIGGER head_goes_on ON head"]
     )
     with store.database.write() as connection:
         for statement in (*drop, *statements):
@@ -171,7 +171,7 @@ def tamper(store: SqlStore, *statements: str) -> None:
 
 def test_the_trail_of_a_database_is_right(store: SqlStore) -> None:
     assert verify_store(store) == Verification(count=20, head_hash=store.head()[1])
-    assert verify(export(store)) == verify_store(store)
+    assert verify_lines(export(store)) == verify_store(store)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_trail_of_a_database_is_right(store: SqlStore) -> None:
         ("DELETE FROM event", 1),
         ("UPDATE event SET seq = 21 WHERE seq = 20", 20),
         ("UPDATE head SET hash = 'x'", 20),
-        ("UPDATE head SET seq = 19, hash = 'x'", 19),
+        ("UPDATE head SET seq = 19, hash = 'x'", 20),
         ("UPDATE head SET seq = 25", 21),
     ],
 )
@@ -194,13 +194,15 @@ def test_tampering_with_rows_is_found(store: SqlStore, statement: str, seq: int)
     tamper(store, statement)
     problem = verify_store(store).problem
     assert problem is not None
-    assert problem[0] == seq, problem
+    assert problem.seq == seq, problem
 
 
 def test_events_that_the_head_does_not_know_are_found(store: SqlStore) -> None:
     events = list(store.events())
     tamper(store, f"UPDATE head SET seq = 19, hash = '{events[18].hash}'")
-    assert verify_store(store).problem == (20, "there are events after the one that the head remembers")
+    problem = verify_store(store).problem
+    assert problem is not None
+    assert (problem.kind, problem.seq) == ("head", 20)
 
 
 def test_the_trail_of_one_credential_and_a_part_can_be_read(store: SqlStore) -> None:
