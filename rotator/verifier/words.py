@@ -39,4 +39,4 @@ def broken(found: Verification, where: str) -> str:
     """Where something is."""
     wrong = found.problem
     assert wrong is not None
-    return f"the trail of {where} is broken at event {wrong.seq}: {wrong.message} ({wrong.kind})"
+    return f"the trail of {where} is broken at event {wrong.seq}: {wrong.message}"

@@ -66,7 +66,7 @@ def fresh(urls: Urls) -> Callable[[], Urls]:
     def make() -> Urls:
         called = f"s{uuid4().hex}"
         with psycopg.connect(plain(urls.owner)) as connection:
-            connection.execute(f"CREATE SCHEMA {called}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE SCHEMA {called}")
         made = urls.in_schema(called)
         made.prepare()
         return made
@@ -113,7 +113,7 @@ def test_the_application_cannot_change_the_trail(urls: Urls, statement: str) -> 
 def test_its_owner_is_refused_as_well_who_has_to_switch_that_off_first(fresh: Callable[[], Urls]) -> None:
     for statement in ("UPDATE event SET body = '{}'", "DELETE FROM event", "TRUNCATE event", "DELETE FROM head"):
         with psycopg.connect(plain(fresh().owner)) as connection, pytest.raises(psycopg.errors.RaiseException):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
 
 def test_every_table_is_decided_about() -> None:
@@ -130,4 +130,4 @@ def test_the_script_may_be_repeated_and_takes_back_what_was_given_by_hand(fresh:
     query = "SELECT privilege_type FROM information_schema.role_table_grants WHERE table_name = 'event' "
     query += "AND grantee = 'keyturn_app' AND table_schema = current_schema() ORDER BY 1"
     with psycopg.connect(plain(urls.owner)) as connection:
-        assert [row[0] for row in connection.execute(query)] == ["INSERT", "SELECT"]  # type: ignore[arg-type]
+        assert [row[0] for row in connection.execute(query)] == ["INSERT", "SELECT"]
