@@ -11,7 +11,7 @@ from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.files import replace
-from rotator.cli.opening import configuration, harden, looking
+from rotator.cli.opening import configuration, looking
 from rotator.domain.errors import SetupError
 from rotator.engine import regress
 from rotator.store.columns import moment_text
@@ -35,8 +35,6 @@ _UNSIGNED = SetupError(
 @options.common
 def checkpoint(now: bool, output: str | None, as_json: bool, config: str | None) -> int:
     """Print the newest signed checkpoint of the trail. Keep it where who can write to the database cannot."""
-    if now:
-        harden()
     with looking(configuration(config)) as service:
         signing = wiring.checkpoints(service.config, service.store)
         if now and signing is None:

@@ -126,7 +126,9 @@ def _verifier_key(config: Config) -> None:
     reference = config.audit.signing_key
     if reference is None or (reference.text.startswith("env:") and not os.environ.get(reference.text[4:])):
         return
-    store = open_store(config.store.resolve(), new_id=wiring.new_id, environment=config.environment)
+    if schema.standing(config.store.resolve_owner()).missing:
+        return
+    store = open_store(config.store.resolve_owner(), new_id=wiring.new_id, environment=config.environment)
     try:
         say.tell(f"who verifies the audit trail needs this key: {wiring.signer(reference, store).verifier_key}")
     finally:
