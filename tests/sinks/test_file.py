@@ -12,9 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from rotator.store.verify import verify
 
 from rotator.sinks.file import FileSettings, FileSink
+from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Trail, once
 
 
@@ -32,7 +32,7 @@ def test_the_file_is_the_trail_and_ours_alone(trail: Trail, tmp_path: Path) -> N
     assert trail.send(sink(path)) == (1501, None)
     trail.happen(1)
     trail.send(sink(path))
-    found = verify(path.read_text(encoding="utf-8").splitlines())
+    found = verify_lines(path.read_text(encoding="utf-8").splitlines())
     assert (found.count, found.problem) == (1502, None)
     assert path.stat().st_mode & 0o777 == 0o600
 

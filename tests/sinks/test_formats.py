@@ -175,7 +175,7 @@ def test_what_is_long_is_cut_for_cef(trail: Trail) -> None:
 
 
 def test_json_is_the_trail_itself(events: list[StoredEvent]) -> None:
-    from rotator.store.verify import verify
+    from rotator.verifier.trail import verify_lines
 
-    found = verify(rendered(events, "json"))
+    found = verify_lines(rendered(events, "json"))
     assert (found.count, found.problem) == (len(events), None)

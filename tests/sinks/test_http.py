@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from rotator.store.verify import verify
 
 from rotator.sinks.http import HttpSettings, HttpSink
+from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Receiver, Trail, once
 
 SECOND = timedelta(seconds=5)
@@ -30,7 +30,7 @@ def test_a_batch_is_the_trail_itself_and_signed(trail: Trail, receiver: Receiver
     trail.happen(9)
     assert trail.send(sink(receiver.url, key)) == (10, None)
     ((headers, body),) = receiver.got
-    found = verify(body.decode().splitlines())
+    found = verify_lines(body.decode().splitlines())
     assert (found.count, found.problem) == (10, None)
     assert (headers["content-type"], headers["rotator-seq"]) == ("application/x-ndjson", "1-10")
     at, _, signature = headers["rotator-signature"].partition(",")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rotator.store.verify import verify
 
 from rotator.sinks.s3 import S3Settings, S3Sink
 from rotator.testbed.aws import Aws
+from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Trail
 
 BUCKET = "acme-audit"
@@ -69,7 +69,7 @@ def test_an_object_holds_the_trail_and_cannot_be_deleted_before_its_time(trail: 
         "rotator/000000000006-000000000007.jsonl",
     ]
     lines = [line for name in bucket.names() for line in bucket.text(name).splitlines()]
-    assert (verify(lines).count, verify(lines).problem) == (7, None)
+    assert (verify_lines(lines).count, verify_lines(lines).problem) == (7, None)
     head = bucket.client.head_object(Bucket=BUCKET, Key=bucket.names()[0])
     assert head["ObjectLockMode"] == "COMPLIANCE"
     assert head["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=399)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rotator.store.verify import verify
 
 from rotator import __version__
 from rotator.ports.store import StoredEvent
 from rotator.sinks.syslog import SyslogSettings, SyslogSink, syslog_message
+from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Trail, once
 
 # RFC 5424, section 6: HEADER SP STRUCTURED-DATA [SP MSG]
@@ -123,7 +123,7 @@ def test_the_server_gets_the_trail(trail: Trail, server: SyslogServer, manner: s
     assert len(server.content) == 3
     frames = [frame for part in server.content for frame in read_frames(part)]
     lines = [message_of(frame)["msg"] for frame in frames]
-    assert (verify(lines).count, verify(lines).problem) == (451, None)
+    assert (verify_lines(lines).count, verify_lines(lines).problem) == (451, None)
     assert set(server.versions) <= {"TLSv1.2", "TLSv1.3"}
 
 
