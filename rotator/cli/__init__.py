@@ -35,6 +35,7 @@ COMMANDS = {
     "reconcile": ("reconcile:reconcile", "After a restore: compare the database with the world, and go on."),
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),
+    "report": ("evidence:report", "Evidence for an auditor: keys, ages and rotations of a period."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rotator.domain.errors import SetupError, WrongAccount
 from rotator.domain.events import Outcome, Subject
@@ -246,8 +247,14 @@ def _placed(work: Work, one: Found, version: Version) -> list[Place]:
     return rows
 
 
+def made_at(moment: datetime | None) -> str | None:
+    """When the provider says that a key was made, for the trail."""
+    return None if moment is None else moment.astimezone(UTC).isoformat()
+
+
 def _adopted_event(work: Work, version: Version, because: str | None) -> NewEvent:
-    event = work.event(Subject.ADOPT, Outcome.SUCCEEDED, reason=version.state.value, because=because)
+    made = made_at(version.issued_at)
+    event = work.event(Subject.ADOPT, Outcome.SUCCEEDED, reason=version.state.value, because=because, issued_at=made)
     return dataclasses.replace(event, version=version.number, key_id=version.key_id)
 
 

@@ -297,7 +297,8 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
         fields = _whole(target, seen)
         held = dict.fromkeys(fields, version)
         rows += placements(work, target.to, target.destination, fields, held, seen.reading.revision)
-    events = [replace(told, version=version.number, key_id=version.key_id)]
+    detail = {**told.detail, "issued_at": adoption.made_at(version.issued_at)}
+    events = [replace(told, version=version.number, key_id=version.key_id, detail=detail)]
     if len(work.managed.targets) > len(places) or any(len(t.main) < len(t.templates) for t, _ in places):
         started = work.event(Subject.ROTATION, Outcome.STARTED, reason=Cause.DRIFT.value)
         events.append(replace(started, version=version.number, key_id=version.key_id))

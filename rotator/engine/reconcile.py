@@ -141,7 +141,13 @@ def _take_extra(work: Work, key: Key, account: str, because: str | None, *, keep
     rows: list[Write] = [Insert(version)]
     if not keep:
         rows.append(open_retirement(work, version, RetirementReason.EXTRA))
-    told = work.event(Subject.ADOPT, Outcome.SUCCEEDED, reason=state.value, because=because)
+    told = work.event(
+        Subject.ADOPT,
+        Outcome.SUCCEEDED,
+        reason=state.value,
+        because=because,
+        issued_at=adoption.made_at(key.created_at),
+    )
     work.record(rows, [replace(told, version=number, key_id=key.id)])
 
 

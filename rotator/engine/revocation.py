@@ -30,7 +30,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.engine import rotation as rotation_steps
-from rotator.engine.adoption import new_version
+from rotator.engine.adoption import made_at, new_version
 from rotator.engine.grace import pace_of
 from rotator.engine.labels import called, labelled
 from rotator.engine.retirement import open_retirement, revoked_and_read, right_account, version_of
@@ -134,7 +134,13 @@ def _on_record(work: Work, listed: Key, account: str) -> Version:
     number = max((v.number for v in work.situation.versions), default=0) + 1
     version = new_version(work, account, number, VersionState.PREVIOUS, listed, None)
     version = replace(version, id=labelled(listed) or version.id)
-    told = work.event(Subject.ADOPT, Outcome.SUCCEEDED, reason=version.state.value, because="to be revoked")
+    told = work.event(
+        Subject.ADOPT,
+        Outcome.SUCCEEDED,
+        reason=version.state.value,
+        because="to be revoked",
+        issued_at=made_at(listed.created_at),
+    )
     row = open_retirement(work, version, RetirementReason.COMPROMISED)
     work.record([Insert(version), row], [replace(told, version=number, key_id=version.key_id)])
     return version

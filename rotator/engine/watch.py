@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import brownout, creation, deadlines, drift, hooks, permissions, regress
+from rotator.engine import adoption, brownout, creation, deadlines, drift, hooks, permissions, regress
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -171,7 +171,9 @@ def _watch_strangers(work: Work, standing: Sequence[Finding], current: Version, 
     ours = {key.id for key in regress.unknown_labels(work, keys)} | {k.id for k in keys if _has_row(work, k)}
     strangers = {k.id: k for k in keys if k.owner == listed.owner and k.id not in {*known, *ours}}
     cleared = work.event(Subject.STRANGER, Outcome.CLEARED)
-    clear_all_but(work.store, standing, Subject.STRANGER, strangers.keys(), cleared)
+    for finding in standing:
+        if finding.kind == Subject.STRANGER and finding.subject not in strangers:
+            work.store.clear(Subject.STRANGER, finding.subject, replace(cleared, key_id=finding.subject))
     for key in strangers.values():
         name = work.managed.name
         made = f", made {key.created_at:%Y-%m-%d %H:%M} UTC" if key.created_at else ""
@@ -184,8 +186,10 @@ def _watch_strangers(work: Work, standing: Sequence[Finding], current: Version, 
             credential_id=work.credential.id,
             account=current.account,
         )
-        found = replace(work.event(Subject.STRANGER, Outcome.FOUND, reason="stranger"), key_id=key.id)
-        find(work.store, work.around.new_id, news, found, cleared)
+        made_at = adoption.made_at(key.created_at)
+        told = work.event(Subject.STRANGER, Outcome.FOUND, reason="stranger", issued_at=made_at)
+        found, gone = replace(told, key_id=key.id), replace(cleared, key_id=key.id)
+        find(work.store, work.around.new_id, news, found, gone)
 
 
 def _has_row(work: Work, key: Key) -> bool:
