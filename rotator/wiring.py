@@ -18,6 +18,7 @@ from typing import TypeVar
 from rotator import __version__, logs
 from rotator.access.formats import Origin
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
+from rotator.config.own import rotated_by
 from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
@@ -235,6 +236,7 @@ class Adapters:
         timeout = config.engine.call_budget
         self._config = config
         self._seam = seam or Seam()
+        self._own = set(rotated_by(config).values())
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
         origin = Origin(config.environment, socket.gethostname())
@@ -253,6 +255,11 @@ class Adapters:
             Following(name=f"sink:{name}", receiver=self._seam.wrap(sink, "sink"), required=name in required)
             for name, sink in self._sinks.items()
         ]
+
+    def named(self) -> Iterator[tuple[str, object]]:
+        """Each account and server with its place in the file, such as `providers.openai`."""
+        yield from ((f"providers.{name}", account) for name, account in self._accounts.items())
+        yield from ((f"destinations.{name}", server) for name, server in self._servers.items())
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""
@@ -290,6 +297,7 @@ class Adapters:
             ],
             heartbeats=credential.consumers.heartbeats,
             bounds=credential.bounds,
+            own=credential.name in self._own,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
             edition=self._edition(credential),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import re
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -30,7 +32,7 @@ from rotator.domain.errors import (
     WrongAccount,
 )
 from rotator.domain.secret import Secret
-from rotator.ports.ours import Permission
+from rotator.ports.ours import Own, Permission
 from rotator.settings import FilePath, SecretAt, Settings
 
 ADMIN_KEY_REJECTED = "admin_key_rejected"
@@ -142,6 +144,7 @@ class Access:
         self._stale_at = float("inf")  # on the monotonic clock
         self._clients: dict[str, Any] = {}
         self._number: str | None = None
+        self._built_from: tuple[object, ...] | None = None
 
     @property
     def region(self) -> str:
@@ -185,6 +188,34 @@ class Access:
         if pinned is not None and found != pinned:
             message = f"the credential belongs to AWS account {found}, and the configuration pins {pinned}"
             raise WrongAccount(message, remedy="use a credential of the pinned account, or correct `account`")
+
+    def signing_key(self) -> str | None:
+        """The id of the access key that signs our requests now; None: that of a role, which lasts for hours."""
+        with self._building:
+            if self._settings.role_arn is not None:
+                return None
+            if self._settings.access_key_id is not None:
+                return self._settings.access_key_id.read().reveal()
+            self._drop_if_changed()
+            with _explained("the search for our own key"):
+                self._session = self._session or self._new_session()
+                found = self._session.get_credentials()
+            return None if found is None or found.token else str(found.access_key)
+
+    def own_credentials(self, what: str) -> list[Own]:
+        """Our own access key, with its age where we may list our own keys."""
+        key_id = self.signing_key()
+        if key_id is None:
+            return [Own(what=f"{what}, of a role: it ends by itself")]
+        arn: str = self.call("sts", "GetCallerIdentity", "Arn")["Arn"]
+        try:
+            listed = self.call("iam", "ListAccessKeys", "AccessKeyMetadata")[
+                "AccessKeyMetadata"
+            ]  # our own, without a name
+        except (AccessDenied, Declined):
+            return [Own(what=what, key_id=key_id, may=f"what {arn} may")]
+        since = next((row.get("CreateDate") for row in listed if row["AccessKeyId"] == key_id), None)
+        return [Own(what=what, key_id=key_id, since=since and since.astimezone(UTC), may=f"what {arn} may")]
 
     def simulated(self, actions: Sequence[str], resource: str) -> Mapping[str, bool] | None:
         """Action → whether our policies allow it on this resource, as IAM says; None: we may not ask it that.
@@ -250,6 +281,7 @@ class Access:
         with self._building:
             if time.monotonic() > self._stale_at:
                 self._drop()
+            self._drop_if_changed()
             if service not in self._clients:
                 self._clients[service] = self._build(service, **self._credential())
             return self._clients[service]
@@ -257,6 +289,25 @@ class Access:
     def _forget(self) -> None:
         with self._building:
             self._drop()
+
+    def _drop_if_changed(self) -> None:
+        """Our own credential may be rotated by ourselves: whatever was built with the old one ends."""
+        found = self._source()
+        if self._built_from is not None and found != self._built_from:
+            self._drop()
+        self._built_from = found
+
+    def _source(self) -> tuple[object, ...]:
+        """What changes when our credential does: its values, or the file of AWS's profiles."""
+        settings = self._settings
+        if settings.access_key_id is not None and settings.secret_access_key is not None:
+            return (settings.access_key_id.read(), settings.secret_access_key.read())
+        path = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+        try:
+            stat = Path(path).expanduser().stat()
+        except OSError:
+            return ()
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def _drop(self) -> None:
         # Clients in use elsewhere live on until their call ends.
@@ -287,8 +338,16 @@ class Access:
             "aws_session_token": credential["SessionToken"],
         }
 
-    def _build(self, service: str, **credential: str) -> Any:
+    def _new_session(self) -> Any:
         import botocore.session
+
+        # At DEBUG it logs keys, and the bodies that hold them.
+        logging.getLogger("botocore").setLevel(logging.INFO)
+        session = botocore.session.Session(profile=self._settings.profile)
+        session.register_component("data_loader", models())
+        return session
+
+    def _build(self, service: str, **credential: str) -> Any:
         from botocore.config import Config
 
         settings = self._settings
@@ -296,10 +355,7 @@ class Access:
             message = f"cannot read the CA file {settings.ca_file}"
             raise SetupError(message, remedy="check the path and its permissions")
         if self._session is None:
-            # At DEBUG it logs keys, and the bodies that hold them.
-            logging.getLogger("botocore").setLevel(logging.INFO)
-            self._session = botocore.session.Session(profile=settings.profile)
-            self._session.register_component("data_loader", models())
+            self._session = self._new_session()
         endpoint = settings.endpoint_url
         if service == "sts" and settings.sts_endpoint_url is not None:
             endpoint = settings.sts_endpoint_url

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -32,6 +32,7 @@ from rotator.domain.errors import (
     Unavailable,
 )
 from rotator.domain.secret import Secret
+from rotator.ports.ours import Own
 from rotator.settings import FilePath, SecretAt, SecretReference, Settings
 
 if TYPE_CHECKING:
@@ -155,6 +156,21 @@ class Server:
         if problem := self.problem(answer, path, changes=changes):
             raise problem
         return answer
+
+    def own_token(self) -> Own:
+        """Our token, by `auth/token/lookup-self`: when it was made, when it ends, its policies."""
+        path = "auth/token/lookup-self"
+        told = self.ask(path, lambda client: client.auth.token.lookup_self()).data
+        made, ends = told.get("creation_time"), told.get("expire_time")
+        try:
+            since = datetime.fromtimestamp(made, UTC) if made else None
+            until = datetime.fromisoformat(ends).astimezone(UTC) if ends else None
+        except (TypeError, ValueError, OverflowError, OSError):
+            since = until = None
+        may = f"the policies {', '.join(map(str, told.get('policies') or ()))}"
+        if isinstance(self._settings.auth, AppRoleAuth):
+            return Own(what="secret id", may=may)  # of which the server tells nothing to who logs in with it
+        return Own(what="token", key_id=told.get("accessor"), since=since, expires_at=until, may=may)
 
     def send(self, request: Request, token: Secret | None, *, changes: bool = False) -> Answer:
         """Send one request with this token, or with none; raise only where no whole answer came."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from rotator.cli import options, say, tables, words
+from rotator.cli import options, own, say, tables, words
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking, shown
 from rotator.cli.verdicts import STUCK
@@ -23,14 +23,29 @@ from rotator.settings import format_duration
 HEADS = ("credential", "status", "version", "next rotation", "destinations", "why")
 
 
-@click.command(epilog=options.examples("rotator status", "rotator status -l team=web", "rotator status web --json"))
+@click.command(
+    epilog=options.examples(
+        "rotator status", "rotator status --self", "rotator status -l team=web", "rotator status web --json"
+    )
+)
 @options.names
 @options.selector
 @options.as_json
 @options.quiet
+@click.option("--self", "ours", is_flag=True, help="Our own credentials instead: age, expiry, and what rotates each.")
 @options.common
-def status(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, config: str | None) -> int:
-    """Where every credential stands. Exits 1 when any of them is blocked or overdue."""
+def status(
+    names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, ours: bool, config: str | None
+) -> int:
+    """Where every credential stands. Exits 1 when any of them is blocked or overdue.
+
+    With --self the services are asked about the credentials that we ourselves use; nothing is changed.
+    """
+    if ours:
+        if names or selector:
+            message = "--self is about all credentials of ours: leave NAME and -l out"
+            raise click.UsageError(message)
+        return own.show(configuration(config), as_json=as_json)
     with looking(configuration(config)) as service:
         found = service.report().status(shown(service, names, selector))
     if as_json:

@@ -34,6 +34,7 @@ from rotator.config.models import (
     SinkConfig,
     StoreConfig,
 )
+from rotator.config.own import files_of, references
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
@@ -121,6 +122,7 @@ def _read(path: Path, main: Part) -> Config | None:
     names: dict[str, Part] = {}
     credentials = dict(_credentials(main, head.include or (), providers, places, names))
     _former_names(names)
+    _own_keys(credentials, providers, places, names)
     return Config(
         path=path,
         environment=head.environment,
@@ -242,6 +244,28 @@ def _former_names(names: Mapping[str, Part]) -> None:
         elif former in taken:
             part.report(f"`{shown(former)}` is the former name of `{taken[former]}` already", at=("moved_from",))
         taken.setdefault(former, name)
+
+
+def _own_keys(
+    credentials: Mapping[str, CredentialConfig],
+    providers: Mapping[str, Known[ProviderConfig]],
+    places: Places,
+    names: Mapping[str, Part],
+) -> None:
+    """A key that would manage itself: its provider reads our own credential where the new key is written."""
+    for name, credential in credentials.items():
+        account = providers[credential.provider].config
+        settings = account.settings if account is not None else None
+        ours = {
+            own.file: own.place
+            for own in references(f"providers.{credential.provider}", settings)
+            if own.file is not None and not own.place.endswith(".profile")  # of AWS: see `providers.aws_iam`
+        }
+        for position, file in files_of(credential, places.destinations).items():
+            if file in ours:
+                message = f"is where `{ours[file]}` is read: the key that is managed would manage itself"
+                hint = "write it elsewhere; for a key of AWS's own user, name a `profile`"
+                names[name].at("destinations").at(position).report(message, hint)
 
 
 def _credentials(

@@ -18,7 +18,7 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, T
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Reading, shadow_path
-from rotator.ports.ours import Permission
+from rotator.ports.ours import Own, Permission
 
 ABSENT = "absent"
 """The revision of a secret that is not there, or has no value yet."""
@@ -65,6 +65,10 @@ class AwsSecretsManager:
             message = "path is the secret's name (not its ARN): letters, digits and /_+=.@-, at most 512 of them"
             raise ValueError(message)
         return AwsSecret(self._access, path, identity=f"{self._place}:{path}", address=f"{self._name}:{path}")
+
+    def own_credentials(self) -> Sequence[Own]:
+        """Our own access key."""
+        return self._access.own_credentials("access key")
 
     def close(self) -> None:
         """Close the connections."""

@@ -17,7 +17,7 @@ from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, PermanentE
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Reading, shadow_path
-from rotator.ports.ours import Permission
+from rotator.ports.ours import Own, Permission
 
 _NEEDED = ("create", "read", "update")
 _SHIPPED = "give it deploy/policies/vault.hcl, and nothing else"
@@ -61,6 +61,10 @@ class VaultKV:
             message = f"a path is needed, such as {{to: {self.name}, path: web/openai}}"
             raise ValueError(message)
         return VaultPlace(self, segments(path))
+
+    def own_credentials(self) -> Sequence[Own]:
+        """Our token, as it tells of itself."""
+        return [self.server.own_token()]
 
     def close(self) -> None:
         """Close the connections."""

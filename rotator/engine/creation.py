@@ -24,7 +24,7 @@ from rotator.domain.model import (
     VersionState,
 )
 from rotator.domain.policy import DAY, last_create, supply_by
-from rotator.engine import permissions, regress, rehearsal
+from rotator.engine import own, permissions, regress, rehearsal
 from rotator.engine.intake import no_slot_comes_free
 from rotator.engine.labels import label_of, labelled
 from rotator.engine.places import look, reach, refuse_foreign, templates_of
@@ -64,6 +64,7 @@ def create(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Everything that can be known to fail before a key exists. Raises, and has changed nothing."""
     keys = keys_of_account(work)
+    own.preflight(work, keys)
     condemn_late_keys(work, keys)
     _refuse_full_slots(work, keys)
     permissions.require(work)

@@ -452,7 +452,9 @@ class Engine:
         with alongside(self.followers.turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
-                for name in [n for n, at in due.items() if at <= now]:
+                ready = [n for n, at in due.items() if at <= now]
+                busy = any(not self._is_own(n) for n in (*ready, *running.values()))
+                for name in [n for n in ready if not (busy and self._is_own(n))]:
                     del due[name]
                     running[pool.submit(self.turn, name, wishes.get(name), began)] = name
                 if not running and (self.around.stopping() or not due):
@@ -477,6 +479,11 @@ class Engine:
         signing.keep_up(self.store, self.checkpoints, self.around)
         regress.drop_anchor(self.store, self.anchor, self.around)
         return {name: results.get(name, Progress(name=name)) for name in names}
+
+    def _is_own(self, name: str) -> bool:
+        """Whether it is a credential of ours: what others are still changed with. It comes last."""
+        managed = self.managed.get(name)
+        return managed is not None and managed.own
 
     def _again(self, progress: Progress, wish: Wish | None, end: float, held_until: float) -> float | None:
         """When this credential is looked at again in this run (monotonic seconds), or None."""

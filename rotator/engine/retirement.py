@@ -28,7 +28,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import GATES, TRIED, drain_from
 from rotator.domain.secret import Material, Secret
-from rotator.engine import evidence, pairs, regress, shadows, stopwatch
+from rotator.engine import evidence, own, pairs, regress, shadows, stopwatch
 from rotator.engine.grace import outwait_readers, pace_of
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, survey
@@ -210,6 +210,7 @@ def guard(work: Work, retirement: Retirement, version: Version, *, beside: bool 
     """
     _clock_is_sane(work)
     right_account(work, version)
+    own.guard(work, version)
     if version.state is VersionState.CURRENT:
         raise revoked_and_read(work, version)
     if retirement.revoked:  # it works no more: there is nobody who could lose it

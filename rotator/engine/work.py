@@ -124,6 +124,7 @@ class Managed:
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word
     bounds: Bounds = field(default_factory=Bounds)
+    own: bool = False  # one of its places is where we read a credential of our own
     edition: str = ""  # of all that the configuration says about it: another one is looked at anew
 
     @property

@@ -186,6 +186,15 @@ class Permits(Protocol):
         ...
 
 
+@runtime_checkable
+class Signs(Protocol):
+    """A provider whose own requests may be signed by one of the very keys that it manages."""
+
+    def signing_key(self) -> str | None:
+        """The id of the key that signs our requests now; None: one that is no principal's for long. Asks nobody."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metered:
     """Use of a key, as the provider accounts for it."""

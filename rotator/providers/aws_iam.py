@@ -26,7 +26,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
-from rotator.ports.ours import Permission
+from rotator.ports.ours import Own, Permission
 from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
 from rotator.settings import Settings
 
@@ -85,6 +85,10 @@ class AwsIam:
         """The keys of one user."""
         return IamUser(self._access, options.user)
 
+    def own_credentials(self) -> Sequence[Own]:
+        """Our own access key."""
+        return self._access.own_credentials("access key")
+
     def close(self) -> None:
         """Close the connections."""
         self._access.close()
@@ -138,6 +142,10 @@ class IamUser:
         if found is None or not _KEY_ID.fullmatch(found.reveal()):
             return None
         return next((entry["AccessKeyId"] for entry in self._list() if entry["AccessKeyId"] == found.reveal()), None)
+
+    def signing_key(self) -> str | None:
+        """The access key that our own requests are signed by; None where a role is assumed."""
+        return self._access.signing_key()
 
     def our_permissions(self) -> Sequence[Permission]:
         """What we may do with the user's keys, and with others', as IAM simulates it where we may ask."""

@@ -28,7 +28,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
-from rotator.ports.ours import Permission
+from rotator.ports.ours import Own, Permission
 from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Metered, Verdict
 
 _PAGE = 100  # the most that the API gives
@@ -112,6 +112,10 @@ class OpenAI:
     def bind(self, options: KeyOptions) -> ServiceAccountKeys:
         """The keys of one service account."""
         return ServiceAccountKeys(self._api, options)
+
+    def own_credentials(self) -> Sequence[Own]:
+        """The admin key: the one whose redacted value fits, where exactly one does."""
+        return [self._api.own_key()]
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -336,6 +340,26 @@ class _Api:
     def __init__(self, settings: AccountSettings, timeout: float) -> None:
         self._settings = settings
         self._http = Http(settings.base_url, settings.ca_file, timeout)
+
+    def own_key(self) -> Own:
+        """The admin key as the list of admin keys has it."""
+        value, found, query = self._settings.admin_key.read().reveal(), [], {"limit": str(_PAGE)}
+        for _ in range(_MOST_PAGES):
+            page = self.ask("GET", "/organization/admin_api_keys", "look at our own key", query=query)
+            try:
+                found += [row for row in page.fields["data"] if fits(value, _text(row["redacted_value"]))]
+                after = _text(page.fields["last_id"]) if page.fields["has_more"] else None
+                if after is None:
+                    break
+            except _UNREADABLE:
+                message = "OpenAI's list of admin keys is not what its documentation says"
+                raise Unavailable(message) from None
+            query["after"] = after
+        may = "all of the organization's administration, as far as OpenAI tells"
+        if len(found) != 1:
+            return Own(what="admin key", may=may)
+        since, until = _time(found[0].get("created_at")), _time(found[0].get("expires_at"))
+        return Own(what="admin key", key_id=found[0].get("id"), since=since, expires_at=until, may=may)
 
     def ask(
         self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
