@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix simulate mutants chaos model check fmt bench docs verified hashes sbom \
+.PHONY: help demo test crash-matrix appends simulate mutants chaos model check fmt bench docs verified hashes sbom \
         audit-dependencies clean
 
 help: ## say what there is
@@ -52,9 +52,13 @@ fmt: $(VENV)/.dev ## format, and mend what can be mended
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+appends: $(VENV)/.dev ## eight processes append 10,000 events each to one trail on PostgreSQL; minutes
+	APPENDS=10000 $(BIN)/python -m pytest tests/store/test_appends.py --capture=no
+
 bench: $(VENV)/.dev ## measurements, as ratios
 	$(BIN)/python bench/help.py
 	$(BIN)/python bench/tick.py
+	$(BIN)/python bench/verify.py
 
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate
