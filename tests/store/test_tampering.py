@@ -93,7 +93,7 @@ class Tampered:
 
     def plain(self) -> int:
         """The number of one that holds no checkpoint."""
-        others = [row["seq"] for row in self.rows if row["event"] != "checkpoint.succeeded"]
+        others = [int(row["seq"]) for row in self.rows if row["event"] != "checkpoint.succeeded"]
         return self.chance.choice([seq for seq in others if seq < self.honest.kept.size])
 
     def run(self, statement: str, *values: object) -> None:
@@ -132,7 +132,7 @@ class Tampered:
 
     def checkpoint_after(self, seq: int) -> int:
         """The first checkpoint that covers this event: one in the trail, or the one that was kept elsewhere."""
-        inside = [row["seq"] for row in self.rows if row["seq"] > seq and row["event"] == "checkpoint.succeeded"]
+        inside = [int(row["seq"]) for row in self.rows if row["seq"] > seq and row["event"] == "checkpoint.succeeded"]
         return min(*inside, self.honest.kept.size)
 
 
