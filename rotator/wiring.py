@@ -214,7 +214,8 @@ def enroll(config: Config, store: Store, managed: Mapping[str, Managed], actor: 
         if credential.moved_from is not None:
             moving.move(store, actor, credential.moved_from, managed[credential.name])
     entries = {credential.name: entry_of(credential) for credential in named}
-    return store.enroll({credential.name: credential.provider for credential in named}, actor, entries)
+    providers = {credential.name: credential.provider for credential in named}
+    return store.enroll(providers, actor, entries, os.environ.get("ROTATOR_CONFIG_REV"))
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class Subject(StrEnum):
     ENROLL = "enroll"
     MOVE = "move"  # the configuration has given it another name
     UNMANAGE = "unmanage"
+    POLICY = "policy"  # the configuration has changed what is kept to
     ADOPT = "adopt"
     SUPPLY = "supply"  # a person handed over the key that was asked for
     RESUME = "resume"

@@ -144,7 +144,7 @@ class Ledger:
             if act is not None:
                 act(event, at)
             subject = event["event"].partition(".")[0]
-            kept = subject in (Subject.PAUSE, Subject.UNPAUSE, "policy", "checkpoint")
+            kept = subject in (Subject.PAUSE, Subject.UNPAUSE, Subject.POLICY, Subject.CHECKPOINT)
             if kept or event["event"] in EXCEPTIONS:
                 self.told.append(event)
         return self

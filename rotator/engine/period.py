@@ -62,7 +62,9 @@ class _Period:
             "rotations": [self._rotation(c) for c in self._courses()],
             "exceptions": [self._told(e) for e in self._events(lambda e: e["event"] in EXCEPTIONS)],
             "pauses": self._pauses(),
-            "policy_changes": [self._told(e) for e in self._events(lambda e: e["event"].startswith("policy."))],
+            "policy_changes": [
+                self._told(e) for e in self._events(lambda e: e["event"] == name(Subject.POLICY, Outcome.SUCCEEDED))
+            ],
             "trail": self._trail(),
         }
 
@@ -222,7 +224,7 @@ class _Period:
 
     def _checkpoint(self, moment: datetime, *, after: bool = False) -> dict[str, Any] | None:
         """The last one before the period; the first one after its end, or the last one before it."""
-        signed = [e for e in self.ledger.told if e["event"] == "checkpoint.succeeded"]
+        signed = [e for e in self.ledger.told if e["event"] == name(Subject.CHECKPOINT, Outcome.SUCCEEDED)]
         before = [e for e in signed if datetime.fromisoformat(e["at"]) <= moment]
         later = [e for e in signed if datetime.fromisoformat(e["at"]) > moment]
         found = later[0] if after and later else before[-1] if before else None

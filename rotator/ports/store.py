@@ -248,13 +248,18 @@ class Store(Protocol):
         ...
 
     def enroll(
-        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+        self,
+        names: Mapping[str, str],
+        actor: str,
+        entries: Mapping[str, str] | None = None,
+        revision: str | None = None,
     ) -> Sequence[Credential]:
         """Make the rows agree with the configuration's names → providers; return all credentials.
 
         Missing rows are inserted, rows without a name become `managed=False` and come back when named again.
         Each change has its event (`enroll.succeeded`, `unmanage.succeeded`). `entries`, by name, are kept for
-        `unfinished`; those of other credentials stay. May be repeated.
+        `unfinished`; those of other credentials stay. One that comes with another `policy` than the one kept is told
+        as `policy.succeeded`, with the `revision` of the configuration. May be repeated.
         """
         ...
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+import rfc8785
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from rotator.domain.events import Outcome, Subject, name
@@ -43,7 +46,12 @@ def unfinished(connection: Connection) -> dict[str, str | None]:
 
 
 def enroll(
-    database: Database, names: Mapping[str, str], entries: Mapping[str, str], actor: str, new_id: NewId
+    database: Database,
+    names: Mapping[str, str],
+    entries: Mapping[str, str],
+    actor: str,
+    new_id: NewId,
+    revision: str | None = None,
 ) -> Sequence[Credential]:
     """Insert what is missing, unmanage what is named no more, keep the entries, and return all credentials.
 
@@ -59,10 +67,33 @@ def enroll(
         changes = _changes(credentials(connection), names)
         events = [_change(connection, known, provider, actor, now, new_id) for known, provider in changes]
         events_in_order = sorted(events, key=lambda event: event.credential or "")
+        known, kept = credentials(connection), _kept(connection)
+        outdated = _outdated(connection, known, entries)
+        for one in known:
+            if one.id in outdated and one.id in kept:
+                events_in_order += policy_change(one.name, kept[one.id], outdated[one.id], actor, revision)
+        _keep(connection, outdated)
         audit.append(connection, now, events_in_order)
-        known = credentials(connection)
-        _keep(connection, _outdated(connection, known, entries))
         return known
+
+
+def policy_change(called: str, before: str, after: str, actor: str, revision: str | None) -> list[NewEvent]:
+    """The event that tells what of a credential's policy is another one now; none where nothing is.
+
+    A policy is told as far as somebody has written it, here or in `defaults`. `hash` is the SHA-256 of the RFC 8785
+    form of the new one.
+    """
+    old, new = _policy(before), _policy(after)
+    if old == new:
+        return []
+    digest = hashlib.sha256(rfc8785.dumps(new)).hexdigest()
+    detail = {"old": old, "new": new, "hash": digest, "revision": revision}
+    return [NewEvent(event=name(Subject.POLICY, Outcome.SUCCEEDED), actor=actor, credential=called, detail=detail)]
+
+
+def _policy(entry: str) -> dict[str, Any]:
+    found = json.loads(entry)
+    return dict(found.get("policy", {})) if isinstance(found, dict) else {}
 
 
 def _outdated(
@@ -71,10 +102,13 @@ def _outdated(
     """The entries that are not kept as they are now."""
     if not entries:
         return {}
-    table = tables.configured
-    kept = {row.credential_id: row.entry for row in connection.execute(select(table))}
+    kept = _kept(connection)
     wanted = {credential.id: entries[credential.name] for credential in known if credential.name in entries}
     return {credential_id: entry for credential_id, entry in wanted.items() if kept.get(credential_id) != entry}
+
+
+def _kept(connection: Connection) -> dict[CredentialId, str]:
+    return {row.credential_id: row.entry for row in connection.execute(select(tables.configured))}
 
 
 def _keep(connection: Connection, entries: Mapping[CredentialId, str]) -> None:

@@ -151,10 +151,14 @@ class SqlStore:
         return Vault(self.database, self.installation().id, self._sealer)
 
     def enroll(
-        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+        self,
+        names: Mapping[str, str],
+        actor: str,
+        entries: Mapping[str, str] | None = None,
+        revision: str | None = None,
     ) -> Sequence[Credential]:
         """Make the rows agree with the configuration's names → providers; return all credentials."""
-        return enrolment.enroll(self.database, names, entries or {}, actor, self._new_id)
+        return enrolment.enroll(self.database, names, entries or {}, actor, self._new_id, revision)
 
     def move(self, credential_id: CredentialId, name: str, event: NewEvent) -> bool:
         """Give a credential another name; say whether that changed anything."""

@@ -113,3 +113,14 @@ def test_wrong_dates(rotated: House, options: tuple[str, ...], said: str) -> Non
     assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
     assert "To do: " in ran.err
+
+
+def test_a_change_of_a_policy_is_told_with_the_revision_of_the_configuration(rotated: House) -> None:
+    rotated.change("rotate_every: 30d", "rotate_every: 60d")
+    rotated.run("rotate", env={"ROTATOR_CONFIG_REV": "a1b2c3"})
+    changes = asked(rotated).json["policy_changes"]
+    assert [change["credential"] for change in changes] == ["mail", "web"]
+    detail = changes[0]["detail"]
+    assert (detail["old"]["rotate_every"], detail["new"]["rotate_every"]) == ("30d", "60d")
+    assert (detail["revision"], len(detail["hash"])) == ("a1b2c3", 64)
+    assert changes[0]["actor"] == "cli:ann@test"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import count, pairwise
 from typing import Any
 from uuid import uuid4
@@ -1081,6 +1082,21 @@ class StoreContract:
         assert [event.seq for event in everything] == list(range(1, len(everything) + 1))
         assert list(store.events(after=everything[1].seq)) == everything[2:]
         assert list(store.events(after=everything[-1].seq)) == []
+
+    def test_another_policy_is_told_once(self, store: Store) -> None:
+        def entry(**policy: object) -> dict[str, str]:
+            return {"web": json.dumps({"provider": "openai", "policy": policy})}
+
+        for entries in (entry(grace="1h"), entry(grace="1h"), entry(grace="2h", cron="0 9 * * *"), {}):
+            store.enroll({"web": "openai"}, "me", entries, "a1b2c3")
+        store.enroll({"web": "openai"}, "you", entry(grace="2h"))
+        told = [body for body in bodies(whole_trail(store)) if body["event"] == "policy.succeeded"]
+        details = [body["detail"] for body in told]
+        assert [body["actor"] for body in told] == ["me", "you"]
+        assert (details[0]["old"], details[0]["new"]) == ({"grace": "1h"}, {"cron": "0 9 * * *", "grace": "2h"})
+        assert [detail["revision"] for detail in details] == ["a1b2c3", None]
+        assert details[0]["hash"] == sha256(b'{"cron":"0 9 * * *","grace":"2h"}').hexdigest()
+        assert details[1]["hash"] == sha256(b'{"grace":"2h"}').hexdigest()
 
     def test_so_much_of_the_trail_is_read(self, store: Store) -> None:
         store.note([happened(attempt=number) for number in range(5)])

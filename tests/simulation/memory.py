@@ -68,7 +68,7 @@ from rotator.ports.store import (
     Write,
 )
 from rotator.store.audit import FIRST_PREVIOUS_HASH, line
-from rotator.store.enrolment import moved
+from rotator.store.enrolment import moved, policy_change
 from rotator.store.holder import provably_dead
 from rotator.store.leases import IMPOSSIBLE
 from rotator.store.material import fingerprinting
@@ -185,7 +185,11 @@ class MemoryStore:
     # credentials
 
     def enroll(
-        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+        self,
+        names: Mapping[str, str],
+        actor: str,
+        entries: Mapping[str, str] | None = None,
+        revision: str | None = None,
     ) -> Sequence[Credential]:
         with self._lock:
             known = {c.name: c for c in self.tables.credentials.values()}
@@ -194,8 +198,11 @@ class MemoryStore:
                 event = self._enroll(called, known.get(called), names.get(called), actor)
                 if event is not None:
                     told.append(event)
-            self._append(told)
             ids = {c.name: c.id for c in self.credentials()}
+            for called, entry in sorted((entries or {}).items()):
+                kept = self.tables.entries.get(ids[called])
+                told += policy_change(called, kept, entry, actor, revision) if kept is not None else []
+            self._append(told)
             self.tables.entries |= {ids[called]: entry for called, entry in (entries or {}).items()}
             return self.credentials()
 

@@ -112,9 +112,13 @@ class WorkerStore:
         return self._read(self.real.installation)
 
     def enroll(
-        self, names: Mapping[str, str], actor: str, entries: Mapping[str, str] | None = None
+        self,
+        names: Mapping[str, str],
+        actor: str,
+        entries: Mapping[str, str] | None = None,
+        revision: str | None = None,
     ) -> Sequence[Credential]:
-        return self._read(lambda: self.real.enroll(names, actor, entries))
+        return self._read(lambda: self.real.enroll(names, actor, entries, revision))
 
     def unfinished(self) -> Mapping[str, str | None]:
         return self._read(self.real.unfinished)
