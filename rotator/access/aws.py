@@ -197,7 +197,7 @@ class Access:
             if self._settings.access_key_id is not None:
                 return self._settings.access_key_id.read().reveal()
             self._drop_if_changed()
-            with _explained("the search for our own key"):
+            with _explained("our own requests"):
                 self._session = self._session or self._new_session()
                 found = self._session.get_credentials()
             return None if found is None or found.token else str(found.access_key)

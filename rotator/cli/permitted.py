@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from rotator.cli.finding import Finding
@@ -52,7 +53,7 @@ def to_keys(managed: Managed, opened: Callable[[], SqlStore | None]) -> Iterator
                 message = f"they lack {entry}, which `expect_policies` names: consumers may need it"
                 yield Finding(**about, outcome="warning", message=message, reason="narrowed", remedy="attach it")
     store = opened()
-    if store is not None and (why := permissions.unconfirmed(managed, store.now())):
+    if why := permissions.unconfirmed(managed, store.now() if store is not None else datetime.now(UTC)):
         remedy = permissions.confirming(managed)
         yield Finding(**about, outcome="warning", message=why, reason="unconfirmed", remedy=remedy)
     elif bounds.confirmed is not None:

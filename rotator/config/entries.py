@@ -343,6 +343,19 @@ NetworkText = Annotated[str, BeforeValidator(_network)]
 """A network, or one address."""
 
 
+def _day(value: object) -> object:
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        message = "is no day: write one such as 2026-11-01"
+        raise ValueError(message) from None
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
 
@@ -358,5 +371,5 @@ class CredentialEntry(Entry):
     destinations: Annotated[list[Any], AfterValidator(_some), WithJsonSchema({"type": "array", "minItems": 1})]
     consumers: list[dict[str, Any]] | None = None
     allowed_ips: Annotated[list[NetworkText], AfterValidator(_some)] | None = None
-    allowed_ips_confirmed: date | None = None
+    allowed_ips_confirmed: Day | None = None
     expect_policies: list[str | dict[str, Any]] | None = None

@@ -328,7 +328,7 @@ def read_credential(
     lag, paired = slowest(part.at("destinations"), targets), any(target.companions for target in targets)
     policy = read_policy(part.at("policy"), [*layers, own], capabilities, waves=waves, lag=lag, paired=paired)
     consumers = read_consumers(part.at("consumers"), names_of(part.at("destinations")))
-    bounds = _bounds(part, entry, capabilities)
+    bounds = _bounds(part, entry or part.read_rest(CredentialEntry), capabilities)
     if len(part.problems) > before or entry is None or policy is None:
         return None
     return CredentialConfig(

@@ -146,6 +146,8 @@ class VaultPlace:
         try:
             answer = self.kv.server.ask(path, lambda client: client.sys.get_capabilities(paths=[self._api, elsewhere]))
         except AccessDenied as denied:
+            if denied.reason != "missing_permission":
+                raise
             return [Permission(what=f"our token may not ask {path}", state="unknown", remedy=denied.remedy)]
         here, there = (set(answer.data.get(at) or ()) for at in (self._api, elsewhere))
         if "root" in here:

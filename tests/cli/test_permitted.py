@@ -161,6 +161,14 @@ def test_a_token_of_vault_that_may_less_and_more(place: Place, openbao: OpenBao)
     ]
 
 
+def test_a_token_that_is_not_there_is_no_lack_of_permission(place: Place, openbao: OpenBao) -> None:
+    path, _ = at_vault(place, openbao, None)
+    (place.folder / "token").unlink()
+    ((outcome, message),) = ours(place, f"vault:secret/{path}")
+    assert outcome == "failed"
+    assert "cannot read the secret" in message
+
+
 def test_a_root_token_is_too_much(place: Place, openbao: OpenBao) -> None:
     assert at_vault(place, openbao, None)[1] == [("warning", "we may more than it takes: our token is a root token")]
 

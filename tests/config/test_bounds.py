@@ -64,6 +64,12 @@ def test_they_are_read(tmp_path: Path) -> None:
             "the provider's list holds at most 50",
         ),
         (
+            OPENAI,
+            "allowed_ips: [203.0.113.0/24]\n    allowed_ips_confirmed: yesterday",
+            "allowed_ips_confirmed",
+            "is no day: write one such as 2026-11-01",
+        ),
+        (
             AWS,
             "allowed_ips: [203.0.113.7/24]",
             "allowed_ips[0]",
@@ -76,3 +82,8 @@ def test_what_nobody_can_compare_is_no_bound(
 ) -> None:
     (problem,) = problems_with(tmp_path, text(provider, bounds))
     assert (problem.place, problem.message) == (f"credentials.key.{place}", message)
+
+
+def test_all_that_is_wrong_with_them_is_told_at_once(tmp_path: Path) -> None:
+    found = problems_with(tmp_path, text(OPENAI, "allowed_ips: [here]\n    expect_policies: [x]"))
+    assert [problem.place for problem in found] == ["credentials.key.allowed_ips[0]", "credentials.key.expect_policies"]
