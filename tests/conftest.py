@@ -53,13 +53,9 @@ class Canaries:
         """Name the spellings in which secrets of this test occur in `text`: `plain`, `hex`, `base64`…"""
         if isinstance(text, bytes):
             text = text.decode(errors="replace")
+        text = text.lower()
         return sorted(
-            {
-                name
-                for secret in self._secrets
-                for name, spelling in _spellings(secret)
-                if spelling.lower() in text.lower()
-            }
+            {name for secret in self._secrets for name, spelling in _spellings(secret) if spelling.lower() in text}
         )
 
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from rotator.access.http import Http, NotConnected, NoWholeAnswer, ProxyAddress
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -39,6 +40,7 @@ ADMIN_KEY_REJECTED = "admin_key_rejected"
 MISSING_PERMISSION = "missing_permission"
 CLOCK = "clock"
 
+_ANYWHERE = "https://amazonaws.com"  # each service and region has its own name below it
 _ROLE_LIVES = 3600  # seconds; every role allows one hour, and chained roles allow no more
 _ROLE_SPARE = 300  # seconds that must be left of it for a client to be used
 _SKEW = timedelta(minutes=5)  # a signature that is older or younger is refused
@@ -101,6 +103,7 @@ class AwsSettings(Settings):
     access_key_id: SecretAt | None = None
     secret_access_key: SecretAt | None = None
     ca_file: FilePath | None = None
+    proxy: ProxyAddress | None = None
 
     @model_validator(mode="after")
     def _one_credential(self) -> AwsSettings:
@@ -137,7 +140,8 @@ class Access:
 
     def __init__(self, settings: AwsSettings, timeout: timedelta) -> None:
         self._settings = settings
-        self._timeout = timeout.total_seconds()
+        address = settings.endpoint_url or _ANYWHERE
+        self._http = Http(address, settings.ca_file, timeout.total_seconds(), proxy=settings.proxy)
         self._building = threading.Lock()  # botocore's sessions are not safe to share between threads, its clients are
         self._session: Any = None
         self._role: dict[str, str] | None = None  # keyword arguments of create_client
@@ -276,6 +280,7 @@ class Access:
             self._drop()
         for client in clients:
             client.close()
+        self._http.close()
 
     def _client(self, service: str) -> Any:
         with self._building:
@@ -363,18 +368,34 @@ class Access:
             service,
             region_name=settings.region,
             endpoint_url=endpoint,
-            verify=None if settings.ca_file is None else str(settings.ca_file),
-            config=Config(
-                retries={"total_max_attempts": 1},
-                connect_timeout=self._timeout,
-                read_timeout=self._timeout,
-                proxies={},  # none from the environment
-            ),
+            config=Config(retries={"total_max_attempts": 1}),
             **credential,
         )
+        client.meta.events.register("before-send", functools.partial(_sent, self._http))
         if client.meta.service_model.protocol == "query":
             client.meta.events.register("before-parse", _keep_status)
         return client
+
+
+def _sent(http: Http, request: Any, **_: Any) -> Any:
+    """Send a signed request by our one way out, instead of botocore's own: with its limits, its TLS and no proxy."""
+    from botocore.awsrequest import AWSResponse
+
+    headers = {name: value.decode() if isinstance(value, bytes) else value for name, value in request.headers.items()}
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    reply = http.exchange(request.method, request.url, headers=headers, content=body or b"")
+    return AWSResponse(request.url, reply.status, reply.headers, _Whole(reply.body))
+
+
+class _Whole:
+    """A body that is here, as botocore reads one from the wire."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> Iterator[bytes]:
+        """All of it."""
+        yield self._content
 
 
 def _keep_status(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
@@ -409,7 +430,7 @@ def _explained(action: str, *, changes: bool = False) -> Iterator[None]:
         yield
     except ClientError as problem:
         ours = _answered(problem.response, action, changes=changes)
-    except (BotoCoreError, ResponseParserError, ValueError) as problem:
+    except (BotoCoreError, ResponseParserError, ValueError, NotConnected, NoWholeAnswer) as problem:
         ours = _unanswered(problem, action, changes=changes)
     else:
         return
@@ -432,12 +453,12 @@ def _unanswered(problem: Exception, action: str, *, changes: bool) -> RotatorErr
             return Unavailable(f"our AWS credential could not be fetched for {what}", remedy=remedy)
         case aws.ParamValidationError():
             return Declined(f"AWS does not take these parameters for {what}", "ParamValidation")
-        case aws.EndpointConnectionError() | aws.ConnectTimeoutError() | aws.ProxyConnectionError():
-            return Unavailable(f"AWS was not reached for {what}")  # no connection, so nothing was sent
-    kind = LostAnswer if changes else Unavailable
-    return kind(
-        f"no readable answer from AWS to {what}", remedy="check ca_file" if isinstance(problem, aws.SSLError) else None
-    )
+        case NotConnected():  # nothing was sent
+            why, check = (
+                ("its certificate is not trusted", "check ca_file") if problem.untrusted else ("no connection", None)
+            )
+            return Unavailable(f"AWS was not reached for {action}: {why}", remedy=check)
+    return (LostAnswer if changes else Unavailable)(f"no readable answer from AWS to {what}")
 
 
 def _answered(answer: Mapping[str, Any], action: str, *, changes: bool) -> RotatorError:

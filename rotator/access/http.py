@@ -1,19 +1,19 @@
 """HTTP to a JSON API: every call is one request with time limits, and its outcome an answer or one of our errors.
 
-What an answer means is each adapter's to say. Nothing is retried, redirected or sent through a proxy of the
-environment; no message repeats what a body says.
+What an answer means is each adapter's to say. Nothing is retried or redirected, proxies are those of the
+configuration, TLS is verified, one answer has a limit of bytes and of time; no message repeats what a body says.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,14 +21,19 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib import request as environment
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
-from rotator.domain.errors import LostAnswer, RateLimited, SetupError, TemporaryError, Unavailable
+from pydantic import AfterValidator
+
+from rotator.access.internal import IpNetwork
+from rotator.domain.errors import LostAnswer, RateLimited, TemporaryError, Unavailable
 
 if TYPE_CHECKING:
-    import httpx
+    import httpcore
+
+    from rotator.access.network import Network
 
 Json = Mapping[str, Any]
 
@@ -41,6 +46,10 @@ _MAY_HAVE_WORKED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 _REDACTED = re.compile(r"[.*…]+")
 _MOST_BYTES = 4 * 1024 * 1024  # of one answer
 _REQUEST_ID = re.compile(r"[\w-]{1,80}")
+_CONNECTIONS = 100
+_KEPT_OPEN, _KEPT_FOR = 20, 5.0  # connections, seconds
+_HEADERS = {"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "identity"}
+_ENVIRONMENT = "env"  # as a proxy: whichever $HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY and $NO_PROXY name
 
 
 def api_address(value: str) -> str:
@@ -64,6 +73,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _proxy_address(value: str) -> str:
+    if value == _ENVIRONMENT:
+        return value
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in ("http", "https") or url.path.strip("/") or url.query or url.username is not None:
+        message = "is neither an address such as http://proxy.internal:3128 nor `env`"
+        raise ValueError(message)
+    return value
+
+
+ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
+"""What all of a target's requests go through; `env`: as the environment says, which else is not looked at."""
 
 
 def fits(value: str, redacted: str) -> bool:
@@ -92,6 +119,11 @@ class Reply:
         return fields if isinstance(fields, dict) else {}
 
     @property
+    def fine(self) -> bool:
+        """Whether it is a 2xx."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
     def error(self) -> Json | None:
         """The error object in the API's own form; None: somebody else answered, such as a proxy."""
         error = self.fields.get("error")
@@ -114,16 +146,40 @@ class Reply:
         return max(seconds, 0.0) if isfinite(seconds) else None
 
 
-class Http:
-    """The connections to one API, shared by all threads; made at the first request."""
+class NotConnected(Exception):
+    """Nothing was sent. `untrusted`: since the server's certificate is not trusted."""
 
-    def __init__(self, address: str, ca_file: Path | None, timeout: float) -> None:
+    def __init__(self, *, untrusted: bool) -> None:
+        super().__init__()
+        self.untrusted = untrusted
+
+
+class NoWholeAnswer(Exception):
+    """No answer came, or one that is longer, or takes longer, than any that we expect."""
+
+
+class Http:
+    """The connections to one API, shared by all threads; made at the first request.
+
+    With `allowed`, internal addresses are reached only where one of these networks has them.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        ca_file: Path | None,
+        timeout: float,
+        *,
+        proxy: str | None = None,
+        allowed: Sequence[IpNetwork] | None = None,
+    ) -> None:
         self._address = address
         self._ca_file = ca_file
         self._timeout = timeout
+        self._proxy = proxy
+        self._allowed = allowed
         self._lock = threading.Lock()
-        self._shared: httpx.Client | None = None
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._shared: tuple[httpcore.ConnectionPool, Network] | None = None
 
     def send(
         self,
@@ -135,74 +191,104 @@ class Http:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content: bytes | None = None,
+        changes: bool | None = None,
     ) -> Reply:
         """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something.
 
-        `content` is a body that is sent byte for byte, instead of `body`.
+        `content` is a body that is sent byte for byte, instead of `body`. `changes`: left out, all but GET do.
         """
+        try:
+            return self.exchange(method, self._address + path, headers=headers, query=query, body=body, content=content)
+        except NotConnected as problem:
+            if problem.untrusted:
+                message, remedy = f"the certificate of {self._address} is not trusted", "name its CA in ca_file"
+                raise Unavailable(message, reason="tls_untrusted", remedy=remedy) from None
+            message = f"cannot connect to {self._address} to {purpose}"
+            raise Unavailable(
+                message, reason="unreachable", remedy="start the server, or correct its address"
+            ) from None
+        except NoWholeAnswer:
+            message = f"no whole answer came from {self._address} to {purpose}"
+            raise _untold(method, message, changes=changes) from None
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content: bytes | None = None,
+    ) -> Reply:
+        """The same in the words of HTTP, to any address. Raises NotConnected and NoWholeAnswer."""
+        import httpcore
         import httpx
 
         sent = {"json": body} if content is None else {"content": content}
         try:
-            return self._exchange(method, path, headers=headers, params=query, **sent)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            message = f"cannot connect to {self._address} to {purpose}"
-            raise Unavailable(message) from None
-        except (httpx.HTTPError, httpx.StreamError, _TooMuch):
-            raise _untold(method, f"no whole answer came from {self._address} to {purpose}") from None
+            request = httpx.Request(method, url, params=query, headers={**_HEADERS, **headers}, **sent)
+        except httpx.InvalidURL:  # a host that is spelt oddly; no name leads there
+            raise NotConnected(untrusted=False) from None
+        target = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        pool, network = self._connections()
+        end = time.monotonic() + self._timeout
+        exchange = pool.stream(
+            method,
+            target,
+            headers=request.headers.raw,
+            content=request.read(),
+            extensions={"timeout": {"pool": self._timeout}},
+        )
+        with _told(), network.ending(end), exchange as answer:
+            received = b""
+            for chunk in answer.iter_stream():
+                received += chunk
+                if len(received) > _MOST_BYTES or time.monotonic() > end:
+                    raise NoWholeAnswer
+        found = httpx.Headers(answer.headers)
+        return Reply(answer.status, _request_id(found), _date(found), found, received)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         with self._lock:
             shared, self._shared = self._shared, None
         if shared is not None:
-            shared.close()
+            shared[0].close()
 
-    def abort(self) -> None:
-        """End whatever is under way, also where the other side sends a byte now and then."""
-        for connection in list(self._sockets):
-            with suppress(OSError):  # it has ended by itself
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    def _connections(self) -> tuple[httpcore.ConnectionPool, Network]:
+        import httpcore
 
-    def _note_socket(self, event: str, about: Mapping[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._sockets.add(about["return_value"].get_extra_info("socket"))
-
-    def _exchange(self, method: str, path: str, **sent: Any) -> Reply:
-        end = time.monotonic() + self._timeout
-        url, noting = self._address + path, {"trace": self._note_socket}
-        with self._client().stream(method, url, extensions=noting, **sent) as answer:
-            content = b""
-            for chunk in answer.iter_raw():
-                content += chunk
-                if len(content) > _MOST_BYTES or time.monotonic() > end:
-                    raise _TooMuch
-            return Reply(
-                answer.status_code, _request_id(answer.headers), _date(answer.headers), answer.headers, content
-            )
-
-    def _client(self) -> httpx.Client:
-        import httpx
+        from rotator.access.network import Network, trust
 
         with self._lock:
             if self._shared is None:
-                self._shared = httpx.Client(
-                    timeout=self._timeout,
-                    verify=self._trust(),
-                    trust_env=False,
-                    follow_redirects=False,
-                    headers={"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "identity"},
+                network = Network(self._allowed)
+                proxy = self._proxy_now()
+                pool = httpcore.ConnectionPool(
+                    ssl_context=trust(self._ca_file),
+                    proxy=None if proxy is None else httpcore.Proxy(proxy, ssl_context=trust(None)),
+                    network_backend=network,
+                    max_connections=_CONNECTIONS,
+                    max_keepalive_connections=_KEPT_OPEN,
+                    keepalive_expiry=_KEPT_FOR,
                 )
+                weakref.finalize(self, pool.close)  # whoever forgets to close us leaves no socket open
+                self._shared = pool, network
             return self._shared
 
-    def _trust(self) -> ssl.SSLContext | bool:
-        if self._ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=str(self._ca_file))
-        except OSError:  # SSLError is one
-            message = f"cannot read certificates from {self._ca_file}"
-            raise SetupError(message, remedy="check `ca_file`: it has to be a readable PEM file") from None
+    def _proxy_now(self) -> str | None:
+        if self._proxy != _ENVIRONMENT:
+            return self._proxy
+        url, proxies = urlsplit(self._address), environment.getproxies()
+        if environment.proxy_bypass(url.netloc):
+            return None
+        return proxies.get(url.scheme) or proxies.get("all")
 
 
 def send_once(
@@ -213,23 +299,30 @@ def send_once(
     headers: Mapping[str, str],
     body: bytes | None,
     purpose: str = "run the hook",
+    allowed: Sequence[IpNetwork] | None = None,
 ) -> Reply:
     """One request on a connection of its own, over within `limit` seconds: one kept open may be dead by the next."""
     where, _, query = address.partition("?")
-    http = Http(where, ca_file, limit)
-    over = threading.Timer(limit, http.abort)
-    over.daemon = True
-    over.start()
+    http = Http(where, ca_file, limit, allowed=allowed)
     try:
         headers = {"Accept": "*/*", **headers}  # a health address may answer with anything
         return http.send(method, f"?{query}" if query else "", purpose, headers=headers, content=body)
     finally:
-        over.cancel()
         http.close()
 
 
-class _TooMuch(Exception):
-    """The answer is longer, or takes longer, than any that we expect."""
+@contextmanager
+def _told() -> Iterator[None]:
+    """What httpcore raises, as one of the two things that matter: whether anything may have been sent."""
+    import httpcore
+
+    try:
+        yield
+    except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.ProxyError) as failed:
+        cause = failed.args[0] if failed.args else None
+        raise NotConnected(untrusted=isinstance(cause, ssl.SSLCertVerificationError)) from None
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+        raise NoWholeAnswer from None
 
 
 def unclear(method: str, message: str, reply: Reply) -> TemporaryError | None:
@@ -241,9 +334,12 @@ def unclear(method: str, message: str, reply: Reply) -> TemporaryError | None:
     return None
 
 
-def _untold(method: str, message: str, retry_after: float | None = None) -> TemporaryError:
+def _untold(
+    method: str, message: str, retry_after: float | None = None, *, changes: bool | None = None
+) -> TemporaryError:
     """Nobody can say what became of a request of this method."""
-    kind = Unavailable if method == "GET" else LostAnswer
+    changes = method != "GET" if changes is None else changes
+    kind = LostAnswer if changes else Unavailable
     return kind(message, retry_after=retry_after)
 
 

@@ -6,14 +6,11 @@ never repeated.
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
@@ -21,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from rotator.access.http import Http, ProxyAddress, Reply
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -37,7 +35,6 @@ from rotator.settings import FilePath, SecretAt, SecretReference, Settings
 
 if TYPE_CHECKING:
     import hvac
-    import requests
 
 _NEARLY_OVER = 0.9  # of a token's life: then we log in again
 _PORTS = {"http": 80, "https": 443}
@@ -98,6 +95,7 @@ class ServerSettings(Settings):
     address: Annotated[str, AfterValidator(_address)]
     namespace: Segments | None = None
     ca_file: FilePath | None = None
+    proxy: ProxyAddress | None = None
     auth: Annotated[TokenAuth | AppRoleAuth, Field(discriminator="method")]
 
 
@@ -130,15 +128,13 @@ class Server:
     def __init__(self, settings: ServerSettings, timeout: timedelta) -> None:
         self.address = settings.address
         self._settings = settings
-        self._timeout = timeout.total_seconds()
+        self._http = Http(settings.address, settings.ca_file, timeout.total_seconds(), proxy=settings.proxy)
         auth = settings.auth
         self._token: _Token = _AppRoleToken(auth, self) if isinstance(auth, AppRoleAuth) else _GivenToken(auth.token)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        session = self.__dict__.pop("_session", None)
-        if session is not None:
-            session.close()
+        self._http.close()
 
     def ask(self, path: str, request: Request, *, changes: bool = False) -> Answer:
         """Send one request; return an answer of 200, 204, 400 or 404, and raise for all others.
@@ -177,25 +173,22 @@ class Server:
         import hvac
         from hvac.adapters import RawAdapter
 
+        ca_file = self._settings.ca_file
+        if ca_file is not None and not ca_file.is_file():
+            message = f"there is no CA file {ca_file}"
+            raise PermanentError(message, reason="no_ca_file", remedy="correct ca_file")
         client = hvac.Client(  # type: ignore[no-untyped-call]
             self.address,
             token=token.reveal() if token else "",  # None would make hvac look around on this machine
-            timeout=self._timeout,
-            allow_redirects=False,
-            session=self._session,
+            session=_Session(self._http, self.address, changes=changes),
             adapter=RawAdapter,
             namespace=self._settings.namespace,
             ignore_exceptions=True,
         )
-        with self._transport(changes=changes):
-            response: requests.Response = request(client)
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        wait = response.headers.get("Retry-After", "")
-        whole = body if isinstance(body, dict) else None
-        return Answer(response.status_code, whole, float(wait) if wait.isdecimal() else None)
+        reply = request(client).reply
+        wait = reply.headers.get("Retry-After", "")
+        whole = reply.fields if reply.fields or reply.body.strip() == b"{}" else None
+        return Answer(reply.status, whole, float(wait) if wait.isdecimal() else None)
 
     def problem(self, answer: Answer, path: str, *, changes: bool) -> RotatorError | None:
         """Say what an answer means that is the same for every request; None: the caller knows."""
@@ -228,40 +221,43 @@ class Server:
         message = f"{self.address} does not accept our token, or it may not even look itself up"
         return AccessDenied(message, reason="token_rejected", remedy=self._token.remedy)
 
-    @cached_property
-    def _session(self) -> requests.Session:
-        import requests
 
-        session = requests.Session()
-        session.trust_env = False
-        ca_file = self._settings.ca_file
-        if ca_file is not None:
-            if not ca_file.is_file():
-                message = f"there is no CA file {ca_file}"
-                raise PermanentError(message, reason="no_ca_file", remedy="correct ca_file")
-            session.verify = str(ca_file)
-        return session
+class _Session:
+    """What hvac sends with, instead of a session of requests: our one way out, with its limits."""
 
-    @contextmanager
-    def _transport(self, *, changes: bool) -> Iterator[None]:
-        """Turn what goes wrong on the way into ours. Once bytes may have left us, a change may have been made."""
-        from requests.exceptions import RequestException
-        from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+    verify = cert = proxies = None
 
-        try:
-            yield
-        except RequestException as failed:
-            cause = _cause(failed)
-            problem: RotatorError
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                message, remedy = f"the certificate of {self.address} is not trusted", "name its CA in ca_file"
-                problem = Unavailable(message, reason="tls_untrusted", remedy=remedy)
-            elif isinstance(cause, ConnectTimeoutError | NewConnectionError):
-                message, remedy = f"{self.address} cannot be reached", "start the server, or correct address"
-                problem = Unavailable(message, reason="unreachable", remedy=remedy)
-            else:
-                problem = (LostAnswer if changes else Unavailable)(f"{self.address} gave no whole answer")
-            raise problem from None
+    def __init__(self, http: Http, address: str, *, changes: bool) -> None:
+        self._http = http
+        self._address = address
+        self._changes = changes
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], json: Any = None, params: Any = None, **_: Any
+    ) -> _Response:
+        """Send one request. What else hvac gives are limits and authorities, which are ours already."""
+        path = url.removeprefix(self._address)
+        reply = self._http.send(
+            method.upper(), path, "use it", headers=headers, query=params, body=json, changes=self._changes
+        )
+        return _Response(reply)
+
+
+@dataclass(frozen=True, repr=False)
+class _Response:
+    """What hvac looks at before it hands it back."""
+
+    reply: Reply
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a 2xx."""
+        return self.reply.fine
+
+    @property
+    def status_code(self) -> int:
+        """As a number."""
+        return self.reply.status
 
 
 def missing_permission(path: str, message: str, *needed: str) -> AccessDenied:
@@ -269,14 +265,6 @@ def missing_permission(path: str, message: str, *needed: str) -> AccessDenied:
     listed = ", ".join(f'"{capability}"' for capability in needed or ("create", "read", "update"))
     remedy = f'give it the policy: path "{path}" {{ capabilities = [{listed}] }}'
     return AccessDenied(message, reason="missing_permission", remedy=remedy)
-
-
-def _cause(failed: Exception) -> object:
-    """What urllib3 or ssl says went wrong, below an exception of requests."""
-    cause: Any = failed.args[0] if failed.args else None
-    cause = getattr(cause, "reason", cause)  # of MaxRetryError
-    inner = cause.args[0] if getattr(cause, "args", ()) else None
-    return inner if isinstance(inner, ssl.SSLError) else cause
 
 
 def _read(reference: SecretReference) -> Secret:

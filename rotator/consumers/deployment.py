@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, Http, Json, Reply, api_address
+from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Reply, api_address
 from rotator.domain.errors import AccessDenied, Refused, Unavailable
 from rotator.ports.consumer import Process
 
@@ -32,6 +32,7 @@ class DeploymentSettings(settings.Settings):
     api_server: Annotated[str, AfterValidator(api_address)] | None = None
     token: settings.SecretAt | None = None
     ca_file: settings.FilePath | None = None
+    proxy: ProxyAddress | None = None
 
 
 class Deployment:
@@ -101,7 +102,8 @@ class Deployment:
 
     def _client(self) -> Http:
         if self._http is None:
-            self._http = Http(self._address(), self._settings.ca_file or self._own_authority(), self._timeout)
+            ca_file = self._settings.ca_file or self._own_authority()
+            self._http = Http(self._address(), ca_file, self._timeout, proxy=self._settings.proxy)
         return self._http
 
     def _own_authority(self) -> Path | None:

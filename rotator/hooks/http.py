@@ -1,21 +1,22 @@
 """HTTP: a POST tells the readers of a place to read anew, a GET asks how they are. No secret is ever sent.
 
-Redirects are not followed, and no proxy of the environment is used.
+Redirects are not followed, and no proxy is used. An internal address is reached only where `allow` names it, so that
+who can edit an address, or answer for its name, cannot have us ask the services inside.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import timedelta
-from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
 from rotator.access.http import Reply, send_once
+from rotator.access.internal import Network, internal_among
 from rotator.access.signing import SIGNATURE, signature
 from rotator.domain.errors import SetupError, TemporaryError
 from rotator.ports.hook import Occasion
@@ -41,19 +42,21 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class PostSettings(Settings):
-    """`{http: https://web.internal/reload, sign: env:HOOK_KEY}`."""
+    """`{http: https://web.internal/reload, sign: env:HOOK_KEY, allow: [10.0.0.0/8]}`."""
 
     http: Address
     sign: SecretAt | None = None
     ca_file: FilePath | None = None
+    allow: list[Network] | None = None
 
 
 class GetSettings(Settings):
-    """`{http: https://web.internal/healthz, expect: 200}`."""
+    """`{http: https://web.internal/healthz, expect: 200, allow: [10.0.0.0/8]}`."""
 
     http: Address
     expect: int | None = Field(default=None, ge=100, le=599)
     ca_file: FilePath | None = None
+    allow: list[Network] | None = None
 
 
 class Post:
@@ -71,13 +74,13 @@ class Post:
         return f"http {_shown(self._settings.http)}"
 
     def trouble(self) -> str | None:
-        """Whether the signing key and the certificates can be read."""
+        """Whether the signing key and the certificates can be read, and the address may be reached."""
         try:
             if self._settings.sign is not None:
                 self._settings.sign.read()
         except SetupError as problem:
             return problem.message
-        return _no_file(self._settings.ca_file)
+        return _trouble(self._settings)
 
     def run(self, occasion: Occasion) -> None:
         """Send it. Any answer but 2xx is a failure."""
@@ -94,8 +97,8 @@ class Post:
         if self._settings.sign is not None:
             key = self._settings.sign.read().reveal().encode()
             headers[SIGNATURE] = signature(key, body, int(time.time()))
-        reply = send_once("POST", self._settings.http, self._settings.ca_file, self._limit, headers, body)
-        if not _fine(reply):
+        reply = _send("POST", self._settings, self._limit, headers, body)
+        if not reply.fine:
             raise _answered(reply)
 
 
@@ -114,19 +117,22 @@ class Get:
         return f"http {_shown(self._settings.http)}"
 
     def trouble(self) -> str | None:
-        """Whether the certificates are there."""
-        return _no_file(self._settings.ca_file)
+        """Whether the certificates are there, and the address may be reached."""
+        return _trouble(self._settings)
 
     def run(self, occasion: Occasion) -> None:  # noqa: ARG002 - a health address is asked the same for every key
         """Ask it. Any answer but 2xx, or but the one expected, is a no."""
-        reply = send_once("GET", self._settings.http, self._settings.ca_file, self._limit, {}, None)
+        reply = _send("GET", self._settings, self._limit, {}, None)
         expected = self._settings.expect
-        if reply.status != expected if expected is not None else not _fine(reply):
+        if reply.status != expected if expected is not None else not reply.fine:
             raise _answered(reply)
 
 
-def _fine(reply: Reply) -> bool:
-    return HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+def _send(
+    method: str, settings: PostSettings | GetSettings, limit: float, headers: Mapping[str, str], body: bytes | None
+) -> Reply:
+    allowed = settings.allow or ()
+    return send_once(method, settings.http, settings.ca_file, limit, headers, body, allowed=allowed)
 
 
 def _answered(reply: Reply) -> TemporaryError:
@@ -137,5 +143,8 @@ def _shown(address: str) -> str:
     return address.partition("?")[0]
 
 
-def _no_file(path: Path | None) -> str | None:
-    return f"there is no file {path}" if path is not None and not path.is_file() else None
+def _trouble(settings: PostSettings | GetSettings) -> str | None:
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        return f"there is no file {settings.ca_file}"
+    internal = internal_among(urlsplit(settings.http).hostname or "", settings.allow or ())
+    return None if internal is None else f"{internal.message}; {internal.remedy}"

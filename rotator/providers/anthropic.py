@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, Http, Json, Reply, api_address, fits, unclear
+from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Reply, api_address, fits, unclear
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -57,6 +57,7 @@ class AccountSettings(settings.Settings):
     admin_key: settings.SecretAt
     base_url: Annotated[str, AfterValidator(api_address)] = "https://api.anthropic.com"
     ca_file: settings.FilePath | None = None  # trusted instead of the public authorities
+    proxy: ProxyAddress | None = None
 
 
 class KeyOptions(settings.Settings):
@@ -194,7 +195,7 @@ class _Api:
 
     def __init__(self, settings: AccountSettings, timeout: float) -> None:
         self._settings = settings
-        self._http = Http(settings.base_url, settings.ca_file, timeout)
+        self._http = Http(settings.base_url, settings.ca_file, timeout, proxy=settings.proxy)
 
     def ask(
         self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None

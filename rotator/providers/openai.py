@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, Http, Json, Reply, api_address, fits, unclear
+from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Reply, api_address, fits, unclear
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -85,6 +85,7 @@ class AccountSettings(settings.Settings):
     base_url: Annotated[str, AfterValidator(api_address)] = "https://api.openai.com/v1"
     organization: _Id | None = None  # only where one admin key serves several
     ca_file: settings.FilePath | None = None  # trusted instead of the public authorities
+    proxy: ProxyAddress | None = None
 
 
 class KeyOptions(settings.Settings):
@@ -339,7 +340,7 @@ class _Api:
 
     def __init__(self, settings: AccountSettings, timeout: float) -> None:
         self._settings = settings
-        self._http = Http(settings.base_url, settings.ca_file, timeout)
+        self._http = Http(settings.base_url, settings.ca_file, timeout, proxy=settings.proxy)
 
     def own_key(self) -> Own:
         """The admin key as the list of admin keys has it."""

@@ -71,11 +71,13 @@ def readers() -> Iterator[Readers]:
 
 
 def post(url: str, **more: Any) -> Post:
-    return Post(Post.Settings(http=url, **more), LIMIT)
+    return Post(Post.Settings.model_validate({"http": url, "allow": ["127.0.0.0/8", "::1"], **more}), LIMIT)
 
 
-def get(url: str, **more: Any) -> Get:
-    return Get(Get.Settings(http=url, **more), LIMIT)
+def get(url: str, limit: float = 2, **more: Any) -> Get:
+    return Get(
+        Get.Settings.model_validate({"http": url, "allow": ["127.0.0.0/8", "::1"], **more}), timedelta(seconds=limit)
+    )
 
 
 def test_a_reload_is_a_post_of_public_facts(readers: Readers, occasion: Occasion, canary: Canaries) -> None:
@@ -138,7 +140,7 @@ def test_a_probe_is_a_get_that_may_expect_one_status(readers: Readers, occasion:
 def test_who_does_not_answer_in_time_or_at_all_has_failed(readers: Readers, occasion: Occasion) -> None:
     readers.slow = 0.6
     with pytest.raises(TemporaryError):
-        Get(Get.Settings(http=readers.url), timedelta(seconds=0.2)).run(occasion)
+        get(readers.url, limit=0.2).run(occasion)
     with pytest.raises(TemporaryError, match="cannot connect"):
         get("http://127.0.0.1:1").run(occasion)
 
@@ -157,7 +159,7 @@ def test_who_sends_a_byte_now_and_then_has_failed_when_the_time_is_over(occasion
         dripping.start()
         began = time.monotonic()
         with pytest.raises(TemporaryError, match="no whole answer"):
-            Get(Get.Settings(http=f"http://127.0.0.1:{server.getsockname()[1]}"), timedelta(seconds=0.3)).run(occasion)
+            get(f"http://127.0.0.1:{server.getsockname()[1]}", limit=0.3).run(occasion)
         assert time.monotonic() - began < 2
         dripping.join()
 
