@@ -35,7 +35,7 @@ GRANT SELECT ON alembic_version TO keyturn_app;
 GRANT SELECT, UPDATE ON install TO keyturn_app;
 
 -- Rows that stay for good.
-GRANT SELECT, INSERT, UPDATE ON version, rotation, retirement, delivery, request, finding TO keyturn_app;
+GRANT SELECT, INSERT, UPDATE ON version, rotation, retirement, delivery, request, finding, tally TO keyturn_app;
 
 -- Rows that go or are replaced: what is sealed, with its version; places that are forgotten; a credential without a key.
 GRANT SELECT, INSERT, UPDATE, DELETE

@@ -81,6 +81,7 @@ def upgrade() -> None:
     installation()
     trail()
     followers()
+    tallies()
     nothing_changes_the_trail()
 
 
@@ -395,6 +396,16 @@ def followers() -> None:
         text("taken_by", null=True),
         moment("taken_until"),
         key("follower", "name"),
+    )
+
+
+def tallies() -> None:
+    op.create_table(
+        "tally",
+        text("what"),
+        text("labels"),
+        sa.Column("value", sa.Float(), nullable=False),
+        key("tally", "what", "labels"),
     )
 
 

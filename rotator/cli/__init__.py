@@ -36,6 +36,8 @@ COMMANDS = {
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),
     "report": ("evidence:report", "Evidence for an auditor: keys, ages and rotations of a period."),
+    "metrics": ("metrics:metrics", "Metrics for Prometheus, read from the database."),
+    "health": ("metrics:health", "Whether passes can work here; for exec probes."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli import options
 
+if TYPE_CHECKING:
+    from rotator.web.server import Address
+
 EXAMPLES = options.examples(
     "rotator daemon                          a tick every minute, until SIGTERM",
     "rotator daemon --interval 5m            seldom enough for slow schedules",
+    "rotator daemon --listen 127.0.0.1:9464  with /metrics, /healthz and /readyz",
     "systemctl reload keyturn                SIGHUP: read the configuration again",
 )
 EXIT_STATUS = (
@@ -27,8 +32,9 @@ EXIT_STATUS = (
 @click.option(
     "--grace", type=options.duration, default="30s", show_default=True, help="For the step in hand, after SIGTERM."
 )
+@click.option("--listen", type=options.address, help="Serve /metrics, /healthz and /readyz there: 127.0.0.1:9464.")
 @options.common
-def daemon(config: str | None, interval: timedelta, grace: timedelta) -> int:
+def daemon(config: str | None, interval: timedelta, grace: timedelta, listen: Address | None) -> int:
     """Run passes for good: whatever is due or unfinished, at once and at each interval.
 
     Any number of daemons, CronJobs and `rotate --now` may work on one database. A database that does not answer, or
@@ -45,4 +51,4 @@ def daemon(config: str | None, interval: timedelta, grace: timedelta) -> int:
         raise click.BadParameter(message, param_hint="--interval")
     if not logs.log.isEnabledFor(logging.INFO):
         logs.log.setLevel(logging.INFO)
-    return Daemon(find(config, os.environ), interval, grace, os.environ).run()
+    return Daemon(find(config, os.environ), interval, grace, os.environ, listen).run()

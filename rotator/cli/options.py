@@ -25,6 +25,16 @@ def duration(text: str) -> timedelta:
         raise click.BadParameter(str(problem)) from None
 
 
+def address(text: str) -> Any:
+    """`127.0.0.1:9464`, `9464`. Raises BadParameter."""
+    from rotator.web.server import address as parse
+
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
 def _set_up_logs(ctx: click.Context, _param: click.Parameter, form: Any) -> None:
     from rotator import logs
 

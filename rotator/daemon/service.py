@@ -11,14 +11,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotator import logs, wiring
 from rotator.config import Config, load
@@ -28,6 +28,11 @@ from rotator.domain.errors import RotatorError, SetupError, StaleLease, StoreUna
 from rotator.ports.store import StoredEvent
 from rotator.settings import format_duration
 from rotator.store import schema
+
+if TYPE_CHECKING:
+    from rotator.engine.report import Report
+    from rotator.web.health import Check
+    from rotator.web.server import Address
 
 log = logs.log
 
@@ -39,10 +44,18 @@ _STANDSTILL = 600.0
 class Daemon:
     """One tick at once and one at each interval, until SIGTERM or SIGINT. To be run once, in the main thread."""
 
-    def __init__(self, path: Path, interval: timedelta, grace: timedelta, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        interval: timedelta,
+        grace: timedelta,
+        environ: Mapping[str, str],
+        listen: Address | None = None,
+    ) -> None:
         self._path = path
         self._interval = interval
         self._grace = grace
+        self._listen = listen
         self._systemd = Systemd(environ)
         self._stop = threading.Event()
         around = wiring.surroundings(stop=self._stop, observe=self._observe, bug=logs.bug)
@@ -70,7 +83,7 @@ class Daemon:
         with self._listening():
             self._wanted = load(self._path)
             self._tell(self._take_over())
-            with self._ticking() as job:
+            with self._watched(), self._ticking() as job:
                 self._systemd.tell("READY=1", self._status())
                 number = self._serve(job)
                 log.info("%s: stopping after the step in hand", number.name)
@@ -80,6 +93,49 @@ class Daemon:
                 self._service.close()
         log.info("stopped by %s; %s", number.name, self._parked())
         return 0
+
+    # who looks on
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Metrics and health over HTTP while the block lasts, where that is wanted."""
+        if self._listen is None:
+            yield
+            return
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        from rotator.web.metrics import Installation
+        from rotator.web.server import Pages, serving
+
+        registry = CollectorRegistry()
+        registry.register(Installation(self._report))
+        ProcessCollector(registry=registry)
+        with serving(self._listen, Pages(registry, self._standstill, self._ready)) as where:
+            log.info("listening at http://%s/metrics", where)
+            yield
+
+    def _report(self) -> Report:
+        service = self._service
+        if service is None:
+            message = "the database does not answer yet"
+            raise StoreUnavailable(message)
+        return service.report()
+
+    def _ready(self) -> Sequence[Check]:
+        from rotator.web import health
+
+        service = self._service
+        if service is not None:
+            return health.checks(service, unlocked=True)
+        problem = next(iter(self._troubles.values()), StoreUnavailable("the database does not answer yet"))
+        return [health.failed("migrations" if problem.reason == "schema_outdated" else "database", problem)]
+
+    def _standstill(self) -> str | None:
+        """What is wrong where ticks have stopped coming; None as long as they come."""
+        quiet = time.monotonic() - self._began
+        if quiet < max(3 * self._interval.total_seconds(), _STANDSTILL):
+            return None
+        return f"no tick has begun for {quiet:.0f} s"
 
     # the main thread
 
@@ -144,7 +200,7 @@ class Daemon:
         every = self._systemd.every
         now = time.monotonic()
         if every is not None:
-            if now - self._patted >= every and now - self._began < max(3 * self._interval.total_seconds(), _STANDSTILL):
+            if now - self._patted >= every and self._standstill() is None:
                 self._systemd.tell("WATCHDOG=1")
                 self._patted = now
             seconds = min(seconds, every / 4)

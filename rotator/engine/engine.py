@@ -57,6 +57,7 @@ from rotator.engine.dry import DryWork
 from rotator.engine.followers import Followers, Following, alongside
 from rotator.engine.intake import question, take_in
 from rotator.engine.pace import Pace
+from rotator.engine.tally import Tally
 from rotator.engine.work import Limits, Managed, Surroundings, Work
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import Anchor, Checkpoints, Held, Idle, Store
@@ -140,6 +141,7 @@ class Engine:
         self.checkpoints = checkpoints
         self.left_out = left_out or {}
         self.followers = Followers(store, following, limits, around)
+        self.tally = Tally()
         self._paces = {
             m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
         }
@@ -172,6 +174,7 @@ class Engine:
             "limits": self.limits,
             "around": self.around,
             "pace": self._paces[managed.provider_name],
+            "tally": self.tally,
         }
 
     @contextmanager
@@ -474,11 +477,17 @@ class Engine:
                         due[name] = again
                 if done:
                     signing.keep_up(self.store, self.checkpoints, self.around)
+        self._ended(wish)
+        return {name: results.get(name, Progress(name=name)) for name in names}
+
+    def _ended(self, wish: Wish | None) -> None:
+        """Leave what outlives a run."""
+        if counts := self.tally.take():
+            self.store.count(counts)
         if wish is None:
             self.store.pass_ended()
         signing.keep_up(self.store, self.checkpoints, self.around)
         regress.drop_anchor(self.store, self.anchor, self.around)
-        return {name: results.get(name, Progress(name=name)) for name in names}
 
     def _is_own(self, name: str) -> bool:
         """Whether it is a credential of ours: what others are still changed with. It comes last."""

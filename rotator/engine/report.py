@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -81,6 +82,10 @@ class Report:
         self.managed = managed
         self.at = store.now()
         self.findings: Sequence[Finding] = [f for f in store.findings() if f.ignored_at is None]
+        self._found: defaultdict[str, list[Finding]] = defaultdict(list)  # by credential, or by what it is about
+        for finding in self.findings:
+            self._found[finding.credential_id or finding.subject].append(finding)
+        self._stop = next((f for f in self.findings if f.kind == Subject.RECONCILE), None)
 
     def in_the_way(self, name: str) -> Finding | None:
         """What stops everything that a pass would do with a credential: the installation's, or its provider's."""
@@ -258,15 +263,15 @@ class Report:
             message = "the configuration does not name it any more"
             found.append(Condition("unmanaged", None, "unmanaged", message, f"put {name} back to go on with it"))
         if situation.current is None:
-            found.append(self._never_rotated(name))
+            found.append(self._never_rotated(name, situation))
         return found
 
     def _stopped(self) -> list[Condition]:
-        stop = next((f for f in self.findings if f.kind == "reconcile"), None)
+        stop = self._stop
         return [Condition("blocked", stop.found_at, "reconcile", stop.message, stop.remedy)] if stop else []
 
     def _out_of_service(self, situation: Situation) -> list[Condition]:
-        own = [f for f in self.findings if f.credential_id == situation.credential.id]
+        own = self._found.get(situation.credential.id, ())
         pressing = [f for f in own if f.urgent or f.kind == Subject.PROVIDER_REMOVED]
         return [Condition("blocked", f.found_at, f.kind, f.message, f.remedy) for f in pressing]
 
@@ -345,8 +350,9 @@ class Report:
             found.append(Condition("retiring", row.opened_at, row.reason, message, row.remedy))
         return found
 
-    def _never_rotated(self, name: str) -> Condition:
-        finding = next((f for f in self.findings if f.kind == "not_adopted" and f.subject == name), None)
+    def _never_rotated(self, name: str, situation: Situation) -> Condition:
+        found = self._found.get(situation.credential.id, ())
+        finding = next((f for f in found if f.kind == Subject.NOT_ADOPTED), None)
         if finding is None:
             return Condition("never_rotated", None, "never_rotated", "it has no key yet", f"`rotate {name}` makes one")
         return Condition("never_rotated", finding.found_at, "not_adopted", finding.message, finding.remedy)

@@ -33,6 +33,7 @@ from rotator.domain.model import (
     Placement,
     Retirement,
     Rotation,
+    RotationState,
     Situation,
     Version,
     VersionId,
@@ -42,6 +43,7 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret import Material
 from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
+from rotator.engine.tally import Tally
 from rotator.engine.threads import Concurrency, Threads
 from rotator.ports.consumer import Consumer, Drop
 from rotator.ports.destination import Destination
@@ -49,7 +51,7 @@ from rotator.ports.doing import Doing, Lookout, nobody
 from rotator.ports.hook import Hook, Occasion
 from rotator.ports.provider import Answer, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import DropSealed, Idle, NewEvent, Seal, Store, StoredEvent, Update, Write
+from rotator.ports.store import Count, DropSealed, Idle, NewEvent, Seal, Store, StoredEvent, Update, Write
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -206,6 +208,7 @@ class Work:
         limits: Limits,
         around: Surroundings,
         pace: Pace | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`asked_at`: the monotonic moment before the lease was asked for. It may have run out before it was given."""
         self.store = store
@@ -219,6 +222,7 @@ class Work:
         self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
+        self.tally = tally or Tally()
         self._step: Doing | None = None  # the one at hand
         self._unsealed: dict[VersionId, Material] = {}
         self._noted: list[Update] = []  # recorded with whatever is recorded next
@@ -291,11 +295,13 @@ class Work:
             retirement=next((row.id for row in rows if isinstance(row, Retirement)), None),
             attempt=rows[0].attempt if rows else 0,
         )
+        began = self.around.monotonic()
         try:
             with self.around.doing(self._step):
                 yield
         finally:
             self._step = None
+            self.tally.step_took(verb.value, self.around.monotonic() - began)
 
     @property
     def turn(self) -> Doing:
@@ -321,16 +327,22 @@ class Work:
         """
         self._wait_for_turn()
         self.asked = True
+        status = "bug"
         try:
             with self._telling(do, self.managed.provider_name):
-                return self._call(lambda: do(*args, **kwargs), self.pace.leave)
-        except RateLimited as error:
-            if error.retry_after is not None:
+                answer = self._call(lambda: do(*args, **kwargs), self.pace.leave)
+            status = answer.verdict.value if isinstance(answer, Answer) else "ok"
+        except RotatorError as error:
+            status = error.reason
+            if isinstance(error, RateLimited) and error.retry_after is not None:
                 self._hold_account(error.retry_after)
+            if isinstance(error, Unavailable | LostAnswer | AccessDenied | WrongAccount):
+                self.blamed = error
             raise
-        except (Unavailable, LostAnswer, AccessDenied, WrongAccount) as error:
-            self.blamed = error
-            raise
+        else:
+            return answer
+        finally:
+            self.tally.called(self.managed.provider_name, getattr(do, "__name__", "call"), status)
 
     def _telling(self, do: Callable[..., Any], provider: str | None = None) -> AbstractContextManager[object]:
         within = self._step or self.turn
@@ -501,8 +513,9 @@ class Work:
         for write in writes:
             if isinstance(write, Seal | DropSealed):
                 self._unsealed.pop(write.version_id, None)
+        counts = [*self.tally.take(), *_closing(self.managed.provider_name, writes)]
         try:
-            self.store.record(self._lease, [*self._noted, *writes], events)
+            self.store.record(self._lease, [*self._noted, *writes, *counts], events)
         except StaleLease:
             self._noted.clear()
             raise
@@ -622,7 +635,8 @@ class Work:
         told = self._told(row, verb, outcome, attempt, error.reason, error.message)
         # A wait of days is one line, and a few more: at the 2nd, 4th, 8th … attempt for the same reason.
         repeats = outcome is Outcome.DELAYED and row.reason == error.reason and attempt & (attempt - 1)
-        self.record([Update(row, changes)], [] if repeats else [told])
+        retry = [Count("retries", (verb.value, error.reason))] if outcome is Outcome.DELAYED else []
+        self.record([Update(row, changes), *retry], [] if repeats else [told])
 
     def _told(self, row: Waiter, verb: Subject, outcome: Outcome, attempt: int, reason: str, message: str) -> NewEvent:
         version: VersionId | None
@@ -637,6 +651,15 @@ class Work:
             verb, outcome, version=version, destination=destination, attempt=attempt, reason=reason, message=message
         )
         return replace(event, rotation=None) if isinstance(row, Retirement) else event
+
+
+def _closing(provider: str, writes: Sequence[Write]) -> Iterator[Count]:
+    """The rotations that these writes close."""
+    for write in writes:
+        if isinstance(write, Update) and isinstance(write.row, Rotation):
+            state = write.set.get("state")
+            if state in (RotationState.COMPLETED, RotationState.ABANDONED):
+                yield Count("rotations", (provider, write.row.cause.value, state.value))
 
 
 def _goes_on(before: str | None, now: str) -> bool:

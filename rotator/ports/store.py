@@ -94,13 +94,25 @@ class Room:
     most: int
 
 
+@dataclass(frozen=True)
+class Count:
+    """So much more of something that metrics tell: what, and the values of its labels. It guards nothing."""
+
+    what: str
+    labels: tuple[str, ...] = ()
+    by: float = 1
+
+
+Counts = Mapping[tuple[str, tuple[str, ...]], float]
+"""What was counted, and its labels → how much since the database was set up."""
+
 STUCK_AFTER = 3
 """A rotation (or a delivery of it) that failed as often as this in a row does not move."""
 
 LONG_WAIT = timedelta(minutes=5)
 """Nor does one that waits for longer than this."""
 
-Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched | Room
+Write = Insert | Update | Seal | DropSealed | Place | Unplace | Watched | Room | Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +419,22 @@ class Store(Protocol):
 
     def found_since(self, kind: str, subject: str, since: datetime) -> int:
         """How often this was found since then, cleared or not."""
+        ...
+
+    def count(self, counts: Sequence[Count]) -> None:
+        """Add what belongs to no record."""
+        ...
+
+    def counts(self) -> Counts:
+        """All that was ever counted. The store itself counts `events`, by name, and `lease_takeovers`."""
+        ...
+
+    def fleet(self) -> Iterator[Situation]:
+        """Every credential by name, as `load` gives it, but for what only a worker asks: `unacknowledged`, `shadows`.
+
+        `creates` are those that were recorded within two days: where clocks jump further, `load` knows better.
+        Read some hundred at a time, each of them from one snapshot.
+        """
         ...
 
     def pass_ended(self) -> None:

@@ -12,8 +12,8 @@ import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
 from rotator.access.formats import export_line
-from rotator.ports.store import NewEvent, StoredEvent
-from rotator.store import merkle
+from rotator.ports.store import Count, NewEvent, StoredEvent
+from rotator.store import merkle, tallies
 from rotator.store.columns import moment_text
 from rotator.store.database import TOLD
 from rotator.store.tables import event as event_table
@@ -87,6 +87,7 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
     connection.execute(_APPEND, rows)
     tree = merkle.grown(head.tree, head.seq, [written.body for written in stored])
     connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash, "tree": tree})
+    tallies.add(connection, [Count("events", (_plain(event.event),)) for event in events])
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
 

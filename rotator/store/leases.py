@@ -11,7 +11,8 @@ from sqlalchemy import CompoundSelect, Connection, bindparam, select, union_all,
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Lease
-from rotator.ports.store import Held, Idle
+from rotator.ports.store import Count, Held, Idle
+from rotator.store import tallies
 from rotator.store.database import Database
 from rotator.store.holder import provably_dead
 from rotator.store.tables import credential as named
@@ -69,6 +70,8 @@ def claim(database: Database, credential_id: CredentialId, holder: str, ttl: tim
             fenced_at=_fenced_at(last, now),
         )
         _write(connection, mine)
+        if last is not None and not last.released:
+            tallies.add(connection, [Count("lease_takeovers")])
     return mine
 
 

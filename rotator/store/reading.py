@@ -148,7 +148,7 @@ def situation(connection: Connection, credential_id: CredentialId, now: datetime
         deliveries=() if rotation is None else many(connection, Delivery, _DELIVERIES, rotation=rotation.id),
         retirements=retirements,
         placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
-        last_completed_at=_last_completed_at(versions, completed_at),
+        last_completed_at=last_completed_at(versions, completed_at),
         creates=creates_of_a_day(list(connection.scalars(_CREATES, {"credential": credential_id}))[::-1], now),
         unacknowledged=unacknowledged,
         shadows=shadows,
@@ -177,7 +177,7 @@ def _parts(row: Row[Any]) -> tuple[Credential, Rotation | None, datetime | None]
     return credential, Rotation(**dict(zip(tables.rotation.c.keys(), row[own:opened], strict=True))), row[opened]
 
 
-def _last_completed_at(versions: Sequence[Version], completed_at: datetime | None) -> datetime | None:
+def last_completed_at(versions: Sequence[Version], completed_at: datetime | None) -> datetime | None:
     """Of a rotation or an adoption: the later of the last completed rotation and the current version's own time."""
     moments = [version.current_at for version in versions if version.state is VersionState.CURRENT]
     return max((moment for moment in (*moments, completed_at) if moment is not None), default=None)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Delivery, Request, Retirement, Rotation, Version, VersionId
-from rotator.ports.store import DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
+from rotator.ports.store import Count, DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import accounts, material, tables
 
 _TABLES: Mapping[type[Row], Table] = {
@@ -91,8 +91,8 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
             connection.execute(_CREDENTIAL, {"row": credential_id, "watched_at": at})
         case Room():
             accounts.require_room(connection, write, now)
-        case Seal():
-            message = "material is sealed before the transaction begins"
+        case Seal() | Count():
+            message = "material is sealed before the transaction begins, and what is counted is added at its end"
             raise TypeError(message)
 
 

@@ -26,13 +26,27 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
-from rotator.ports.store import Checkpoint, Held, Home, Idle, Installation, NewEvent, Pause, Seal, StoredEvent, Write
+from rotator.ports.store import (
+    Checkpoint,
+    Count,
+    Counts,
+    Held,
+    Home,
+    Idle,
+    Installation,
+    NewEvent,
+    Pause,
+    Seal,
+    StoredEvent,
+    Write,
+)
 from rotator.store import (
     accounts,
     audit,
     checkpoints,
     enrolment,
     findings,
+    fleet,
     followers,
     homes,
     leases,
@@ -42,6 +56,7 @@ from rotator.store import (
     schema,
     sightings,
     tables,
+    tallies,
 )
 from rotator.store.database import Clock, Database, Observe, connect, opening
 from rotator.store.material import Vault
@@ -136,6 +151,20 @@ class SqlStore:
         """Note the time of the last pass."""
         with self.database.write() as connection:
             connection.execute(update(tables.install).values(last_pass_at=self.database.now(connection)))
+
+    def count(self, counts: Sequence[Count]) -> None:
+        """Add what belongs to no record."""
+        with self.database.write() as connection:
+            tallies.add(connection, counts)
+
+    def counts(self) -> Counts:
+        """All that was ever counted."""
+        with self.database.read() as connection:
+            return tallies.all_of(connection)
+
+    def fleet(self) -> Iterator[Situation]:
+        """Every credential, by name, some hundred at a time."""
+        return fleet.situations(self.database)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -267,11 +296,13 @@ class SqlStore:
         The order matters, since the rules hold at every moment: what makes room (the current version that becomes
         previous, the rotation that closes) stands before what takes it, and a row before those that name it.
         """
-        ready = [self._encrypted(write) for write in writes]
+        ready = [self._encrypted(write) for write in writes if not isinstance(write, Count)]
         with self.database.write() as connection:
             now = leases.hold(self.database, connection, lease)
             records.apply(connection, lease.credential_id, ready, now)
-            return audit.append(connection, now, events)
+            told = audit.append(connection, now, events)
+            tallies.add(connection, [write for write in writes if isinstance(write, Count)])
+            return told
 
     def _encrypted(self, write: Write) -> Write | records.Keep:
         if isinstance(write, Seal):

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -305,6 +306,14 @@ event = Table(  # body and hash are the trail; the other columns repeat what is 
     Column("rotation", Text),
     Index("events_of_credential", "credential", "seq"),
     _partial("checkpoints", "seq", where=EVENT_IS_CHECKPOINT, unique=False),
+)
+
+tally = Table(  # what metrics tell and no row remembers: it outlives the processes that counted, and pruned events
+    "tally",
+    METADATA,
+    Column("what", Text, primary_key=True),
+    Column("labels", TextList, primary_key=True),
+    Column("value", Float, nullable=False),
 )
 
 head = Table(  # the end of the chain, and its Merkle tree; the row's lock is what keeps the chain from forking

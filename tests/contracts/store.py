@@ -55,6 +55,7 @@ from rotator.domain.model import (
 from rotator.domain.secret import Material
 from rotator.ports.store import (
     Checkpoint,
+    Count,
     DropSealed,
     Held,
     Idle,
@@ -271,6 +272,63 @@ class StoreContract:
         store.pass_ended()
         assert before.last_pass_at is None
         assert store.installation() == replace(before, last_pass_at=START + HOUR)
+
+    # What metrics tell
+
+    def test_what_is_counted_adds_up_in_the_transaction_of_the_record(self, work: Work) -> None:
+        before = work.store.counts()
+        called = Count("calls", ("openai", "create"))
+        work.record(called, called, Count("seconds", (), 0.5), events=[happened(), happened()])
+        work.store.count([called, Count("seconds", (), 0.25)])
+        found = work.store.counts()
+        assert found["calls", ("openai", "create")] == 3
+        assert found["seconds", ()] == 0.75
+        pushed = ("events", ("push.succeeded",))
+        assert found[pushed] - before.get(pushed, 0) == 2
+
+    def test_what_a_refused_record_counts_is_not_counted(self, work: Work) -> None:
+        gone = work.version()
+        with pytest.raises(StaleLease):
+            work.record(Count("calls"), Update(gone, {"key_id": "k"}), events=[happened()])
+        assert ("calls", ()) not in work.store.counts()
+        assert ("events", ("push.succeeded",)) not in work.store.counts()
+
+    def test_many_workers_count_the_same_at_once(self, store: Store) -> None:
+        works = [Work(store, f"c{number}") for number in range(4)]
+        labels = ("a", "b")
+
+        def one(index: int) -> None:
+            for turn in range(5):
+                ordered = labels if (index + turn) % 2 else labels[::-1]
+                works[index].record(*(Count("calls", (label,)) for label in ordered), events=[happened()])
+                store.count([Count("calls", (label,)) for label in ordered])
+
+        assert at_once(4, one) == [None] * 4
+        assert [store.counts()["calls", (label,)] for label in labels] == [40, 40]
+
+    def test_only_a_lease_that_nobody_released_is_taken_over(self, work: Work, clock: VirtualClock) -> None:
+        work.store.release(work.lease)
+        assert isinstance(work.store.claim(work.id, holder_elsewhere(), MINUTE), Lease)
+        assert ("lease_takeovers", ()) not in work.store.counts()
+        clock.advance(MINUTE)
+        work.store.claim(work.id, holder_elsewhere("other"), MINUTE)
+        assert work.store.counts()["lease_takeovers", ()] == 1
+
+    def test_the_fleet_is_every_credential_as_it_is_loaded(self, work: Work, clock: VirtualClock) -> None:
+        idle = Work(work.store, "idle")
+        retired = work.version(VersionState.RETIRED, sent_at=START)
+        old = work.version(VersionState.PREVIOUS, sent_at=START)
+        current = work.version(VersionState.CURRENT, current_at=START)
+        done = work.rotation(RotationState.COMPLETED, closed_at=clock.advance(SECOND))
+        target = work.version(sent_at=clock.advance(SECOND))
+        opened = work.rotation(target_id=target.id)
+        work.insert(retired, old, current, target, done, opened, work.delivery(opened), work.retirement(old))
+        work.record(Place(work.placement(version_id=current.id)), Insert(work.retirement(retired)))
+        other = Work(work.store, "other")
+        other.insert(other.version(VersionState.CURRENT, account="other", current_at=START))
+        loaded = [work.store.load(credential.id) for credential in work.store.credentials()]
+        assert [situation.credential.id for situation in loaded] == [idle.id, other.id, work.id]
+        assert list(work.store.fleet()) == [replace(s, unacknowledged={}, shadows={}) for s in loaded]
 
     def test_two_databases_are_two_installations(self, fresh_store: Callable[[], Store]) -> None:
         assert fresh_store().installation().id != fresh_store().installation().id

@@ -30,9 +30,11 @@ PORTS: dict[str, tuple[type, ...]] = {
 READS = frozenset(
     {
         "account",
+        "counts",
         "credentials",
         "events",
         "findings",
+        "fleet",
         "found_since",
         "head",
         "home",

@@ -30,6 +30,7 @@ from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReaso
 from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
 from rotator.hooks import RELOADS
 from rotator.settings import SecretReference, format_duration
+from rotator.web.catalogue import METRICS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -129,6 +130,18 @@ def _guards(_: str) -> str:
         found = search(Protocol(case.without), most=100_000)
         guards = "; ".join(f"**{guard}**: {GUARDS[guard]}" for guard in case.guards)
         lines.append(f"| {guards} | {found.wrong} | {len(found.trace)} |")
+    return "\n".join([*lines, ""])
+
+
+# metrics
+
+
+def _metrics(_: str) -> str:
+    lines = ["| metric | kind | labels | series at most | meaning |", "|---|---|---|---|---|"]
+    for metric in METRICS:
+        name = metric.series[0] if metric.kind != "histogram" else metric.name
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "—"
+        lines.append(f"| `{name}` | {metric.kind} | {labels} | {metric.bound} | {metric.help} |")
     return "\n".join([*lines, ""])
 
 
@@ -238,6 +251,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "retirement": _retirement,
     "gates": _gates,
     "guards": _guards,
+    "metrics": _metrics,
     **{name: _table(model) for name, model in MODELS.items()},
 }
 """Every generated part: from what stands there to what should."""

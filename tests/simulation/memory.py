@@ -7,6 +7,7 @@ until a row of the credential changes, and because the trail's lines are written
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,8 @@ from rotator.ports.store import (
     LONG_WAIT,
     STUCK_AFTER,
     Checkpoint,
+    Count,
+    Counts,
     DropSealed,
     Held,
     Home,
@@ -104,6 +107,7 @@ class Tables:
     events: list[tuple[NewEvent, datetime]] = field(default_factory=list)
     lines: list[StoredEvent] = field(default_factory=list)  # of the first so many events
     last_pass_at: datetime | None = None
+    counted: dict[tuple[str, tuple[str, ...]], float] = field(default_factory=dict)
     home: Home | None = None
     anchored: bool = False
 
@@ -166,6 +170,21 @@ class MemoryStore:
 
     def settle_in(self, home: Home, *, anchored: bool) -> None:
         self.tables.home, self.tables.anchored = home, anchored
+
+    def count(self, counts: Sequence[Count]) -> None:
+        with self._lock:
+            for count in counts:
+                kind = (count.what, count.labels)
+                self.tables.counted[kind] = self.tables.counted.get(kind, 0) + count.by
+
+    def counts(self) -> Counts:
+        with self._lock:
+            events = Counter(event.event for event, _ in self.tables.events)
+            return {**self.tables.counted, **{("events", (name,)): float(n) for name, n in events.items()}}
+
+    def fleet(self) -> Iterator[Situation]:
+        for credential in self.credentials():
+            yield replace(self.load(credential.id), unacknowledged={}, shadows={})
 
     def pass_ended(self) -> None:
         self.tables.last_pass_at = self.now()
@@ -439,6 +458,8 @@ class MemoryStore:
             )
             self.tables.leases[credential_id] = mine
             self.tables.idle.pop(credential_id, None)
+            if last is not None and not last.released:
+                self.count([Count("lease_takeovers")])
             return mine
 
     def renew(self, lease: Lease, ttl: timedelta) -> Lease:
@@ -489,7 +510,7 @@ class MemoryStore:
             try:
                 for write in writes:
                     self._apply(lease.credential_id, write)
-                return self._append(events)
+                told = self._append(events)
             except BaseException:
                 for table, key, before in reversed(self._undo):
                     if before is None:
@@ -498,6 +519,8 @@ class MemoryStore:
                         table[key] = before
                 self._loaded.clear()
                 raise
+            self.count([write for write in writes if isinstance(write, Count)])
+            return told
 
     def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set an entry, or take it away (None); undone where the record fails."""
@@ -533,6 +556,8 @@ class MemoryStore:
                 self._set(tables.credentials, leased, replace(tables.credentials[leased], watched_at=at))
             case Room():
                 self._require_room(write)
+            case Count():
+                pass  # added once nothing can fail any more
             case Unplace(identity, field_name):
                 found = tables.placements.get((identity, field_name))
                 if found is not None and found.credential_id == leased:

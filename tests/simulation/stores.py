@@ -26,7 +26,20 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
-from rotator.ports.store import Checkpoint, Held, Home, Idle, Installation, NewEvent, Pause, Store, StoredEvent, Write
+from rotator.ports.store import (
+    Checkpoint,
+    Count,
+    Counts,
+    Held,
+    Home,
+    Idle,
+    Installation,
+    NewEvent,
+    Pause,
+    Store,
+    StoredEvent,
+    Write,
+)
 from rotator.store import schema
 from rotator.store.sealing import AesGcmSealer, new_key
 from rotator.store.store import SqlStore, open_store
@@ -228,6 +241,15 @@ class WorkerStore:
 
     def findings(self) -> Sequence[Finding]:
         return self._read(self.real.findings)
+
+    def count(self, counts: Sequence[Count]) -> None:
+        self.real.count(counts)
+
+    def counts(self) -> Counts:
+        return self.real.counts()
+
+    def fleet(self) -> Iterator[Situation]:
+        return self.real.fleet()
 
     def pass_ended(self) -> None:
         self._read(self.real.pass_ended)

@@ -1,0 +1,1 @@
+"""What others read over HTTP: metrics and health. Only GET, no secret, no change."""
