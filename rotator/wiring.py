@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rotator import __version__, logs
 from rotator.access.formats import Origin
@@ -34,6 +34,7 @@ from rotator.ports.store import Store, StoredEvent
 from rotator.settings import SecretReference
 from rotator.store.anchor import FileAnchor
 from rotator.store.checkpoints import SignedCheckpoints
+from rotator.store.database import Proof
 from rotator.store.holder import this_process
 from rotator.store.sealing import AesGcmSealer
 from rotator.store.signing import Signer
@@ -132,6 +133,16 @@ def actor(environ: Mapping[str, str]) -> str:
     return f"cli:{user}@{socket.gethostname()}"
 
 
+def proved(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """How the actor is known: by the process's own user, by sudo, or only by what the environment says."""
+    uid = os.getuid()
+    if environ.get("ROTATOR_ACTOR"):
+        return {"by": "environment", "uid": uid}
+    if environ.get("SUDO_USER"):  # anybody can set it; sudo is who lets one be root
+        return {"by": "sudo" if uid == 0 else "environment", "uid": uid}
+    return {"by": "process", "uid": uid}
+
+
 def open_service(
     config: Config, around: Surroundings, *, unlock: bool = True, seam: Seam | None = None, dry: bool = False
 ) -> Service:
@@ -149,6 +160,7 @@ def open_service(
         environment=config.environment,
         observe=around.observe,
         dry=dry,
+        proof=Proof(around.actor, proved(os.environ)),
     )
     try:
         named = {*config.credentials, *(c.moved_from for c in config.credentials.values())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from rotator.access.formats import export_line
 from rotator.ports.store import Count, NewEvent, StoredEvent
 from rotator.store import merkle, tallies
 from rotator.store.columns import moment_text
-from rotator.store.database import TOLD
+from rotator.store.database import PROOF, TOLD, Proof
 from rotator.store.tables import event as event_table
 from rotator.store.tables import head as head_table
 
@@ -77,8 +77,8 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
         return ()
     head = lock(connection)
     seq, previous_hash = head.seq, head.hash
-    stored, rows = [], []
-    for event in events:
+    stored, rows, proof = [], [], connection.info.get(PROOF)
+    for event in (_proved(event, proof) for event in events):
         seq += 1
         written = line(event, seq=seq, at=at, previous_hash=previous_hash)
         previous_hash = written.hash
@@ -90,6 +90,14 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
     tallies.add(connection, [Count("events", (_plain(event.event),)) for event in events])
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
+
+
+def _proved(event: NewEvent, proof: Proof | None) -> NewEvent:
+    """With how it is known who acts. Whoever asked for it by a request has proved that where it was asked for."""
+    if proof is None:
+        return event
+    how = proof.how if event.actor == proof.actor else {"by": "request", "recorded_by": proof.actor}
+    return replace(event, detail={**event.detail, "proved": how})
 
 
 class Trail(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ Observe = Callable[[StoredEvent], None]
 
 TOLD = "told"
 """Where a transaction keeps its events until it is committed: in `Connection.info`."""
+
+PROOF = "proof"
+"""And where it finds how its actor is known."""
 
 _LOCK_SECONDS = 10
 _STATEMENT_SECONDS = 60
@@ -144,11 +148,22 @@ def _postgres(url: URL) -> Engine:
     return engine
 
 
+@dataclass(frozen=True)
+class Proof:
+    """How it is known who acts in this process; goes into the detail of its events."""
+
+    actor: str
+    how: Mapping[str, Any]  # JSON
+
+
 class Database:
     """One database: short transactions, the time, and failures in our own words."""
 
-    def __init__(self, engine: Engine, clock: Clock | None = None, observe: Observe = lambda _: None) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock | None = None, observe: Observe = lambda _: None, proof: Proof | None = None
+    ) -> None:
         self.engine = engine
+        self._proof = proof
         self._observe = observe
         self.where = place(engine.url)
         self._clock = clock
@@ -186,6 +201,7 @@ class Database:
         with self.answering(), self.engine.connect() as connection:
             connection.execution_options(immediate=True)
             connection.info.pop(TOLD, None)
+            connection.info[PROOF] = self._proof
             with connection.begin():
                 yield connection
             told: list[StoredEvent] = connection.info.pop(TOLD, [])

@@ -58,7 +58,7 @@ from rotator.store import (
     tables,
     tallies,
 )
-from rotator.store.database import Clock, Database, Observe, connect, opening
+from rotator.store.database import Clock, Database, Observe, Proof, connect, opening
 from rotator.store.material import Vault
 
 _PAGE = 1000
@@ -73,6 +73,7 @@ def open_store(
     environment: str | None = None,
     observe: Observe = lambda _: None,
     dry: bool = False,
+    proof: Proof | None = None,
 ) -> SqlStore:
     """Open an existing database and check that it is the right one; None as environment is not checked.
 
@@ -83,7 +84,7 @@ def open_store(
     `schema_newer`, `other_environment`, or, where a sealer is given, `wrong_sealing_key`;
     StoreUnavailable where a server does not answer.
     """
-    store = SqlStore(connect(url), new_id=new_id, clock=clock, sealer=sealer, observe=observe)
+    store = SqlStore(connect(url), new_id=new_id, clock=clock, sealer=sealer, observe=observe, proof=proof)
     try:
         with opening():
             schema.check(store.database)
@@ -111,8 +112,9 @@ class SqlStore:
         clock: Clock | None = None,
         sealer: Sealer | None = None,
         observe: Observe = lambda _: None,
+        proof: Proof | None = None,
     ) -> None:
-        self.database = Database(engine, clock, observe)
+        self.database = Database(engine, clock, observe, proof)
         self._new_id = new_id
         self._sealer = sealer
 
