@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,13 @@ class Folder:
             yield cls(descriptor, target.name)
         finally:
             os.close(descriptor)
+
+    def is_below(self, roots: Sequence[Path] | None) -> bool:
+        """Whether this very folder, however it was reached, is one of these or in one; None: any is."""
+        if roots is None:
+            return True
+        where = Path(f"/proc/self/fd/{self.descriptor}").readlink()  # of the open folder, not of a name
+        return any(where.is_relative_to(os.path.realpath(root)) for root in roots)
 
     @contextmanager
     def locked(self, timeout: float) -> Iterator[None]:

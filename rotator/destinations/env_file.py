@@ -59,6 +59,8 @@ class EnvFileSettings(Settings):
     """None: as the file has it, 0600 for a new one."""
     host: str | None = None
     """Stands for this machine in the identity; needed where its host name changes, as in containers."""
+    allowed_roots: list[FilePath] | None = None
+    """Folders, links resolved: files are written below one of them or not at all. None: anywhere."""
     allow_tracked: bool = False
     allow_public_names: bool = False
 
@@ -87,7 +89,11 @@ class EnvFile:
         if path is None or not path.isprintable() or not path.startswith("/") or Path(path).name in ("", ".."):
             message = f"{path!r} is not the absolute path of a file"
             raise ValueError(message)
-        return FilePlace(self, path)
+        place = FilePlace(self, path)
+        if not place.allowed:
+            message = f"{path} is below none of `allowed_roots`"
+            raise ValueError(message)
+        return place
 
     def close(self) -> None:
         """There is no connection."""
@@ -115,9 +121,15 @@ class FilePlace:
         """The path as it was written."""
         return f"env-file:{self.path}"
 
+    @property
+    def allowed(self) -> bool:
+        """Whether the file that is meant now, links resolved, is below one of the roots."""
+        roots = self.server.settings.allowed_roots
+        return roots is None or any(self._target.parent.is_relative_to(os.path.realpath(root)) for root in roots)
+
     def read(self) -> Reading:
         """All fields, and the whole body; what is no assignment is passed over."""
-        with self._telling("read"), Folder.of(self._target) as folder:
+        with self._telling("read"), self._folder() as folder:
             folder.tidy()
             seen = folder.look()
         if seen is None or not seen.content:
@@ -130,7 +142,7 @@ class FilePlace:
         """Look for all that would stop a write, and whether git or a bundler would publish the secret."""
         self._refuse_names(fields)
         target = self._target
-        with self._telling("write"), Folder.of(target) as folder:
+        with self._telling("write"), self._folder() as folder:
             seen = folder.look()
             folder.refuse_unsafe(seen)
             if not folder.writable():
@@ -146,7 +158,7 @@ class FilePlace:
     def write(self, fields: Mapping[str, Secret], expected: str, token: str) -> str:
         """Replace the file, on condition that it is still at `expected`; it keeps owner, mode and attributes."""
         self._refuse_names(fields)
-        with self._telling("write"), Folder.of(self._target) as folder, folder.locked(self.server.timeout):
+        with self._telling("write"), self._folder() as folder, folder.locked(self.server.timeout):
             folder.sweep()
             seen = folder.look()
             if (seen.revision if seen else _ABSENT) != expected:
@@ -158,6 +170,16 @@ class FilePlace:
     def shadow(self, token: str) -> FileShadow:
         """A file of its own in the same folder."""
         return FileShadow(self.server, shadow_path(str(self._target), token))
+
+    @contextmanager
+    def _folder(self) -> Iterator[Folder]:
+        """The open folder. Raises Refused where it is below none of the roots, also if it was moved there just now."""
+        with Folder.of(self._target) as folder:
+            if not folder.is_below(self.server.settings.allowed_roots):
+                message = f"{self.address} leads to a place below none of `allowed_roots`"
+                remedy = "correct the link or the path, or add its folder to allowed_roots"
+                raise Refused(message, reason="outside_roots", remedy=remedy)
+            yield folder
 
     @property
     def _target(self) -> Path:
@@ -199,7 +221,7 @@ class FileShadow(FilePlace):
 
     def remove(self) -> None:
         """Unlink the file and what a crashed write left beside it, for good."""
-        with self._telling("write"), Folder.of(self._target) as folder, folder.locked(self.server.timeout):
+        with self._telling("write"), self._folder() as folder, folder.locked(self.server.timeout):
             folder.sweep()
             folder.unlink()
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from rotator import logs
+from rotator.access.folder import Folder
 from rotator.domain import policy, secret
 from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, threads, waves
 from rotator.engine.work import Work
@@ -213,6 +214,11 @@ MUTANTS: Mapping[str, Mutant] = {
         "engine/test_threads.py::test_our_problems_come_without_what_led_to_them",
         without(threads, "_stripped", lambda problem: problem),
         "is None",
+    ),
+    "allowed roots": tested(
+        "destinations/test_env_file_hostile.py::test_a_link_that_leads_out_of_the_roots_is_refused_whenever_it_is_made[file]",
+        without(Folder, "is_below", lambda _self, _roots: True),
+        "DID NOT RAISE",
     ),
     "redaction: unknown errors": tested(
         "cli/test_help.py::test_a_bug_is_told_by_its_place_and_never_by_its_text",
