@@ -23,6 +23,7 @@ from rotator.verifier.notes import BadNote, Checkpoint, VerifierKey
 from rotator.verifier.proofs import BadProof, Proof
 from rotator.verifier.trail import NotCovered, Verification
 from rotator.verifier.trail import verify as verify_rows
+from rotator.verifier.tree import proved_root
 
 BROKEN = "somebody changed it, or it was restored from a backup: compare it with an export kept elsewhere"
 
@@ -135,15 +136,12 @@ def _proved(name: str, keys: Sequence[VerifierKey], against: Sequence[Checkpoint
         message = "without a key nothing is proved"
         raise SetupError(message, reason="no_signing_key", remedy="give --key NAME+ID+KEY, from `rotator audit key`")
     try:
-        proof = Proof.parse(Path(name).read_text(encoding="utf-8"))
+        proof = Proof.parse(_read(name, "rotator audit prove"))
         seq = proof.check(keys, against)
     except BadProof as problem:
         remedy = "ask for the proof anew, or compare it with the checkpoint that you keep"
         say.complain(f"{name} proves nothing: {problem}", reason="bad_proof", remedy=remedy)
         return Status.TROUBLE
-    except (OSError, UnicodeError) as problem:
-        message = f"cannot read {name}: {getattr(problem, 'strerror', None) or 'it is not UTF-8 text'}"
-        raise SetupError(message, remedy="name a file that `rotator audit prove` wrote") from None
     say.tell(f"event {seq} is in the log {proof.checkpoint.origin} of {proof.checkpoint.size} events")
     click.echo(proof.body.decode())
     return Status.DONE
@@ -163,7 +161,7 @@ def prove(seq: int, checkpoint: str | None, exports: Sequence[str], config: str 
     """Print the proof that event SEQ is in the log, as JSON: shows that event, and of the others only hashes."""
     with looking(configuration(config)) as service:
         names = [*exports, address(service.config.store.resolve())]
-        note = Path(checkpoint).read_text(encoding="utf-8") if checkpoint else _newest(service.store)
+        note = _read(checkpoint, "rotator audit checkpoint") if checkpoint else _newest(service.store)
     signed = _parsed(note, checkpoint or "the newest checkpoint")
     if seq > signed.size:
         message = f"the checkpoint is of {signed.size} events, and event {seq} came later"
@@ -174,10 +172,26 @@ def prove(seq: int, checkpoint: str | None, exports: Sequence[str], config: str 
     if seq <= start.after:
         message = f"event {seq} was pruned: events 1 to {start.after} are in their export"
         raise SetupError(message, reason="pruned", remedy="give it: --export FILE")
-    path = merkle.path(seq - 1, signed.size, bodies, start.after, [subtree.hex() for subtree in start.subtrees])
-    told = {"seq": seq, "body": bodies[seq - 1 - start.after], "path": path, "checkpoint": note}
+    try:
+        path = merkle.path(seq - 1, signed.size, bodies, start.after, [subtree.hex() for subtree in start.subtrees])
+        body = bodies[seq - 1 - start.after]
+        leads_to = proved_root(body.encode(), seq - 1, signed.size, [bytes.fromhex(step) for step in path])
+    except LookupError:
+        leads_to = b""
+    if leads_to != signed.root:
+        message = f"event {seq} cannot be proved: the trail is not the one that the checkpoint was signed of"
+        raise SetupError(message, reason="broken_chain", remedy="`rotator audit verify --against FILE` says where")
+    told = {"seq": seq, "body": body, "path": path, "checkpoint": note}
     click.echo(json.dumps(told, ensure_ascii=False))
     return Status.DONE
+
+
+def _read(name: str, wrote: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as problem:
+        message = f"cannot read {name}: {getattr(problem, 'strerror', None) or 'it is not UTF-8 text'}"
+        raise SetupError(message, remedy=f"name a file that `{wrote}` wrote") from None
 
 
 def _newest(store: SqlStore) -> str:

@@ -56,6 +56,18 @@ def test_one_event_is_proved_without_showing_another(signed: House) -> None:
     assert "proves nothing" in changed.err
 
 
+def test_what_does_not_lead_to_the_checkpoint_is_not_printed_as_a_proof(signed: House) -> None:
+    signed.run("audit", "checkpoint", "--now")
+    with sqlite3.connect(signed.folder / "rotator.db") as connection:
+        connection.execute("DROP TRIGGER event_no_update")
+        connection.execute("UPDATE event SET body = replace(body, 'succeeded', 'failed') WHERE seq = 2")
+    told = signed.run("audit", "prove", "3")
+    assert (told.status, told.out) == (2, "")
+    assert "cannot be proved" in told.err
+    for words in (("prove", "3", "--checkpoint", "none.txt"), ("verify", "--proof", "none.json")):
+        assert "cannot read none" in signed.run("audit", *words).err
+
+
 def test_a_trail_that_nobody_signs_says_so(house: House) -> None:
     for words in (("audit", "key"), ("audit", "checkpoint", "--now"), ("audit", "checkpoint")):
         told = house.run(*words)
