@@ -25,6 +25,7 @@ from rotator.domain.template import Template
 from rotator.engine import moving, removed
 from rotator.engine.engine import Engine
 from rotator.engine.followers import Following
+from rotator.engine.notify import Channel
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer, Sink
@@ -50,7 +51,7 @@ class Seam:
     """
 
     def wrap(self, port: T, kind: str) -> T:  # noqa: ARG002 - the default of a seam
-        """`kind` is `store`, `provider`, `destination`, `hook` or `sink`."""
+        """`kind` is `store`, `provider`, `destination`, `hook`, `notifier` or `sink`."""
         return port
 
 
@@ -181,6 +182,7 @@ def open_service(
             checkpoints=checkpoints(config, store),
             left_out=left_out,
             following=adapters.following(),
+            channels=channels(config, seam),
         )
         if unlock and not dry:
             engine.take_over()
@@ -240,6 +242,16 @@ def opened(
         yield service
     finally:
         service.close()
+
+
+def channels(config: Config, seam: Seam | None = None) -> list[Channel]:
+    """Every route of notifications, with what takes its messages."""
+    limit = config.engine.call_budget * 0.9  # it ends, or is ended, before its call is given up
+    wrap = (seam or Seam()).wrap
+    return [
+        Channel(route=one.route, notifier=wrap(one.adapter(one.settings, limit), "notifier"))
+        for one in config.routes.values()
+    ]
 
 
 class Adapters:

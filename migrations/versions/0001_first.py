@@ -82,6 +82,7 @@ def upgrade() -> None:
     trail()
     followers()
     tallies()
+    notices()
     nothing_changes_the_trail()
 
 
@@ -406,6 +407,21 @@ def tallies() -> None:
         text("labels"),
         sa.Column("value", sa.Float(), nullable=False),
         key("tally", "what", "labels"),
+    )
+
+
+def notices() -> None:
+    op.create_table(
+        "notice",
+        text("route"),
+        text("key"),
+        text("state"),
+        moment("changed_at", null=False),
+        number("times"),
+        moment("told_at"),
+        text("body"),
+        among("notice", "state", "new", "told", "over", "passed", "done"),
+        key("notice", "route", "key"),
     )
 
 

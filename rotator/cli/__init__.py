@@ -38,6 +38,7 @@ COMMANDS = {
     "report": ("evidence:report", "Evidence for an auditor: keys, ages and rotations of a period."),
     "metrics": ("metrics:metrics", "Metrics for Prometheus, read from the database."),
     "health": ("metrics:health", "Whether passes can work here; for exec probes."),
+    "notify": ("notify:notify", "Notifications: try the routes that people are told by."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from rotator import logs, wiring
-from rotator.cli import permitted
+from rotator.cli import permitted, routes
 from rotator.cli.finding import Finding
 from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
@@ -100,6 +100,11 @@ def preflights(
         yield from _of_credential(config.credentials[name], managed[name], store)
     for unused in _unused(config):
         yield Preflight("provider", unused.subject, lambda unused=unused: [unused])  # type: ignore[misc]
+    channels = wiring.channels(config)
+    for channel in channels:
+        yield Preflight("route", f"route {channel.route.name}", lambda channel=channel: routes.of_route(channel))  # type: ignore[misc]
+    providers = {name: config.credentials[name].provider for name in names}
+    yield Preflight("route", "notify", lambda: list(routes.untold(channels, names, providers)))
     yield Preflight("drop", "evidence.drop", lambda: list(_drop(config)))
 
 

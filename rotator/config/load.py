@@ -34,6 +34,7 @@ from rotator.config.models import (
     SinkConfig,
     StoreConfig,
 )
+from rotator.config.notify import NotifyEntry, read_notify
 from rotator.config.own import files_of, references
 from rotator.config.part import Part, known_keys
 from rotator.config.policies import read_policy
@@ -54,8 +55,9 @@ _SECTIONS = {
     "audit": AuditEntry,
 }
 _MAIN = (
-    {*_SHARED, "providers", "destinations", *_SECTIONS}
+    {*_SHARED, "providers", "destinations", "notify", *_SECTIONS}
     | known_keys(FileEntry)
+    | known_keys(NotifyEntry, "notify.")
     | {key for name, model in _SECTIONS.items() for key in known_keys(model, f"{name}.")}
 )
 _CREDENTIAL = (
@@ -136,6 +138,7 @@ def _read(path: Path, main: Part) -> Config | None:
         providers={name: known.config for name, known in providers.items() if known.config},
         destinations={name: config for name, config in places.destinations.items() if config},
         credentials=credentials,
+        routes=read_notify(main.at("notify"), credentials),
     )
 
 

@@ -12,6 +12,7 @@ from rotator.config.readers import Readers
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
 from rotator.domain.model import LAST_WAVE
+from rotator.domain.notices import Route
 from rotator.domain.policy import Policy
 from rotator.engine.work import Bounds, Limits
 from rotator.settings import SecretReference
@@ -179,6 +180,15 @@ FACTS = ("name", "provider", "owner")
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouteConfig:
+    """One entry of `notify.routes:`. `settings` is an instance of the adapter's `Settings`."""
+
+    route: Route
+    settings: Any
+    adapter: Any = field(repr=False)  # the class
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole configuration. Names are the keys of the mappings, in the order of the files."""
 
@@ -194,3 +204,4 @@ class Config:
     providers: Mapping[str, ProviderConfig]
     destinations: Mapping[str, DestinationConfig]
     credentials: Mapping[str, CredentialConfig]
+    routes: Mapping[str, RouteConfig] = field(default_factory=dict)

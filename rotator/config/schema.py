@@ -24,7 +24,9 @@ from rotator.config.entries import (
     TargetEntry,
 )
 from rotator.config.hooks import KINDS, hook_class
+from rotator.config.notify import NotifyEntry, RouteEntry
 from rotator.domain.model import CONSUMER_NAME
+from rotator.notifiers import NOTIFIERS
 from rotator.settings import format_duration
 
 Schema = dict[str, Any]
@@ -46,8 +48,9 @@ def json_schema() -> Schema:
     providers, destinations = _adapters(PROVIDER_TYPES), _adapters(DESTINATION_TYPES)
     hooks = {kind: [hook_class(way).Settings for way in ways.values()] for kind, ways in KINDS.items()}
     consumers, sinks = _adapters(CONSUMER_TYPES), _adapters(SINK_TYPES)
-    sections = (StoreEntry, SealEntry, EngineEntry, EvidenceEntry, AuditEntry, DefaultsEntry, PolicyEntry)
-    ours = (FileEntry, *sections, CredentialEntry, TargetEntry)
+    sections = (StoreEntry, SealEntry, EngineEntry, EvidenceEntry, AuditEntry, NotifyEntry, DefaultsEntry, PolicyEntry)
+    ours = (FileEntry, *sections, CredentialEntry, TargetEntry, RouteEntry)
+    notifiers = [hook_class(way).Settings for way in NOTIFIERS.values()]
     shared = ProviderEntry.model_json_schema()["properties"]
     models: list[type[BaseModel]] = [
         *ours,
@@ -57,6 +60,7 @@ def json_schema() -> Schema:
         ),
         *(adapter.Options for adapter in providers.values()),
         *(model for models in hooks.values() for model in models),
+        *notifiers,
     ]
     unique = dict.fromkeys(models)
     references, definitions = models_json_schema([(m, "validation") for m in unique], schema_generator=_Generator)
@@ -72,6 +76,10 @@ def json_schema() -> Schema:
     target = _define(defs, schemas[TargetEntry])["properties"]
     for kind, ways in hooks.items():
         target[kind] = _any_of([*(schemas[settings] for settings in ways), {"type": "null"}])
+    route = _define(defs, schemas[RouteEntry])["properties"]
+    for settings in notifiers:  # a route has the keys of its way beside its own
+        _define(defs, schemas[settings])["properties"].update(route)
+    _define(defs, schemas[NotifyEntry])["properties"]["routes"] = _named(_any_of([schemas[s] for s in notifiers]))
     asked = [schemas[adapter.Settings] for adapter in consumers.values()]
     for schema in asked:
         _define(defs, schema)["properties"].update(AskedEntry.model_json_schema()["properties"])
@@ -85,6 +93,7 @@ def json_schema() -> Schema:
         "engine": schemas[EngineEntry],
         "evidence": schemas[EvidenceEntry],
         "audit": schemas[AuditEntry],
+        "notify": schemas[NotifyEntry],
         "defaults": schemas[DefaultsEntry],
         "providers": _entries(providers, schemas, defs, shared),
         "destinations": _entries(destinations, schemas, defs, {}),

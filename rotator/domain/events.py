@@ -73,9 +73,19 @@ class Subject(StrEnum):
     WIDENED = "widened"  # keys may do more than before, or than the configuration expects
     UNCONFIRMED = "unconfirmed"  # nobody has looked at the provider's allow list for long
     EXPIRES = "expires"  # the provider will end a key before it has been replaced
+    NOTIFY = "notify"  # the receiver of a route accepts no messages
     UNHEARD = "unheard"  # what a consumer left at the drop cannot be taken
     FOLLOWER = "follower"  # what the trail is sent to accepts nothing
     HOURS_BROKEN = "hours_broken"  # a window or blackout could not be waited for
+
+
+FINDINGS = (
+    *(Subject.RECONCILE, Subject.CLOCK, Subject.NOT_ADOPTED, Subject.DRIFT, Subject.STRANGER, Subject.KEY_GONE),
+    *(Subject.KEY_DISABLED, Subject.UNREADY, Subject.PROVIDER_REMOVED, Subject.ACCOUNT_BRAKED, Subject.MAX_AGE),
+    *(Subject.EXPIRES, Subject.HOURS_BROKEN, Subject.NOTIFY, Subject.UNHEARD, Subject.PROBE, Subject.BROWNOUT),
+    *(Subject.WIDENED, Subject.UNCONFIRMED, Subject.FOLLOWER),
+)
+"""All kinds of findings: what can be `found`, lasts, and is `cleared`."""
 
 
 class Outcome(StrEnum):

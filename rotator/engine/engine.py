@@ -56,6 +56,7 @@ from rotator.engine import (
 from rotator.engine.dry import DryWork
 from rotator.engine.followers import Followers, Following, alongside
 from rotator.engine.intake import question, take_in
+from rotator.engine.notify import Channel, Notifications
 from rotator.engine.pace import Pace
 from rotator.engine.tally import Tally
 from rotator.engine.work import Limits, Managed, Surroundings, Work
@@ -127,10 +128,11 @@ class Engine:
         checkpoints: Checkpoints | None = None,
         left_out: Mapping[str, str] | None = None,
         following: Sequence[Following] = (),
+        channels: Sequence[Channel] = (),
     ) -> None:
         """`left_out`: names of what is open and cannot be finished, and why; see `removed`.
 
-        `following` is told the trail while a run lasts.
+        `following` is told the trail while a run lasts, and people are told by `channels`.
         """
         self.store = store
         self.fingerprint = fingerprint
@@ -142,6 +144,7 @@ class Engine:
         self.left_out = left_out or {}
         self.followers = Followers(store, following, limits, around)
         self.tally = Tally()
+        self.notifications = Notifications(store, managed, channels, limits, around)
         self._paces = {
             m.provider_name: Pace(limits.in_flight, m.calls_per_second, around.monotonic) for m in managed.values()
         }
@@ -452,7 +455,8 @@ class Engine:
         running: dict[Future[Progress], str] = {}
         wishes = dict.fromkeys(due, wish) if wish is not None else {}
         self.followers.prove()
-        with alongside(self.followers.turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
+        turns = {**self.followers.turns, **self.notifications.turns(closing=stays)}
+        with alongside(turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
             while due or running:
                 now = self.around.monotonic()
                 ready = [n for n, at in due.items() if at <= now]

@@ -25,6 +25,7 @@ from rotator.domain.model import (
     Version,
     VersionId,
 )
+from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.secret import Material
 
 Row = Version | Rotation | Retirement | Delivery | Request
@@ -463,5 +464,18 @@ class Store(Protocol):
         """Change that row, a new one where there is none, nobody else meanwhile; return it as it is then.
 
         `change` may be called twice, and may not use the store.
+        """
+        ...
+
+    def notices(self, route: str) -> Rows:
+        """What a route of notifications has to say, or has said and that still holds: its rows, by key."""
+        ...
+
+    def keep_notices(  # one transaction, so that nothing is lost between the trail and these rows
+        self, follower: str, turn: str, route: str, *, put: Sequence[Outgoing], drop: Sequence[str], seq: int
+    ) -> bool:
+        """Replace these rows of a route, forget those of the keys `drop`, and move the follower's cursor to `seq`.
+
+        Only while it is `turn` that sends for the follower: else False, and nothing is written.
         """
         ...

@@ -24,6 +24,7 @@ from rotator.domain.model import (
     Version,
     VersionId,
 )
+from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint, Sealer
 from rotator.ports.store import (
@@ -50,6 +51,7 @@ from rotator.store import (
     followers,
     homes,
     leases,
+    notices,
     reading,
     records,
     requests,
@@ -379,3 +381,14 @@ class SqlStore:
         table = tables.event
         with self.database.read() as connection:
             return connection.scalar(select(table.c.at).order_by(table.c.seq.desc()).limit(1))
+
+    def notices(self, route: str) -> Rows:
+        """The rows of a route, by key."""
+        with self.database.read() as connection:
+            return notices.of_route(connection, route)
+
+    def keep_notices(
+        self, follower: str, turn: str, route: str, *, put: Sequence[Outgoing], drop: Sequence[str], seq: int
+    ) -> bool:
+        """Replace rows and move the cursor, while it is this turn that sends."""
+        return notices.keep(self.database, follower, turn, route, put, drop, seq)

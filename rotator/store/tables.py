@@ -32,6 +32,7 @@ from rotator.domain.model import (
     RotationState,
     VersionState,
 )
+from rotator.domain.notices import State
 from rotator.store.columns import Moment, Span, TextList, TextMap, Word
 
 METADATA = MetaData(
@@ -360,6 +361,19 @@ follower = Table(  # of the trail, which is its outbox: a sink, a channel of not
     Column("since", Moment),
     Column("taken_by", Text),
     Column("taken_until", Moment),
+)
+
+notice = Table(  # of a route of notifications: what it has to say, and has said and that still holds
+    "notice",
+    METADATA,
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("state", Word(State), nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_at", Moment),
+    Column("body", TextMap, nullable=False),
+    _among("state", State),
 )
 
 account = Table(  # of a provider, by its name in the configuration

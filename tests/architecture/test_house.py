@@ -23,6 +23,8 @@ REVEALS = {
     "domain/template.py",
     "hooks/command.py",  # public facts alone
     "hooks/http.py",  # the key that signs
+    "notifiers/apprise.py",  # addresses that hold tokens
+    "notifiers/webhook.py",  # the key that signs
     "providers/aws_iam.py",
     "providers/anthropic.py",
     "providers/openai.py",
@@ -83,12 +85,13 @@ def test_the_core_never_asks_the_clock() -> None:
 def test_a_module_of_an_adapter_imports_no_heavy_library_by_itself() -> None:
     modules = [
         f"rotator.{kind}.{path.stem}"
-        for kind in ("providers", "destinations", "hooks", "consumers")
+        for kind in ("providers", "destinations", "hooks", "consumers", "notifiers")
         for path in (PACKAGE / kind).glob("[a-z]*.py")
     ]
     code = (
         f"import sys, importlib\n[importlib.import_module(m) for m in {modules}]\n"
-        "print([m for m in ('boto3', 'botocore', 'hvac', 'httpx', 'requests', 'sqlalchemy') if m in sys.modules])"
+        "heavy = ('boto3', 'botocore', 'hvac', 'httpx', 'requests', 'apprise', 'sqlalchemy')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"

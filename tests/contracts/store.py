@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from itertools import count, pairwise
 from typing import Any
@@ -52,6 +53,8 @@ from rotator.domain.model import (
     VersionId,
     VersionState,
 )
+from rotator.domain.notices import Notice, Outgoing, Severity
+from rotator.domain.notices import State as NoticeState
 from rotator.domain.secret import Material
 from rotator.ports.store import (
     Checkpoint,
@@ -1180,6 +1183,22 @@ class StoreContract:
         assert at_once(4, count) == [None] * 4
         assert store.followers()["sink:siem"].seq == 40
 
+    def test_the_notices_of_a_route_are_kept_by_whoever_has_its_turn(self, store: Store) -> None:
+        store.note_follower("notify:ops", lambda row: replace(row, taken_by="turn"))
+        rows = {key: _outgoing(key, full=full) for key, full in (("drift:web", True), ("event:7", False))}
+        give = partial(store.keep_notices, "notify:ops", "turn", "ops")
+        assert give(put=list(rows.values()), drop=(), seq=7)
+        assert store.notices("ops") == rows
+        assert store.notices("other") == {}
+        assert store.followers()["notify:ops"].seq == 7
+        told = replace(rows["drift:web"], state=NoticeState.TOLD, told_at=START)
+        assert give(put=[told], drop=["event:7", "unknown"], seq=9)
+        assert store.notices("ops") == {"drift:web": told}
+        assert not store.keep_notices("notify:ops", "another", "ops", put=(), drop=["drift:web"], seq=11)
+        assert not store.keep_notices("notify:new", "turn", "ops", put=(), drop=["drift:web"], seq=11)
+        assert store.notices("ops") == {"drift:web": told}
+        assert store.followers()["notify:ops"].seq == 9
+
     def test_the_time_of_the_last_event_is_known(self, store: Store, clock: VirtualClock) -> None:
         clock.advance(HOUR)
         store.note([happened()])
@@ -1220,6 +1239,23 @@ class StoreContract:
 
 def _child() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _outgoing(key: str, *, full: bool) -> Outgoing:
+    notice = Notice(
+        key=key,
+        event="drift.found",
+        severity=Severity.CRITICAL,
+        lasts=full,
+        message="ä",
+        since=START + MINUTE / 7,
+        seq=4,
+    )
+    row = Outgoing(route="ops", notice=notice, state=NoticeState.NEW, changed_at=START)
+    if not full:
+        return row
+    notice = replace(_filled(notice), labels={"team": "wéb"})
+    return replace(row, notice=notice, state=NoticeState.OVER, times=3, told_at=START + MINUTE)
 
 
 def _filled(row: Any) -> Any:

@@ -26,9 +26,11 @@ from rotator.config import entries
 from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import AskedEntry
 from rotator.config.hooks import KINDS, hook_class
+from rotator.config.notify import NotifyEntry, QuietEntry, RouteEntry
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
 from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, Step, Use, pace
 from rotator.hooks import RELOADS
+from rotator.notifiers import NOTIFIERS
 from rotator.settings import SecretReference, format_duration
 from rotator.web.catalogue import METRICS
 
@@ -234,6 +236,10 @@ MODELS: dict[str, type[BaseModel]] = {
     "evidence": entries.EvidenceEntry,
     "audit": entries.AuditEntry,
     "consumer": AskedEntry,
+    "notify": NotifyEntry,
+    "notify.route": RouteEntry,
+    "notify.quiet": QuietEntry,
+    **{f"notify:{way}": hook_class(target).Settings for way, target in NOTIFIERS.items()},
     "engine.brake": entries.BrakeEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,

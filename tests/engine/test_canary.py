@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rotator.testbed.gate import Gate, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
@@ -17,6 +19,7 @@ from tests.conftest import Canaries
 from tests.engine.conftest import Fleet
 from tests.engine.place import Place, dotenv_value
 from tests.engine.test_rotation import is_write
+from tests.notifiers.receiver import KEY, receiving
 
 
 @pytest.fixture
@@ -24,6 +27,12 @@ def fleet(embedded: Place, openai: OpenAIEmulator, openbao: OpenBao, gate_to: Ca
     found = Fleet(embedded, openai, openbao, gate_to)
     yield found
     found.client.adapter.close()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
 
 
 class Overheard:
@@ -51,9 +60,16 @@ class Overheard:
 
 
 def test_no_secret_is_printed_logged_or_left_in_a_file(
-    fleet: Fleet, canary: Canaries, gate_to: Callable[[str], Gate]
+    fleet: Fleet, canary: Canaries, gate_to: Callable[[str], Gate], stack: ExitStack
 ) -> None:
-    heard = Overheard(fleet.place)
+    heard, folder = Overheard(fleet.place), fleet.place.folder
+    told = stack.enter_context(
+        receiving(folder)
+    )  # what it is told stands in a file there, and is searched with the rest
+    (folder / "sign").write_text(KEY)
+    routes = {"ops": {"webhook": told.url, "sign": "file:sign", "events": ["*"], "group_interval": "1ms"}}
+    content = yaml.safe_load(fleet.place.file.read_text())
+    fleet.place.file.write_text(yaml.safe_dump({**content, "notify": {"routes": routes}}, sort_keys=False))
     assert heard.run("rotate", "-vv") == 0
     assert heard.run("rotate", "--now", "--all", "-vv", "--json") == 0
     first = dotenv_value(fleet.env, "SESSION")
@@ -76,7 +92,9 @@ def test_no_secret_is_printed_logged_or_left_in_a_file(
     assert len(secrets) > 5
     assert len(heard.text) > 10_000, "there was something to overhear"
     assert not canary.found_in(heard.text)
-    kept = {fleet.env.name, "admin", "token", "rotator.key"}
+    assert len(told.notices) > 20, "it was told every step"
+    canary.watch(KEY)
+    kept = {fleet.env.name, "admin", "token", "rotator.key", "sign"}
     files = [path for path in fleet.place.folder.rglob("*") if path.is_file() and path.name not in kept]
     assert any(path.name.startswith("rotator.db") for path in files)
     for path in files:

@@ -44,6 +44,7 @@ from rotator.domain.model import (
     VersionState,
     creates_of_a_day,
 )
+from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
@@ -104,6 +105,7 @@ class Tables:
     accounts: dict[str, Account] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     followers: dict[str, Follower] = field(default_factory=dict)
+    notices: dict[str, dict[str, Outgoing]] = field(default_factory=dict)  # of each route, by key
     events: list[tuple[NewEvent, datetime]] = field(default_factory=list)
     lines: list[StoredEvent] = field(default_factory=list)  # of the first so many events
     last_pass_at: datetime | None = None
@@ -711,6 +713,24 @@ class MemoryStore:
             before = self.tables.followers.get(name) or Follower(name=name)
             self.tables.followers[name] = after = change(before)
             return after
+
+    def notices(self, route: str) -> Rows:
+        with self._lock:
+            return dict(sorted(self.tables.notices.get(route, {}).items()))
+
+    def keep_notices(
+        self, follower: str, turn: str, route: str, *, put: Sequence[Outgoing], drop: Sequence[str], seq: int
+    ) -> bool:
+        with self._lock:
+            row = self.tables.followers.get(follower)
+            if row is None or row.taken_by != turn:
+                return False
+            rows = self.tables.notices.setdefault(route, {})
+            for key in drop:
+                rows.pop(key, None)
+            rows.update({one.key: one for one in put})
+            self.tables.followers[follower] = replace(row, seq=seq)
+            return True
 
     def head(self) -> tuple[int, str]:
         """Seq and hash of the last event."""

@@ -24,6 +24,7 @@ from rotator.domain.model import (
     Version,
     VersionId,
 )
+from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
@@ -270,3 +271,11 @@ class WorkerStore:
 
     def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
         return self._call("follower row", lambda: self.real.note_follower(name, change))
+
+    def notices(self, route: str) -> Rows:
+        return self._read(lambda: self.real.notices(route))
+
+    def keep_notices(
+        self, follower: str, turn: str, route: str, *, put: Sequence[Outgoing], drop: Sequence[str], seq: int
+    ) -> bool:
+        return self._call("notices", lambda: self.real.keep_notices(follower, turn, route, put=put, drop=drop, seq=seq))
