@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from rotator import __version__, logs
+from rotator import __version__, logs, tracing
 from rotator.access.formats import Origin
 from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
 from rotator.config.own import rotated_by
@@ -29,7 +29,7 @@ from rotator.engine.notify import Channel
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer, Sink
-from rotator.ports.doing import Lookout
+from rotator.ports.doing import Doing, Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.store import Store, StoredEvent
 from rotator.settings import SecretReference
@@ -96,9 +96,9 @@ def surroundings(
     stop: threading.Event | None = None,
     observe: Callable[[StoredEvent], None] = lambda _: None,
     bug: Callable[[str, Exception], None] = lambda _name, _problem: None,
-    doing: Lookout = logs.doing,
+    doing: Lookout | None = None,
 ) -> Surroundings:
-    """The real world: random ids, the host's clocks, this process as the holder of leases, log lines with context."""
+    """The real world: random ids, the host's clocks, this process as the holder of leases, logs and traces."""
     stopped = stop or threading.Event()
     return Surroundings(
         new_id=new_id,
@@ -111,8 +111,17 @@ def surroundings(
         holder=this_process("worker"),
         observe=observe,
         bug=bug,
-        doing=doing,
+        doing=doing or _both(logs.doing, tracing.lookout()),
     )
+
+
+def _both(first: Lookout, second: Lookout) -> Lookout:
+    @contextmanager
+    def look(doing: Doing) -> Iterator[None]:
+        with first(doing), second(doing):
+            yield
+
+    return look
 
 
 def new_id() -> str:
