@@ -56,7 +56,10 @@ Duration = Annotated[
 
 @dataclass(frozen=True)
 class SecretReference:
-    """Where a secret is: `env:NAME` or `file:PATH`. The value is read anew at each `read`, so that it may change."""
+    """Where a secret is: `env:NAME` or `file:PATH`. The value is read anew at each `read`, so that it may change.
+
+    `systemd-credential:NAME`, a file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)), is for the sealing key alone.
+    """
 
     text: str
     folder: Path = field(default=Path(), compare=False)  # what relative paths are relative to
@@ -65,7 +68,7 @@ class SecretReference:
     def absolute(self) -> str:
         """The same place, whatever the folder that it is read from."""
         scheme, _, rest = self.text.partition(":")
-        return self.text if scheme == "env" else f"file:{self.folder / rest}"
+        return self.text if scheme != "file" else f"file:{self.folder / rest}"
 
     def read(self) -> Secret:
         """Return the value; one trailing newline of a file is dropped. Raises SetupError naming the place."""
@@ -78,6 +81,13 @@ class SecretReference:
                 raise SetupError(message, reason="no_credential", remedy=remedy)
             return Secret(value)
         path = self.folder / rest
+        if scheme == "systemd-credential":
+            given = os.environ.get("CREDENTIALS_DIRECTORY")
+            if not given:
+                message = f"systemd has given this process no credentials, {rest} included"
+                remedy = f"start it by a unit with LoadCredentialEncrypted={rest}:PATH, or name another place"
+                raise SetupError(message, remedy=remedy)
+            path = Path(given) / rest
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from rotator import __version__, logs, tracing
 from rotator.access.formats import Origin
-from rotator.config import Config, CredentialConfig, HookConfig, entry_of, with_removed
+from rotator.config import Config, CredentialConfig, HookConfig, SealKey, ServiceKey, entry_of, with_removed
 from rotator.config.own import rotated_by
 from rotator.consumers.drop import FileDrop
 from rotator.domain.model import Credential
@@ -31,13 +31,14 @@ from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer, Sink
 from rotator.ports.doing import Doing, Lookout
 from rotator.ports.hook import Hook
+from rotator.ports.sealer import Sealer
 from rotator.ports.store import Store, StoredEvent
 from rotator.settings import SecretReference
 from rotator.store.anchor import FileAnchor
 from rotator.store.checkpoints import SignedCheckpoints
 from rotator.store.database import Proof
 from rotator.store.holder import this_process
-from rotator.store.sealing import AesGcmSealer
+from rotator.store.keyring import Keyring
 from rotator.store.signing import Signer
 from rotator.store.store import SqlStore, open_store
 
@@ -162,15 +163,15 @@ def open_service(
     `dry`: then nothing at all is written. Raises SetupError or StoreUnavailable.
     """
     seam = seam or Seam()
-    sealer = AesGcmSealer(config.seal.key.read()) if unlock else None
     store = open_store(
         config.store.resolve(),
         new_id=around.new_id,
-        sealer=sealer,
+        keyring=keyring(config) if unlock else None,
         environment=config.environment,
         observe=around.observe,
         dry=dry,
         proof=Proof(around.actor, proved(os.environ)),
+        keeps=config.seal.keep == "version",
     )
     try:
         named = {*config.credentials, *(c.moved_from for c in config.credentials.values())}
@@ -261,6 +262,31 @@ def channels(config: Config, seam: Seam | None = None) -> list[Channel]:
         Channel(route=one.route, notifier=wrap(one.adapter(one.settings, limit), "notifier"))
         for one in config.routes.values()
     ]
+
+
+def keyring(config: Config) -> Keyring:
+    """The sealers of a configuration: keys that are kept in places are read now, services are not asked yet.
+
+    Raises SetupError for a place that cannot be read, and for what is no key.
+    """
+    return Keyring([sealer(config, key) for key in config.seal.keys])
+
+
+def sealer(config: Config, key: SealKey) -> Sealer:
+    """One of them."""
+    if not isinstance(key, ServiceKey):
+        from rotator.sealers.local import LocalSealer
+
+        return LocalSealer(key.read(), key.text)
+    timeout = config.engine.call_budget
+    if key.text.startswith("aws-kms:"):
+        from rotator.sealers.aws_kms import KmsSealer
+
+        return KmsSealer(key.text.removeprefix("aws-kms:"), config.seal.aws, timeout)
+    from rotator.sealers.vault_transit import TransitSealer
+
+    assert config.seal.vault is not None  # the configuration would not have been read
+    return TransitSealer(key.text.removeprefix("vault-transit:"), config.seal.vault, timeout)
 
 
 class Adapters:

@@ -73,6 +73,7 @@ def partial(name: str, table: str, *columns: str, where: str, unique: bool = Tru
 
 
 def upgrade() -> None:
+    sealing_keys()
     credentials()
     rotations()
     retirements()
@@ -84,6 +85,19 @@ def upgrade() -> None:
     tallies()
     notices()
     nothing_changes_the_trail()
+
+
+def sealing_keys() -> None:
+    op.create_table(
+        "sealing_key",
+        text("id"),
+        text("name"),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        flag("active"),
+        moment("added_at", null=False),
+        key("sealing_key", "id"),
+    )
+    partial("one_active_sealing_key", "sealing_key", "active", where="active")
 
 
 def credentials() -> None:
@@ -154,10 +168,13 @@ def credentials() -> None:
         "sealed",
         text("version_id"),
         sa.Column("material", sa.LargeBinary(), nullable=False),
+        text("sealed_under"),
         moment("sealed_at", null=False),
         key("sealed", "version_id"),
         reference("sealed", "version_id", "version"),
+        reference("sealed", "sealed_under", "sealing_key"),
     )
+    op.create_index("sealed_under_key", "sealed", ["sealed_under", "version_id"])
 
 
 def rotations() -> None:
@@ -343,7 +360,9 @@ def installation() -> None:
         sa.Column("timeline", sa.BigInteger()),
         flag("anchored"),
         sa.Column("pepper", sa.LargeBinary()),
+        text("pepper_under", null=True),
         key("install", "one"),
+        reference("install", "pepper_under", "sealing_key"),
         one_row("install"),
     )
     op.create_table(

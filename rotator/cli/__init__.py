@@ -39,6 +39,7 @@ COMMANDS = {
     "metrics": ("metrics:metrics", "Metrics for Prometheus, read from the database."),
     "health": ("metrics:health", "Whether passes can work here; for exec probes."),
     "notify": ("notify:notify", "Notifications: try the routes that people are told by."),
+    "seal": ("seal:seal", "The sealing keys: add, activate, re-wrap, remove."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),

@@ -11,10 +11,10 @@ from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.starter import CONFIGURATION, IGNORED
-from rotator.config import Config, load
+from rotator.config import Config, SealKey, ServiceKey, load
 from rotator.domain.errors import SetupError
+from rotator.settings import SecretReference
 from rotator.store import schema
-from rotator.store.sealing import AesGcmSealer, new_key
 from rotator.store.signing import new_seed
 from rotator.store.store import open_store
 
@@ -76,12 +76,12 @@ def _revision(config: Config) -> str | None:
 
 
 def _key(config: Config, *, used: bool) -> None:
-    scheme, _, rest = config.seal.key.text.partition(":")
-    if scheme == "env":
-        set_already = "is set" if os.environ.get(rest) else "is not set: put 32 random bytes in base64 there"
-        say.tell(f"the sealing key is {config.seal.key.text}, which {set_already}")
+    key = config.seal.key
+    path = path_of(key)
+    if path is None:
+        hint = "" if _at_hand(config) else ", which is not there yet: it has to be 32 random bytes in base64"
+        say.tell(f"the sealing key is {key.text}{hint}")
         return
-    path = config.seal.key.folder / rest
     if path.exists():
         say.tell(f"{path} exists and is left as it is")
         return
@@ -89,6 +89,19 @@ def _key(config: Config, *, used: bool) -> None:
         message = f"the sealing key {path} is missing, and the database that it belongs to exists"
         remedy = "put the key back from its backup; another one opens nothing that is sealed"
         raise SetupError(message, reason="wrong_sealing_key", remedy=remedy)
+    make_key(path)
+
+
+def path_of(key: SealKey) -> Path | None:
+    """The file that a key is read from; None where it is not in a file of ours."""
+    scheme, _, rest = key.text.partition(":")
+    return key.folder / rest if isinstance(key, SecretReference) and scheme == "file" else None
+
+
+def make_key(path: Path) -> None:
+    """Write a new sealing key where there is none."""
+    from rotator.sealers.local import new_key
+
     try:
         _write_new(path, f"{new_key()}\n", 0o600)
     except OSError as problem:
@@ -96,6 +109,16 @@ def _key(config: Config, *, used: bool) -> None:
         raise SetupError(message, remedy="make its folder, writable for this user") from None
     say.tell(f"wrote {path}, the sealing key, readable by you alone")
     say.tell("  Back it up now, apart from the database: without it, nobody can read what the database has sealed")
+
+
+def _at_hand(config: Config) -> bool:
+    """Whether the key can be used; what a service keeps is tried when the database is there."""
+    if isinstance(config.seal.key, ServiceKey):
+        return True
+    try:
+        return bool(config.seal.key.read())
+    except SetupError:
+        return False
 
 
 def _signing_key(config: Config) -> None:
@@ -144,10 +167,10 @@ def _database(config: Config, revision: str | None) -> None:
         say.tell(f"the database {_shown(config)} exists; `rotator db upgrade` brings it to this release")
     else:
         say.tell(f"the database {_shown(config)} exists and is left as it is")
-    if revision is None and (config.seal.key.text.startswith("file:") or os.environ.get(config.seal.key.text[4:])):
+    if revision is None and _at_hand(config):
         # Proves that key and database belong together, now rather than at the first rotation.
-        sealer = AesGcmSealer(config.seal.key.read())
-        open_store(url, new_id=wiring.new_id, sealer=sealer, environment=config.environment).close()
+        keyring = wiring.keyring(config)
+        open_store(url, new_id=wiring.new_id, keyring=keyring, environment=config.environment).close()
 
 
 def _shown(config: Config) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from rotator import logs, wiring
-from rotator.cli import permitted, routes
+from rotator.cli import permitted, routes, sealers
 from rotator.cli.finding import Finding
 from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
@@ -94,7 +94,8 @@ def preflights(
     def store() -> SqlStore | None:
         return opening.result() if opening.exception() is None else None
 
-    yield Preflight("database", "database and sealing key", lambda: _database(config, opening.result()))
+    yield Preflight("database", "database and sealing key", lambda: _database(opening.result()))
+    yield Preflight("sealing", "sealing keys", lambda: list(sealers.findings(config, store())))
     yield Preflight("audit", "checkpoints of the audit trail", lambda: _signing(config, store()))
     for name in names:
         yield from _of_credential(config.credentials[name], managed[name], store)
@@ -147,17 +148,16 @@ def _ours(managed: Managed) -> Iterator[Preflight]:
 
 
 def _open(config: Config) -> SqlStore:
-    from rotator.store.sealing import AesGcmSealer
     from rotator.store.store import open_store
 
-    sealer = AesGcmSealer(config.seal.key.read())
-    url = config.store.resolve()
-    return open_store(url, new_id=wiring.new_id, sealer=sealer, environment=config.environment)
+    keyring, url = wiring.keyring(config), config.store.resolve()
+    return open_store(url, new_id=wiring.new_id, keyring=keyring, environment=config.environment)
 
 
-def _database(config: Config, store: SqlStore) -> list[Finding]:
+def _database(store: SqlStore) -> list[Finding]:
     """The database and the sealing key, which belong together."""
-    message = f"{store.database.where} opens under {config.seal.key.text}"
+    active = next(key for key in store.sealing_keys("check").listed() if key.active)
+    message = f"{store.database.where} opens under {active.name}"
     return [Finding(check="database", subject="database and sealing key", message=message)]
 
 

@@ -11,6 +11,8 @@ from rotator.config.models import (
     ProviderConfig,
     RouteConfig,
     SealConfig,
+    SealKey,
+    ServiceKey,
     StoreConfig,
     Target,
 )
@@ -29,6 +31,8 @@ __all__ = [
     "ProviderConfig",
     "RouteConfig",
     "SealConfig",
+    "SealKey",
+    "ServiceKey",
     "StoreConfig",
     "Target",
     "entry_of",

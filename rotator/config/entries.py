@@ -13,7 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
-from rotator.config.models import FACTS
+from rotator.access.aws import AwsSettings
+from rotator.access.vault import ServerSettings
+from rotator.config.models import FACTS, SealKey, ServiceKey
 from rotator.config.part import Entry
 from rotator.config.readers import Readers, read_readers
 from rotator.config.urls import database_url
@@ -66,15 +68,31 @@ def _store_url(value: object, info: Any) -> str | SecretReference:
     return database_url(value, folder, password=False)
 
 
-def _seal_key(value: object, info: Any) -> SecretReference:
-    if isinstance(value, str) and value.startswith(("aws-kms:", "vault-transit:")):
-        message = f"{value.partition(':')[0]} comes with a later version: use file:PATH or env:NAME"
-        raise ValueError(message)
-    if not isinstance(value, str) or not value.startswith(("env:", "file:")):
+def _seal_key(value: object, info: Any) -> SealKey:
+    scheme, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if scheme in ("env", "file"):
+        return _reference(str(value), (info.context or {}).get("folder", Path()))
+    form = _SEAL_KEYS.get(scheme)
+    if form is None:
         # The value is not repeated: it may be the key itself.
-        message = "the key is named, not written here: use file:PATH or env:NAME"
+        message = f"the key is named, not written here: use {', '.join(_SEAL_FORMS)}"
         raise ValueError(message)
-    return _reference(value, (info.context or {}).get("folder", Path()))
+    if not form.fullmatch(rest):
+        message = f"is not of the form {next(known for known in _SEAL_FORMS if known.startswith(scheme))}"
+        raise ValueError(message)
+    return SecretReference(str(value)) if scheme == "systemd-credential" else ServiceKey(str(value))
+
+
+_SEAL_FORMS = ("file:PATH", "env:NAME", "systemd-credential:NAME", "aws-kms:KEY", "vault-transit:MOUNT/KEY")
+_SEAL_KEYS = {
+    "systemd-credential": re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*"),
+    # an id, alias/NAME, or the ARN of either
+    "aws-kms": re.compile(
+        r"[A-Za-z0-9-]{1,256}|alias/[A-Za-z0-9/_-]{1,250}"
+        r"|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)"
+    ),
+    "vault-transit": re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+"),
+}
 
 
 def _reference(text: str, folder: Path) -> SecretReference:
@@ -83,13 +101,6 @@ def _reference(text: str, folder: Path) -> SecretReference:
         message = f"names no {'environment variable' if scheme == 'env' else 'file'}: use env:NAME or file:PATH"
         raise ValueError(message)
     return SecretReference(text, folder)
-
-
-def _kept(value: object) -> object:
-    if value == "rotation":
-        message = "`rotation` is reserved for a later version and does nothing yet: take it out"
-        raise ValueError(message)
-    return value
 
 
 def _label(text: str) -> str:
@@ -151,15 +162,21 @@ class StoreEntry(Entry):
     anchor: str | None = Field(default=None, min_length=1)
 
 
-class SealEntry(Entry):
-    """`seal:`, the key that encrypts material in the database."""
+SealKeyAt = Annotated[
+    InstanceOf[SecretReference] | InstanceOf[ServiceKey],
+    BeforeValidator(_seal_key),
+    WithJsonSchema({"type": "string", "pattern": "^(env|file|systemd-credential|aws-kms):.+|^vault-transit:.+/.+"}),
+]
 
-    key: Annotated[
-        InstanceOf[SecretReference],
-        BeforeValidator(_seal_key),
-        WithJsonSchema({"type": "string", "pattern": "^(env|file):.+"}),
-    ] = Field(default="file:rotator.key", validate_default=True)
-    keep: Annotated[Literal["version"], BeforeValidator(_kept)] = "version"
+
+class SealEntry(Entry):
+    """`seal:`, the keys that encrypt material in the database."""
+
+    key: SealKeyAt = Field(default="file:rotator.key", validate_default=True)
+    also: tuple[SealKeyAt, ...] = ()
+    aws: AwsSettings | None = None
+    vault: ServerSettings | None = None
+    keep: Literal["version", "rotation"] = "version"
 
 
 class RetryEntry(Entry):

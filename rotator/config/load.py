@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from rotator.access.aws import AwsSettings
 from rotator.config.accounts import Known, read_entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import read_consumers
@@ -157,9 +158,19 @@ def _store(main: Part) -> StoreConfig:
 
 
 def _seal(main: Part) -> SealConfig:
-    entry = main.at("seal").read(SealEntry) or main.picked().read(SealEntry)
+    part = main.at("seal")
+    entry = part.read(SealEntry) or main.picked().read(SealEntry)
     assert entry is not None
-    return SealConfig(key=entry.key, keep=entry.keep)
+    keys = (entry.key, *entry.also)
+    if len({key.text for key in keys}) < len(keys):
+        part.report("names a key twice, here and in `seal.key` or above", at=("also",))
+    transit = next((key.text for key in keys if key.text.startswith("vault-transit:")), None)
+    if transit is not None and entry.vault is None:
+        hint = "`seal.vault: {address: https://…, auth: {method: token, token: env:VAULT_TOKEN}}`"
+        part.report(f"`{transit}` needs to know the server", hint, at=("vault",))
+    return SealConfig(
+        key=entry.key, also=entry.also, aws=entry.aws or AwsSettings(), vault=entry.vault, keep=entry.keep
+    )
 
 
 def _engine(main: Part) -> Limits:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from rotator.access.aws import AwsSettings
+from rotator.access.vault import ServerSettings
 from rotator.config.readers import Readers
 from rotator.config.urls import database_url
 from rotator.domain.errors import SetupError
@@ -46,12 +48,30 @@ class StoreConfig:
             raise SetupError(message, reason="bad_store_url", remedy=remedy) from None
 
 
+@dataclass(frozen=True)
+class ServiceKey:
+    """A key-encryption key that stays in the service that keeps it: `aws-kms:KEY` or `vault-transit:MOUNT/KEY`."""
+
+    text: str
+
+
+SealKey = SecretReference | ServiceKey
+
+
 @dataclass(frozen=True, kw_only=True)
 class SealConfig:
-    """Where the key-encryption key is, and how long material stays sealed."""
+    """Where the key-encryption keys are, how to reach those of services, and how long material stays sealed."""
 
-    key: SecretReference
-    keep: Literal["version"] = "version"
+    key: SealKey
+    also: tuple[SealKey, ...] = ()
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    vault: ServerSettings | None = None
+    keep: Literal["version", "rotation"] = "version"
+
+    @property
+    def keys(self) -> tuple[SealKey, ...]:
+        """All of them; the first one seals in a new database."""
+        return (self.key, *self.also)
 
 
 @dataclass(frozen=True, kw_only=True)

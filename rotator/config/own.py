@@ -50,6 +50,10 @@ def of_config(config: Config) -> Iterator[OwnReference]:
     """Every secret of ours, in the order of the file."""
     yield from references("store.url", config.store.url)
     yield from references("seal.key", config.seal.key)
+    for position, key in enumerate(config.seal.also):
+        yield from references(f"seal.also[{position}]", key)
+    yield from references("seal.aws", config.seal.aws)
+    yield from references("seal.vault", config.seal.vault)
     for name, provider in config.providers.items():
         yield from references(f"providers.{name}", provider.settings)
     for name, destination in config.destinations.items():

@@ -107,7 +107,7 @@ class Stage:
     @classmethod
     def set_up(cls, folder: Path, openbao: OpenBao, aws: Aws, openai: OpenAIEmulator, *, quick: bool) -> Stage:
         """Write the configuration and the sealing key, make the IAM user, and plant a key that a person made."""
-        from rotator.store.sealing import new_key
+        from rotator.sealers.local import new_key
 
         stage = cls(
             folder=folder, openbao=openbao, aws=aws, openai=openai, rotator=aws.user("rotator", allow=_PERMISSIONS)

@@ -55,6 +55,10 @@ class Subject(StrEnum):
     ACCEPT = "accept"  # what a person put at a destination is the current key from now on
     OVERWRITE = "overwrite"  # the current key is written over it
     IGNORE = "ignore"  # it stays, and nobody wants to hear of it
+    SEAL_ADD = "seal_add"  # a sealing key is put on record, beside others
+    SEAL_ACTIVATE = "seal_activate"  # new values are sealed under it
+    SEAL_REWRAP = "seal_rewrap"  # and what was sealed before as well
+    SEAL_REMOVE = "seal_remove"  # nothing needs it any more
     SEEN = "seen"  # a consumer says that it holds another key than before
     CHECKPOINT = "checkpoint"  # the trail as it is was signed
     PRUNE = "prune"  # events that were exported and verified were taken out of the database

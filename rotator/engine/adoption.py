@@ -112,7 +112,7 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
     found = []
     for fingerprint, (material, places) in groups.items():
         answer = work.ask(work.provider.authenticate, material)
-        identified = work.ask(work.provider.identify, material) if answer.alive else None
+        identified = work.identify(material) if answer.alive else None
         key = listed.get(identified) if identified else None
         if key is None and identified is not None:
             key = Key(id=identified, label=None, created_at=None)

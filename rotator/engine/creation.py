@@ -27,9 +27,9 @@ from rotator.domain.policy import DAY, last_create, supply_by
 from rotator.engine import own, permissions, regress, rehearsal
 from rotator.engine.intake import no_slot_comes_free
 from rotator.engine.labels import label_of, labelled
-from rotator.engine.places import look, reach, refuse_foreign, templates_of
+from rotator.engine.places import look, reach, refuse_foreign, survey, templates_of
 from rotator.engine.reactivation import REPLACED
-from rotator.engine.retirement import open_retirement
+from rotator.engine.retirement import material_at_places, open_retirement
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Asks, Chooses, Issues, Key
 from rotator.ports.store import Insert, NewEvent, Seal, Update, Write
@@ -53,6 +53,7 @@ def create(work: Work) -> None:
         _wait_for(work, unlocated[0], "lost_answer", message)
         return
     preflight(work)
+    _keep_current(work)
     if isinstance(work.provider, Chooses):
         _choose(work, work.provider, target)
     elif isinstance(work.provider, Issues):
@@ -79,6 +80,19 @@ def preflight(work: Work) -> None:
         work.call(destination.preflight, delivery.templates)
     if work.situation.target is None:  # else what was sent before is sent again, which makes no other key
         _keep_create_limits(work)
+
+
+def _keep_current(work: Work) -> None:
+    """Where the value of the current key was dropped at rest, it is taken from its places, for as long as work is open.
+
+    A new key that has to be given up is followed by the current one, put back everywhere.
+    """
+    current = work.situation.current
+    if current is None or current.fingerprint is None or work.kept(current) is not None:
+        return
+    found = material_at_places(work, current, survey(work))
+    if found is not None and work.fingerprint(found[work.provider.capabilities.material[-1]]) == current.fingerprint:
+        work.record([Seal(current.id, found)], [])
 
 
 def keys_of_account(work: Work) -> Sequence[Key]:
@@ -179,8 +193,12 @@ def _new_version(work: Work) -> Version:
 
 
 def _issue(work: Work, provider: Issues) -> None:
-    """The row is the intent; the request is sent once; the answer is sealed in the same breath."""
+    """The row is the intent; the request is sent once; the answer is sealed in the same breath.
+
+    What sealing needs from elsewhere is fetched before: a key that cannot be kept is never asked for.
+    """
     version = _new_version(work)
+    prepared = work.store.prepare(version.id)
     told = _about(work.event(Subject.CREATE, Outcome.STARTED), version)
     work.record([Insert(version), Update(work.rotation(), {"target_id": version.id})], [told])
     try:
@@ -202,7 +220,7 @@ def _issue(work: Work, provider: Issues) -> None:
     work.record_surely(
         [
             Update(version, changes),
-            Seal(version.id, issued.material),
+            Seal(version.id, issued.material, prepared),
             Update(work.rotation(), {"state": RotationState.CREATED, **MOVING}),
         ],
         [told],
@@ -220,7 +238,7 @@ def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
         work.record([Insert(target), seal, Update(work.rotation(), {"target_id": target.id})], [told])
     else:
         material = work.material(target)
-    key_id = work.ask(provider.set, material)
+    key_id = work.id_to_keep(work.ask(provider.set, material))
     secret = material[work.provider.capabilities.material[-1]]
     changes = {"key_id": key_id, "issued_at": work.now(), "fingerprint": work.fingerprint(secret)}
     told = _about(work.event(Subject.CREATE, Outcome.SUCCEEDED), target, key_id)

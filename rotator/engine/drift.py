@@ -141,7 +141,7 @@ def _foreign(work: Work, target: Target, seen: Look, overwrite: str) -> Drift:
 
 def _key_of(work: Work, material: Material) -> Key | None:
     """The listed key of a value, unless it is on record, or of another owner than the current one."""
-    identified = work.ask(work.provider.identify, material)
+    identified = work.identify(material)
     if identified is None or identified in work.store.known_keys(work.ask(work.provider.account)):
         return None
     if not work.provider.capabilities.can_tell:

@@ -107,6 +107,9 @@ class DryStore:
         """As it would be."""
         return self._sealed[version_id] if version_id in self._sealed else self._real.material(version_id)
 
+    def prepare(self, version_id: VersionId) -> None:
+        """Nothing is sealed."""
+
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """As it would be."""
         found = {**self._real.placed(identity)}

@@ -356,7 +356,7 @@ def _another_key_works(work: Work, retirement: Retirement, version: Version, see
             return
         message = "no other key of this credential is current"
         raise TemporaryError(message, reason="no_other_key")
-    material = work.kept(current) or _material_at_places(work, current, seen)
+    material = work.kept(current) or material_at_places(work, current, seen)
     if material is None:
         message = f"the value of the current version {current.number} is neither on record nor at a destination"
         raise PermanentError(message, reason="no_material", remedy="rotate once more, so that its successor is known")
@@ -368,8 +368,8 @@ def _another_key_works(work: Work, retirement: Retirement, version: Version, see
         raise TemporaryError(message, reason="current_refused", remedy=f"`rotate --now {work.managed.name}`")
 
 
-def _material_at_places(work: Work, version: Version, seen: Survey) -> Material | None:
-    """The value of a key that was adopted by its id alone, as its consumers read it."""
+def material_at_places(work: Work, version: Version, seen: Survey) -> Material | None:
+    """The value of a key that is not on record (adopted by its id, or dropped at rest), as its consumers read it."""
     wanted = set(work.provider.capabilities.material)
     found: dict[str, Secret] = {}
     for target in work.managed.targets:

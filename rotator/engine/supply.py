@@ -74,7 +74,7 @@ def _accepted(work: Work, material: Material) -> Answer:
 
 def _key_id(work: Work, material: Material) -> str:
     """Which key it is. One that the principal's list does not show is of another, and could not be taken away."""
-    key_id = work.ask(work.provider.identify, material)
+    key_id = work.identify(material)
     account = work.rotation().account
     if key_id is None:
         message = f"this value works, but it cannot be told which key of {account} it is"

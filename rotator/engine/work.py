@@ -40,7 +40,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import HOLDS
 from rotator.domain.policy import Policy
-from rotator.domain.secret import Material
+from rotator.domain.secret import Material, Secret
 from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
 from rotator.engine.tally import Tally
@@ -467,6 +467,22 @@ class Work:
             message = f"the value of version {version.number} is not on record"
             raise PermanentError(message, reason="no_material", remedy="rotate to a new key instead")
         return material
+
+    def identify(self, material: Material) -> str | None:
+        """The id of a key; None where the provider does not know it."""
+        found = self.ask(self.provider.identify, material)
+        return self.id_to_keep(found) if found is not None else None
+
+    def id_to_keep(self, key_id: str) -> str:
+        """A key's id as rows and events may have it.
+
+        One that is made from the value is hashed once more, with the pepper: else whoever reads the database could try
+        out what a person may have chosen.
+        """
+        if not self.provider.capabilities.ids_from_values:
+            return key_id
+        kind, _, _ = key_id.partition("-")
+        return f"{kind}-{self.fingerprint(Secret(key_id))[:12]}"
 
     def authenticate(self, version: Version, material: Material) -> Answer:
         """Ask the provider about a key, and note that this use of it was ours.

@@ -90,6 +90,7 @@ class Capabilities:
     can_delete: bool = True  # False: a person takes old keys away, and says so
     permissions: Literal["declared", "read"] | None = None  # how `permissions` knows: by the options, or by asking
     allow_list: AllowList | None = None  # None: addresses are part of `permissions`, or there is no such list
+    ids_from_values: bool = False  # nobody issues ids: `KIND-` and a hash of the value, which is not kept as it is
 
 
 class Provider(Protocol):

@@ -46,12 +46,20 @@ class Update:
     set: Mapping[str, Any]
 
 
+class Prepared(Protocol):
+    """What `Store.prepare` has fetched; the store's own affair."""
+
+
 @dataclass(frozen=True)
 class Seal:
-    """Keep this material, sealed, until the version is retired. Replaces what is there."""
+    """Keep this material, sealed, until the version is retired. Replaces what is there.
+
+    `prepared` is for material that must not be lost: with it nobody else is asked before it is sealed.
+    """
 
     version_id: VersionId
     material: Material
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -320,7 +328,17 @@ class Store(Protocol):
         ...
 
     def material(self, version_id: VersionId) -> Material | None:
-        """The unsealed material of a version, or None where it is not kept. Needs the sealing key."""
+        """The unsealed material of a version, or None where it is not kept. Needs the sealing key.
+
+        Raises SetupError (`wrong_sealing_key`), PermanentError (`sealed_tampered`), and as `ports.sealer.Sealer`.
+        """
+        ...
+
+    def prepare(self, version_id: VersionId) -> Prepared | None:
+        """Fetch what sealing a version's material will need from elsewhere. Changes nothing; may be repeated.
+
+        Raises SetupError, and as `ports.sealer.Sealer`: then no key is asked for that could not be kept.
+        """
         ...
 
     def version(self, version_id: VersionId) -> Version | None:

@@ -24,6 +24,7 @@ _CAPABILITIES = Capabilities(
     settle=timedelta(0),
     default_fields={},  # the configuration puts the credential's name in upper case here
     material=("secret",),
+    ids_from_values=True,
     can_delete=False,
 )
 

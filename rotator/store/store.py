@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sqlalchemy import Engine, select, update
 
-from rotator.domain.errors import SetupError
+from rotator.domain.errors import PermanentError, SetupError
 from rotator.domain.model import (
     Account,
     Credential,
@@ -26,7 +26,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.secret import Material
-from rotator.ports.sealer import Fingerprint, Sealer
+from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
     Checkpoint,
     Count,
@@ -37,6 +37,7 @@ from rotator.ports.store import (
     Installation,
     NewEvent,
     Pause,
+    Prepared,
     Seal,
     StoredEvent,
     Write,
@@ -51,6 +52,7 @@ from rotator.store import (
     followers,
     homes,
     leases,
+    material,
     notices,
     reading,
     records,
@@ -61,7 +63,10 @@ from rotator.store import (
     tallies,
 )
 from rotator.store.database import Clock, Database, Observe, Proof, connect, opening
+from rotator.store.keyring import Keyring
+from rotator.store.keyring import Prepared as DataKeyAtHand
 from rotator.store.material import Vault
+from rotator.store.sealing_keys import SealingKeys
 
 _PAGE = 1000
 
@@ -70,29 +75,37 @@ def open_store(
     url: str,
     *,
     new_id: Callable[[], str],
-    sealer: Sealer | None = None,
+    keyring: Keyring | None = None,
     clock: Clock | None = None,
     environment: str | None = None,
     observe: Observe = lambda _: None,
     dry: bool = False,
     proof: Proof | None = None,
+    keeps: bool = True,
 ) -> SqlStore:
     """Open an existing database and check that it is the right one; None as environment is not checked.
 
     `observe` is told each event of this process once it is committed. `dry`: a sealing key is not tried before it is
-    needed, for the first one that a database sees is noted there.
+    needed, for the first one that a database sees is noted there. Without `keeps`, material is dropped as soon as its
+    credential is at rest.
 
     Raises SetupError with reason `bad_store_url`, `no_database`, `database_refused`, `schema_outdated`,
-    `schema_newer`, `other_environment`, or, where a sealer is given, `wrong_sealing_key`;
-    StoreUnavailable where a server does not answer.
+    `schema_newer`, `other_environment`, or, where a keyring is given, `wrong_sealing_key` and what keeps a sealer from
+    working; StoreUnavailable where a server does not answer, and Unavailable where that of a sealer does not.
     """
-    store = SqlStore(connect(url), new_id=new_id, clock=clock, sealer=sealer, observe=observe, proof=proof)
+    store = SqlStore(
+        connect(url), new_id=new_id, clock=clock, keyring=keyring, observe=observe, keeps=keeps, proof=proof
+    )
     try:
         with opening():
             schema.check(store.database)
             schema.check_environment(store.installation().environment, environment, store.database.where)
-            if sealer is not None and not dry:
+            if keyring is not None and not dry:
                 _ = store.fingerprint
+                store.forget_at_rest()
+    except PermanentError as problem:  # of a sealer, which only a person can put right
+        store.close()
+        raise SetupError(problem.message, reason=problem.reason, remedy=problem.remedy) from None
     except BaseException:
         store.close()
         raise
@@ -103,7 +116,7 @@ class SqlStore:
     """One database with an up-to-date schema. Methods may be called from several threads.
 
     `new_id` makes the ids of the rows that the store makes itself. A given `clock` wins over the database's.
-    Without a sealer everything works but `fingerprint`, `material` and recording a Seal.
+    Without a keyring everything works but `fingerprint`, `material` and recording a Seal.
     """
 
     def __init__(
@@ -112,17 +125,21 @@ class SqlStore:
         *,
         new_id: Callable[[], str],
         clock: Clock | None = None,
-        sealer: Sealer | None = None,
+        keyring: Keyring | None = None,
         observe: Observe = lambda _: None,
         proof: Proof | None = None,
+        keeps: bool = True,
     ) -> None:
         self.database = Database(engine, clock, observe, proof)
         self._new_id = new_id
-        self._sealer = sealer
+        self._keyring = keyring
+        self._keeps = keeps
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of the sealers included."""
         self.database.engine.dispose()
+        if self._keyring is not None:
+            self._keyring.close()
 
     def now(self) -> datetime:
         """The database's clock on PostgreSQL, the host's on SQLite, unless one was given."""
@@ -173,15 +190,29 @@ class SqlStore:
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """Fingerprints under this installation's pepper. Raises SetupError without the right sealing key."""
-        return self._vault.fingerprint()
+        return self._vault.unlock()
 
     def material(self, version_id: VersionId) -> Material | None:
         """The unsealed material of a version. Raises SetupError without the right sealing key."""
         return self._vault.material(version_id)
 
+    def prepare(self, version_id: VersionId) -> Prepared | None:
+        """A data key for what this version's material will be."""
+        return self._vault.prepare(version_id)
+
+    def sealing_keys(self, actor: str) -> SealingKeys:
+        """The key-encryption keys on record, for whoever changes them."""
+        return SealingKeys(self.database, self._vault, actor)
+
+    def forget_at_rest(self) -> None:
+        """Drop what was kept of credentials at rest before they were to be kept no more."""
+        if not self._keeps:
+            with self.database.write() as connection:
+                material.forget_at_rest(connection)
+
     @cached_property
     def _vault(self) -> Vault:
-        return Vault(self.database, self.installation().id, self._sealer)
+        return Vault(self.database, self.installation().id, self._keyring)
 
     def enroll(
         self,
@@ -304,13 +335,16 @@ class SqlStore:
         with self.database.write() as connection:
             now = leases.hold(self.database, connection, lease)
             records.apply(connection, lease.credential_id, ready, now)
+            if not self._keeps:
+                material.forget_at_rest(connection, lease.credential_id)
             told = audit.append(connection, now, events)
             tallies.add(connection, [write for write in writes if isinstance(write, Count)])
             return told
 
     def _encrypted(self, write: Write) -> Write | records.Keep:
         if isinstance(write, Seal):
-            return records.Keep(write.version_id, self._vault.seal(write.version_id, write.material))
+            prepared = write.prepared if isinstance(write.prepared, DataKeyAtHand) else None
+            return records.Keep(write.version_id, self._vault.seal(write.version_id, write.material, prepared))
         return write
 
     def note(self, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:

@@ -52,6 +52,7 @@ VERSION_IS_CURRENT = "state = 'current'"
 FINDING_STANDS = "cleared_at IS NULL"
 REQUEST_STANDS = "state = 'standing'"
 EVENT_IS_CHECKPOINT = "event = 'checkpoint.succeeded'"
+KEY_IS_ACTIVE = "active"
 
 
 def _among(column: str, words: Iterable[str]) -> CheckConstraint:
@@ -326,12 +327,25 @@ head = Table(  # the end of the chain, and its Merkle tree; the row's lock is wh
     Column("tree", TextList, nullable=False),
 )
 
+sealing_key = Table(  # the key-encryption keys that blobs of this database may be sealed under; never a key itself
+    "sealing_key",
+    METADATA,
+    _id(),
+    Column("name", Text, nullable=False),  # as the configuration called it when it was added
+    Column("proof", LargeBinary, nullable=False),  # sealed: whoever opens it has the key
+    Column("active", Boolean, nullable=False),
+    Column("added_at", Moment, nullable=False),
+    _partial("one_active_sealing_key", "active", where=KEY_IS_ACTIVE),
+)
+
 sealed = Table(
     "sealed",
     METADATA,
     Column("version_id", Text, ForeignKey("version.id"), primary_key=True),
     Column("material", LargeBinary, nullable=False),
+    Column("sealed_under", Text, ForeignKey("sealing_key.id"), nullable=False),
     Column("sealed_at", Moment, nullable=False),
+    Index("sealed_under_key", "sealed_under", "version_id"),
 )
 
 install = Table(
@@ -347,6 +361,7 @@ install = Table(
     Column("timeline", BigInteger),
     Column("anchored", Boolean, nullable=False),
     Column("pepper", LargeBinary),  # sealed
+    Column("pepper_under", Text, ForeignKey("sealing_key.id")),
 )
 
 follower = Table(  # of the trail, which is its outbox: a sink, a channel of notifications

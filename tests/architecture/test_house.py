@@ -29,7 +29,7 @@ REVEALS = {
     "providers/anthropic.py",
     "providers/openai.py",
     "store/material.py",
-    "store/sealing.py",
+    "sealers/local.py",
     "store/signing.py",
     "access/vault.py",
 }
@@ -85,7 +85,7 @@ def test_the_core_never_asks_the_clock() -> None:
 def test_a_module_of_an_adapter_imports_no_heavy_library_by_itself() -> None:
     modules = [
         f"rotator.{kind}.{path.stem}"
-        for kind in ("providers", "destinations", "hooks", "consumers", "notifiers")
+        for kind in ("providers", "destinations", "hooks", "consumers", "notifiers", "sealers")
         for path in (PACKAGE / kind).glob("[a-z]*.py")
     ]
     code = (

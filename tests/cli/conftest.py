@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rotator import wiring
+from rotator.sealers.local import new_key
 from rotator.store import schema
-from rotator.store.sealing import new_key
 from tests.cli.house import House, new_house
 from tests.conftest import Canaries
 

@@ -10,6 +10,7 @@ import pytest
 
 from rotator.config import Config, ConfigError, find, load
 from rotator.domain.errors import SetupError
+from rotator.settings import SecretReference
 from tests.config.sample import BASE, EXAMPLE, TEAM, credential, load_text, problems_with, told
 
 
@@ -24,7 +25,7 @@ def test_the_example_of_the_design_is_read(example: Config, tmp_path: Path) -> N
     assert example.environment == "prod"
     assert example.store.resolve() == f"sqlite:///{tmp_path}/rotator.db"
     assert example.seal.key.text == "file:rotator.key"
-    assert example.seal.key.folder == tmp_path
+    assert example.seal.key == SecretReference("file:rotator.key", tmp_path)
     assert example.seal.keep == "version"
     assert example.engine.lease == timedelta(seconds=60)
     assert example.engine.retry_most == timedelta(minutes=15)
@@ -60,6 +61,7 @@ def test_a_short_file_has_every_default(tmp_path: Path) -> None:
     config = load_text(tmp_path, "credentials: {}\n")
     assert config.environment == "default"
     assert config.store.resolve() == f"sqlite:///{tmp_path}/rotator.db"
+    assert isinstance(config.seal.key, SecretReference)
     assert config.seal.key.folder == tmp_path
     assert config.engine.call_budget == timedelta(seconds=20)
     assert (config.engine.workers, config.engine.retry_first) == (8, timedelta(seconds=2))
@@ -115,10 +117,18 @@ def test_what_stands_at_the_place_of_the_url_is_not_repeated(tmp_path: Path, mon
         ("store: {url: 'env:sk-hunter2'}", "store.url: names no environment variable"),
         ("store: {url: 7}", "store.url: must be text"),
         ("seal: {key: 'hunter2hunter2'}", "seal.key: the key is named, not written here"),
-        ("seal: {key: 'aws-kms:alias/x'}", "seal.key: aws-kms comes with a later version"),
-        ("seal: {key: 'vault-transit:a/b'}", "seal.key: vault-transit comes with a later version"),
-        ("seal: {keep: rotation}", "seal.keep: `rotation` is reserved for a later version"),
-        ("seal: {keep: ever}", "seal.keep: must be one of version"),
+        ("seal: {key: 'aws-kms:'}", "seal.key: is not of the form aws-kms:KEY"),
+        ("seal: {key: 'aws-kms:arn:aws:s3:::x'}", "seal.key: is not of the form aws-kms:KEY"),
+        ("seal: {key: 'vault-transit:a'}", "seal.key: is not of the form vault-transit:MOUNT/KEY"),
+        ("seal: {key: 'vault-transit:a/../b'}", "seal.key: is not of the form vault-transit:MOUNT/KEY"),
+        ("seal: {key: 'systemd-credential:../x'}", "seal.key: is not of the form systemd-credential:NAME"),
+        ("seal: {key: 'vault-transit:a/b'}", "seal.vault: `vault-transit:a/b` needs to know the server"),
+        ("seal: {also: ['vault-transit:a/b']}", "seal.vault: `vault-transit:a/b` needs to know the server"),
+        ("seal: {also: [env:A, env:A]}", "seal.also: names a key twice"),
+        ("seal: {also: ['hunter2hunter2']}", "seal.also[0]: the key is named, not written here"),
+        ("seal: {aws: {regoin: x}}", "seal.aws.regoin: unknown key (did you mean `seal.aws.region`?)"),
+        ("seal: {vault: {address: 'http://vault.example', auth: {method: token, token: env:T}}}", "seal.vault.address"),
+        ("seal: {keep: ever}", "seal.keep: must be one of version, rotation"),
         ("engine: {lease: 20s}", "engine.call_budget: must be shorter than `engine.lease`"),
         ("engine: {lease: 0}", "engine.lease: must be more than 0"),
         ("engine: {workers: 0}", "engine.workers: must be at least 1"),

@@ -13,7 +13,7 @@ from tests.config.sample import credential, problems_with, told
 THIRTY = """\
 enviroment: prod
 store: {url: "mysql://h/db"}
-seal: {key: aws-kms:alias/x, keep: rotation}
+seal: {key: "vault-transit:x", keep: ever}
 engine:
   lease: 10s
   workers: 0
@@ -56,8 +56,8 @@ credentials:
 PLACES = [
     ("enviroment", 1, "unknown key", "did you mean `environment`?"),
     ("store.url", 2, "is not the URL of a database that we know", None),
-    ("seal.key", 3, "aws-kms comes with a later version", None),
-    ("seal.keep", 3, "is reserved for a later version", None),
+    ("seal.key", 3, "is not of the form vault-transit:MOUNT/KEY", None),
+    ("seal.keep", 3, "must be one of version, rotation", None),
     ("engine.call_budget", 4, "must be shorter than `engine.lease`", None),
     ("engine.workers", 6, "must be at least 1", None),
     ("engine.retry.frist", 7, "unknown key", "did you mean `engine.retry.first`?"),

@@ -190,7 +190,7 @@ def _plain(schema: Schema, whole: Schema) -> str:
         return {"object": "mapping", "boolean": "`true`, `false`", "number": "number"}[kind]
     if pattern.startswith("^(\\d+d)"):
         return "duration"
-    return "reference" if pattern.startswith("^(env|file)") else "text"
+    return "reference" if pattern.startswith("^(env|file") else "text"
 
 
 def _default(field: FieldInfo) -> str:

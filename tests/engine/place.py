@@ -19,8 +19,8 @@ from rotator.domain.model import Cause
 from rotator.engine.engine import Progress, Wish
 from rotator.engine.explain import explain
 from rotator.engine.work import Surroundings
+from rotator.sealers.local import new_key
 from rotator.store import schema
-from rotator.store.sealing import new_key
 from rotator.verifier.trail import verify_store
 
 QUICK = {"grace": "0s", "soak": "0s", "settle": "0s", "require_idle": "0s", "min_interval": "0s", "rotate_every": "30d"}

@@ -16,11 +16,10 @@ from rotator.access.folder import Folder
 from rotator.domain import policy, secret
 from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, threads, waves
 from rotator.engine.work import Work
-from rotator.store import audit, leases
-from rotator.store.sealing import AesGcmSealer
+from rotator.store import audit, keyring, leases
 from tests.mutants import patches
 from tests.mutants.killers import BySimulation, ByTest, Killer
-from tests.mutants.patches import TakeOut, not_noting_in, not_waiting_in, served, unconditional, without
+from tests.mutants.patches import TakeOut, both, not_noting_in, not_waiting_in, served, unconditional, without
 from tests.simulation.faults import PROFILES, Fault, Profile
 
 
@@ -227,7 +226,10 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "AAD": tested(
         "store/test_sealing.py::test_a_blob_that_was_moved_to_another_row_does_not_open[sqlite]",
-        without(AesGcmSealer, "_aad", lambda _self, _bound_to, _layer: b""),
+        both(
+            without(keyring, "_aad", lambda _sealer, _place: b""),
+            without(keyring, "_wrapping", lambda _sealer, _place: {}),
+        ),
         "DID NOT RAISE",
     ),
 }

@@ -405,6 +405,9 @@ class MemoryStore:
     def material(self, version_id: VersionId) -> Material | None:
         return self.tables.sealed.get(version_id)
 
+    def prepare(self, version_id: VersionId) -> None:
+        """Nothing is fetched from anywhere."""
+
     def version(self, version_id: VersionId) -> Version | None:
         found = self.tables.rows.get(version_id)
         return found if isinstance(found, Version) else None

@@ -37,12 +37,14 @@ from rotator.ports.store import (
     Installation,
     NewEvent,
     Pause,
+    Prepared,
     Store,
     StoredEvent,
     Write,
 )
+from rotator.sealers.local import LocalSealer, new_key
 from rotator.store import schema
-from rotator.store.sealing import AesGcmSealer, new_key
+from rotator.store.keyring import Keyring
 from rotator.store.store import SqlStore, open_store
 from rotator.verifier.trail import Chain
 from tests.simulation.memory import MemoryStore
@@ -76,7 +78,7 @@ class OnSqlite:
         memory = Path("/dev/shm")  # a file system in memory, where there is one: nothing has to outlive us
         self._folder = TemporaryDirectory(prefix="simulation-", dir=memory if memory.is_dir() else None)
         self._empty = Path(self._folder.name) / "empty.db"
-        self._sealer = AesGcmSealer(Secret(new_key()))
+        self._keyring = Keyring([LocalSealer(Secret(new_key()), "file:rotator.key")])
         self._open: SqlStore | None = None
 
     def __call__(self, world: World) -> OpenStore:
@@ -89,7 +91,7 @@ class OnSqlite:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         shutil.copyfile(self._empty, path)
         url = f"sqlite:///{path}"
-        self._open = open_store(url, new_id=world.new_id, sealer=self._sealer, clock=world.database_time)
+        self._open = open_store(url, new_id=world.new_id, keyring=self._keyring, clock=world.database_time)
         return self._open
 
 
@@ -178,6 +180,9 @@ class WorkerStore:
 
     def material(self, version_id: VersionId) -> Material | None:
         return self._read(lambda: self.real.material(version_id))
+
+    def prepare(self, version_id: VersionId) -> Prepared | None:
+        return self._read(lambda: self.real.prepare(version_id))
 
     def version(self, version_id: VersionId) -> Version | None:
         return self._read(lambda: self.real.version(version_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -13,9 +14,10 @@ from sqlalchemy import make_url
 from sqlalchemy.schema import CreateSchema
 
 from rotator.domain.secret import Secret
+from rotator.sealers.local import LocalSealer, new_key
 from rotator.store import schema
 from rotator.store.database import Clock, connect
-from rotator.store.sealing import AesGcmSealer, new_key
+from rotator.store.keyring import Keyring
 from rotator.store.store import SqlStore, open_store
 from rotator.testbed.postgres import Postgres
 
@@ -81,21 +83,29 @@ def _fresh_schema(database: str) -> str:
     return make_url(database).update_query_dict(options).render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def sealer() -> AesGcmSealer:
-    return AesGcmSealer(Secret(new_key()))
+def new_sealer(name: str = "file:rotator.key") -> LocalSealer:
+    """A key of its own."""
+    return LocalSealer(Secret(new_key()), name)
 
 
 @pytest.fixture
-def opened(sealer: AesGcmSealer) -> Iterator[Stores]:
+def keyring() -> Keyring:
+    return Keyring([new_sealer()])
+
+
+@pytest.fixture
+def opened(keyring: Keyring) -> Iterator[Stores]:
     """`opened(url, clock=None)` is a store on that database, upgraded first; closed at the end of the test.
 
-    `role` gives the URL to open it by, once it is upgraded.
+    `role` gives the URL to open it by, once it is upgraded; other options are those of `open_store`.
     """
 
-    def open_one(url: str, clock: Clock | None = None, role: Callable[[str], str] = lambda url: url) -> SqlStore:
+    def open_one(
+        url: str, clock: Clock | None = None, role: Callable[[str], str] = lambda url: url, **options: Any
+    ) -> SqlStore:
         schema.upgrade(url, "test", new_id, clock)
-        store = open_store(role(url), new_id=new_id, clock=clock, sealer=sealer, environment="test")
+        given = {"keyring": keyring, "environment": "test", **options}
+        store = open_store(role(url), new_id=new_id, clock=clock, **given)
         closing.callback(store.close)
         return store
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from rotator.domain.errors import SetupError
+from rotator.domain.errors import PermanentError
 from rotator.domain.model import VersionId
 from rotator.domain.secret import Material, Secret
 from rotator.ports.store import Insert, NewEvent, Seal
 from rotator.store import merkle, schema
 from rotator.store.checkpoints import SignedCheckpoints
-from rotator.store.sealing import AesGcmSealer
+from rotator.store.keyring import Keyring
 from rotator.store.signing import Signer, new_seed
 from rotator.store.store import open_store
 from rotator.verifier import sources
@@ -47,15 +47,15 @@ class Honest:
     key: VerifierKey
     kept: Checkpoint
     sealed: list[VersionId]
-    sealer: AesGcmSealer
+    keyring: Keyring
     events: int
 
 
 @pytest.fixture
-def honest(tmp_path: Path, sealer: AesGcmSealer) -> Honest:
+def honest(tmp_path: Path, keyring: Keyring) -> Honest:
     path = tmp_path / "honest.db"
     schema.upgrade(f"sqlite:///{path}", "test", new_id)
-    store = open_store(f"sqlite:///{path}", new_id=new_id, sealer=sealer)
+    store = open_store(f"sqlite:///{path}", new_id=new_id, keyring=keyring)
     signer = Signer(Secret(new_seed()), "keyturn/test")
     checkpoints = SignedCheckpoints(store.database, lambda: signer, events=15, every=HOUR)
     work = Work(store)
@@ -70,7 +70,7 @@ def honest(tmp_path: Path, sealer: AesGcmSealer) -> Honest:
     events = store.head()[0]
     store.close()
     key = VerifierKey.parse(signer.verifier_key)
-    return Honest(path, key, Checkpoint.parse(kept.note), [v.id for v in versions], sealer, events)
+    return Honest(path, key, Checkpoint.parse(kept.note), [v.id for v in versions], keyring, events)
 
 
 class Tampered:
@@ -124,7 +124,7 @@ class Tampered:
     def unsealed(self, version_id: VersionId) -> None:
         self._connection.execute("COMMIT")
         self._connection.close()
-        store = open_store(f"sqlite:///{self.path}", new_id=new_id, sealer=self.honest.sealer)
+        store = open_store(f"sqlite:///{self.path}", new_id=new_id, keyring=self.honest.keyring)
         try:
             store.material(version_id)
         finally:
@@ -267,7 +267,7 @@ def swap_sealed(tampered: Tampered) -> None:
     one, other = tampered.chance.sample(tampered.honest.sealed, 2)
     for version_id, material in zip((one, other), reversed(tampered.materials(one, other)), strict=True):
         tampered.run("UPDATE sealed SET material = ? WHERE version_id = ?", material, version_id)
-    with pytest.raises(SetupError) as caught:
+    with pytest.raises(PermanentError) as caught:
         tampered.unsealed(tampered.chance.choice([one, other]))
     assert caught.value.reason == "sealed_tampered"
 
