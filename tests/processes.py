@@ -9,16 +9,26 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(["tests.preloaded"])
 
 
-def run_command(command: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Path) -> int:
-    """Run `rotator …` in a process of its own; its streams are the files `in`, `out` and `err` of a folder."""
-    process = forked.Process(target=_command, args=(command, folder, dict(environ), streams))
+def run_command(
+    command: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    streams: Path,
+    prepare: Callable[[Iterable[str]], None] | None = None,
+    given: Iterable[str] = (),
+) -> int:
+    """Run `rotator …` in a process of its own; its streams are the files `in`, `out` and `err` of a folder.
+
+    `prepare` is called there first, with what is `given`.
+    """
+    process = forked.Process(target=_command, args=(command, folder, dict(environ), streams, prepare, given))
     process.start()
     process.join(60)
     if process.exitcode is None:
@@ -28,7 +38,14 @@ def run_command(command: Sequence[str], folder: Path, environ: Mapping[str, str]
     return process.exitcode
 
 
-def _command(command: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Path) -> None:
+def _command(
+    command: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    streams: Path,
+    prepare: Callable[[Iterable[str]], None] | None,
+    given: Iterable[str],
+) -> None:
     from rotator import cli
 
     os.chdir(folder)
@@ -39,4 +56,6 @@ def _command(command: Sequence[str], folder: Path, environ: Mapping[str, str], s
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - multiprocessing has closed it
     warnings.simplefilter("error")
     sys.argv = ["rotator", *command]
+    if prepare is not None:
+        prepare(given)
     cli.rotator()
