@@ -58,6 +58,8 @@ def of_config(config: Config) -> Iterator[OwnReference]:
         yield from references(f"providers.{name}", provider.settings)
     for name, destination in config.destinations.items():
         yield from references(f"destinations.{name}", destination.settings)
+    for name, route in config.routes.items():
+        yield from references(f"notify.routes.{name}", route.settings)
 
 
 def files_of(credential: CredentialConfig, destinations: Mapping[str, DestinationConfig | None]) -> dict[int, str]:
