@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos model check fmt bench docs verified hashes sbom \
-        audit-dependencies clean
+.PHONY: help demo test crash-matrix appends simulate mutants chaos model record-plans check fmt bench docs verified hashes \
+        sbom audit-dependencies clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -30,6 +30,9 @@ chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and 
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)
+
+record-plans: $(VENV)/.dev ## before a release: what it leaves in the database at each moment, for later ones to go on from
+	$(BIN)/python -m tests.plans.record
 
 mutants: $(VENV)/.dev ## take each guard out of the code, and see that a suite notices; some minutes
 	$(BIN)/python -m tests.mutants
