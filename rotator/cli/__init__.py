@@ -41,6 +41,7 @@ COMMANDS = {
     "notify": ("notify:notify", "Notifications: try the routes that people are told by."),
     "seal": ("seal:seal", "The sealing keys: add, activate, re-wrap, remove."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
+    "doctor": ("doctor:doctor", "Collect a support bundle without secrets."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),
     "demo": ("demo:demo", "Watch the whole job on this machine, with real servers."),
