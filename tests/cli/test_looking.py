@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -265,7 +266,7 @@ def test_check_tries_everything_side_by_side(house: House) -> None:
     told = house.run("check", "web", "--json", env={"T": "a-token"}).json
     server.shutdown()
     server.server_close()
-    failed = [row for row in told["checks"] if row["outcome"] == "failed"]
+    failed = [row for row in told["checks"] if (row["check"], row["outcome"]) == ("destination", "failed")]
     assert [row["subject"] for row in failed] == ["one:secret/a", "two:secret/b"]
     assert not Together.both.broken
 
@@ -273,10 +274,7 @@ def test_check_tries_everything_side_by_side(house: House) -> None:
 def test_check_says_on_a_terminal_what_it_waits_for(house: House) -> None:
     ran = house.on_terminal("check", env={"COLUMNS": "160"})
     assert ran.status == 0
-    assert (
-        "0 of 13 done; waiting for database and sealing key, checkpoints of the audit trail, web: policy and 10 more"
-        in ran.out
-    )
+    assert re.search(r"0 of \d+ done; waiting for database and sealing key, .* and \d+ more", ran.out)
     assert "done; waiting" not in house.run("check").said
 
 
