@@ -56,13 +56,13 @@ def test_a_test_goes_by_each_route_or_by_one_and_says_what_became_of_it(house: H
     dead = house.run("notify", "test", "--json", env={"CHAT_URL": url})
     assert dead.status == 1
     assert [(r["route"], r["accepted"], r["reason"]) for r in dead.json["routes"]] == [
-        ("ops", False, "unavailable"),
+        ("ops", False, "unreachable"),
         ("chat", False, "not_accepted"),
     ]
     said = house.run("notify", "test", "ops")
     assert said.status == 1
     assert "cannot connect to" in said.err
-    assert "To do: see that the receiver runs" in said.err
+    assert "To do: start the server, or correct its address" in said.err
 
 
 def test_a_test_says_what_is_missing(house: House) -> None:
