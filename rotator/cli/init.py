@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +11,8 @@ import click
 from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
-from rotator.cli.starter import CONFIGURATION, IGNORED
+from rotator.cli.found import FoundKey, proposals, search
+from rotator.cli.starter import IGNORED, Answers, configuration
 from rotator.config import Config, SealKey, ServiceKey, load
 from rotator.domain.errors import SetupError
 from rotator.settings import SecretReference
@@ -19,24 +21,40 @@ from rotator.store.signing import new_seed
 from rotator.store.store import open_store
 
 
-@click.command(epilog=options.examples("rotator init", "rotator init --dir /etc/rotator"))
+@click.command(
+    epilog=options.examples(
+        "rotator init                                         asks on a terminal",
+        "rotator init --dir /etc/rotator --environment prod --store env:DATABASE_URL",
+        "rotator init --from /srv/web/.env --from aws         keys that exist already",
+        "rotator init --from vault:secret/web                 with VAULT_ADDR and VAULT_TOKEN",
+    )
+)
 @click.option("--dir", "folder", metavar="DIR", default=".", help="Where; made if it is missing.")
+@click.option("--environment", metavar="NAME", help="Recorded in the database. Default: dev.")
+@click.option("--store", metavar="URL", help="The database, or env:NAME where its URL is. Default: a file beside it.")
+@click.option("--every", metavar="DURATION", help="How often the first credential is rotated. Default: 30d.")
+@click.option("--file", metavar="PATH", help="The env file that it is written to. Default: app.env.")
+@click.option("--field", metavar="NAME", help="The variable that holds it there. Default: SESSION_SECRET.")
+@click.option(
+    "--from", "sources", metavar="PLACE", multiple=True, help="Find keys there: an env file, AWS's own, or in Vault."
+)
 @options.verbose
-def init(folder: str) -> int:
+def init(folder: str, sources: Sequence[str], **given: str | None) -> int:
     """Write a starter configuration, a sealing key and an empty database.
 
-    What exists is left as it is and named. A configuration of your own is used: then only the key and the database
-    that it names are made.
+    On a terminal it asks for what no option says. What exists is left as it is and named. A configuration of your own
+    is used: then only the key and the database that it names are made.
+
+    --from finds keys that exist already and proposes credentials for them, commented out, with `first: adopt`: names
+    and fingerprints are shown, values never. Nothing is changed at those places.
     """
     place = Path(folder)
     path = place / "rotator.yaml"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        starter = _write_new(path, CONFIGURATION, 0o644)
-    except OSError as problem:
-        message = f"cannot write {path}: {problem.strerror}"
-        raise SetupError(message, remedy="choose another folder: --dir DIR") from None
-    config = load(path)
+    found = [key for source in sources for key in search(source, os.environ)]
+    named, proposed = proposals(found)
+    answers = _answers(given, ask=say.can_ask() and not path.exists())
+    starter = _starter(path, configuration(answers, proposed))
+    config = _loaded(path, starter=starter)
     say.tell(f"environment {config.environment}")
     say.tell(f"wrote {path}" if starter else f"{path} exists and is left as it is")
     revision = _revision(config)
@@ -44,12 +62,66 @@ def init(folder: str) -> int:
     _signing_key(config)
     _database(config, revision)
     _verifier_key(config)
+    _tell_found(config, named)
+    if proposed and not starter:
+        say.tell(f"To add to `credentials:` of {path}:\n{proposed}")
     say.tell("Keep these out of your repository; lines for .gitignore:")
-    for line in IGNORED if starter else IGNORED[:-1]:
+    for line in (*IGNORED, answers.file) if starter else IGNORED:
         say.tell(f"  {line}")
     config_option = "" if folder == "." else f" --config {path}"
     say.tell(f"Next: `rotator check{config_option}`, then `rotate{config_option}`")
     return Status.DONE
+
+
+_QUESTIONS = {
+    "environment": "Name of the environment, such as dev or prod",
+    "store": "Database (or env:NAME, where its URL is in a variable)",
+    "every": "Rotate the first credential, a generated secret, every",
+    "file": "Env file that its consumers read",
+    "field": "Variable that holds it there",
+}
+
+
+def _answers(given: Mapping[str, str | None], *, ask: bool) -> Answers:
+    """From the options; what they leave open is asked for on a terminal, else the default."""
+    defaults = vars(Answers())
+    found = {name: value or defaults[name] for name, value in given.items()}
+    for name, question in _QUESTIONS.items():
+        if ask and given[name] is None:
+            found[name] = click.prompt(question, default=defaults[name], err=True)
+    return Answers(**found)
+
+
+def _starter(path: Path, text: str) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _write_new(path, text, 0o644)
+    except OSError as problem:
+        message = f"cannot write {path}: {problem.strerror}"
+        raise SetupError(message, remedy="choose another folder: --dir DIR") from None
+
+
+def _loaded(path: Path, *, starter: bool) -> Config:
+    """The configuration; one that was just written, and that an answer has spoilt, is taken away again."""
+    try:
+        return load(path)
+    except SetupError:
+        if starter:
+            path.unlink()
+        raise
+
+
+def _tell_found(config: Config, named: Sequence[tuple[str, FoundKey]]) -> None:
+    if not named:
+        return
+    sealer = wiring.keyring(config)
+    store = open_store(config.store.resolve(), new_id=wiring.new_id, sealer=sealer, environment=config.environment)
+    try:
+        for name, key in named:
+            shown = f" ({key.key_id})" if key.key_id else ""
+            say.tell(f"found {key.name}{shown} at {key.address}, fingerprint {store.fingerprint(key.value)}: {name}")
+    finally:
+        store.close()
 
 
 def _write_new(path: Path, text: str, mode: int) -> bool:
