@@ -153,7 +153,13 @@ def _answer(name: str, config: str | None) -> dict[str, str]:
     command = [sys.executable, "-m", "rotator", *ASKED[name], *(["--config", config] if config else [])]
     try:
         ran = subprocess.run(
-            command, check=False, capture_output=True, encoding="utf-8", errors="replace", timeout=_SECONDS
+            command,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            env=dict(os.environ),  # this program again: the configuration may name any of it
         )
     except subprocess.TimeoutExpired:
         return {f"{name}.error": f"no answer within {_SECONDS} s\n"}
