@@ -114,8 +114,8 @@ def _loaded(path: Path, *, starter: bool) -> Config:
 def _tell_found(config: Config, named: Sequence[tuple[str, FoundKey]]) -> None:
     if not named:
         return
-    sealer = wiring.keyring(config)
-    store = open_store(config.store.resolve(), new_id=wiring.new_id, sealer=sealer, environment=config.environment)
+    keyring = wiring.keyring(config)
+    store = open_store(config.store.resolve(), new_id=wiring.new_id, keyring=keyring, environment=config.environment)
     try:
         for name, key in named:
             shown = f" ({key.key_id})" if key.key_id else ""
