@@ -17,8 +17,8 @@ import yaml
 
 from rotator.access.dotenv import read as read_env
 from rotator.config import load
+from rotator.sealers.local import new_key
 from rotator.store import schema
-from rotator.store.sealing import new_key
 from rotator.testbed.aws import Aws, AwsKey
 from rotator.testbed.gate import Answer, Gate, Lose, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
