@@ -21,6 +21,7 @@ from rotator.domain.errors import code as code_of
     ),
 )
 @click.argument("code", required=False)
+@options.verbose
 @click.pass_context
 def explain(ctx: click.Context, code: str | None) -> int:
     """What CODE means and what to do about it; the code is what an error ends with.
