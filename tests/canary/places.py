@@ -130,7 +130,8 @@ def _beside() -> None:
 
     def careless(self: FilePlace, seen: Any, fields: Mapping[str, Secret]) -> bytes:
         content = true(self, seen, fields)
-        Path(f"{self.path}.bak").write_bytes(content)
+        with Path(f"{self.path}.bak").open("ab") as copy:
+            copy.write(content)
         return content
 
     FilePlace._changed = careless  # type: ignore[method-assign]

@@ -114,7 +114,7 @@ class Run:
                 "web": {
                     "provider": "openai",
                     "options": options,
-                    "destinations": [{"to": "vault", "path": self.folder.name}, {"to": "env", "reload": reload}],
+                    "destinations": [{"to": "vault", "path": self.place}, {"to": "env", "reload": reload}],
                 },
                 "session": {"provider": "local", "destinations": [{"to": "sm", "path": self.place}]},
             },
@@ -128,6 +128,7 @@ class Run:
         self.rotate("-vv")
         self.rotate("--now", "--all", "-vv", "--json")
         self.real("rotate", "--now", "web", "-vv")
+        assert len(self.seen("cmdline")) > 2, f"nothing was written: {self.err.decode(errors='replace')[-3000:]}"
         for look in ("status", "status --json", "explain web", "plan", "policy web", "audit log", "check -vv", "diff"):
             self.command(*look.split())
         self.command("rollback", "web", "--yes", "--reason", "because")
