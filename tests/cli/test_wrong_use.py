@@ -113,7 +113,7 @@ def test_a_database_that_does_not_answer_is_1_and_nothing_happens(house: House) 
 def test_a_secret_in_the_configuration_is_refused_and_not_repeated(house: House) -> None:
     key = (house.folder / "rotator.key").read_text(encoding="utf-8").strip()
     house.change("environment: test", f"environment: test\nseal: {{key: '{key}'}}")
-    refused(house.rotate(), "use file:PATH or env:NAME")
+    refused(house.rotate(), "use file:PATH, env:NAME")
 
 
 def test_a_folder_that_cannot_be_written_is_told_by_init(house: House, tmp_path: Path) -> None:
