@@ -40,6 +40,7 @@ def serve(listen: Address, config: str | None) -> int:
     from rotator.web.sources import Opened
 
     stop, source = Stop(), Opened(configuration(config))
+    stop.silent = True  # there is no step to wait for
     registry = CollectorRegistry()
     registry.register(source.metrics)
     with serving(listen, Pages(registry, lambda: None, source.ready)) as where, stop:
