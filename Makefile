@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos model record-plans check fmt bench docs verified hashes \
+.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs verified hashes \
         sbom audit-dependencies clean
 
 help: ## say what there is
@@ -44,6 +44,9 @@ PROFILE ?= everything
 
 simulate: $(VENV)/.dev ## the engine in worlds full of faults, on all cores: SEED=1 ROTATIONS=20000 STORE=memory|sql PROFILE=everything
 	$(BIN)/python -m tests.simulation --seed $(SEED) --rotations $(ROTATIONS) --store $(STORE) --profile $(PROFILE)
+
+usage-year: $(VENV)/.dev ## a year of normal use of KEYS=200 keys, made up: how many anomalies are false; some minutes
+	$(BIN)/python -m tests.domain.usage_year --keys $(or $(KEYS),200)
 
 check: $(VENV)/.dev ## formatting, types and architecture
 	$(BIN)/ruff check
