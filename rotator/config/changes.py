@@ -51,8 +51,9 @@ def settings(before: Config, after: Config) -> Iterator[str]:
         yield f"environment {before.environment}→{after.environment}: a database of another environment is refused"
     if before.store.url != after.store.url:
         yield "store.url leads to another database"
-    if before.seal.key.text != after.seal.key.text:
-        yield f"seal.key {before.seal.key.text}→{after.seal.key.text}: it must be the same key"
+    gone = {key.text for key in before.seal.keys} - {key.text for key in after.seal.keys}
+    if gone:
+        yield f"seal names {', '.join(sorted(gone))} no more: a key on record (`rotator seal status`) is needed"
     for key in fields(Limits):
         old, new = getattr(before.engine, key.name), getattr(after.engine, key.name)
         if old != new:
