@@ -357,6 +357,7 @@ class Adapters:
             ],
             heartbeats=credential.consumers.heartbeats,
             bounds=credential.bounds,
+            on=credential.on,
             own=credential.name in self._own,
             drop=FileDrop(self._config.drop / credential.name) if self._config.drop is not None else None,
             edition=self._edition(credential),

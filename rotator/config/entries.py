@@ -9,7 +9,7 @@ import re
 from datetime import date, timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
@@ -23,12 +23,14 @@ from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
+from rotator.domain.reactions import CHECKS, Caps, Reaction
 from rotator.settings import Duration, FilePath, SecretAt, SecretReference
 from rotator.verifier.notes import VerifierKey
 
 _DIGITS = re.compile(r"\d{7}")
 _TEN_YEARS = timedelta(days=3650)
 _BUILT_IN = Policy()
+_CAPS = Caps()
 
 
 def _not_huge(value: object) -> object:
@@ -193,6 +195,13 @@ class BrakeEntry(Entry):
     pause: PositiveSpan = timedelta(minutes=15)
 
 
+class ReactionsEntry(Entry):
+    """`engine.reactions:`, how often anything is done without a person, over all credentials."""
+
+    per_hour: int = Field(default=_CAPS.per_hour, ge=0, le=1000)
+    cool_down: Span = _CAPS.cool_down
+
+
 class EngineEntry(Entry):
     """`engine:`, how work is paced."""
 
@@ -203,6 +212,7 @@ class EngineEntry(Entry):
     watch: PositiveSpan = timedelta(minutes=5)
     retry: RetryEntry = RetryEntry()
     brake: BrakeEntry = BrakeEntry()
+    reactions: ReactionsEntry = ReactionsEntry()
 
 
 class ProviderEntry(Entry):
@@ -373,10 +383,16 @@ def _day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_day)]
 
 
+def _checks(on: dict[str, Reaction]) -> dict[str, Reaction]:
+    unknown = [check for check in on if check not in CHECKS]
+    if unknown:
+        message = f"there is no check `{unknown[0][:40]}`; known: {', '.join(CHECKS)}"
+        raise ValueError(message)
+    return on
+
+
 class CredentialEntry(Entry):
     """An entry of `credentials:`. Options, policy and destinations are read on their own."""
-
-    reserved: ClassVar[frozenset[str]] = frozenset({"on"})
 
     provider: str = Field(min_length=1)
     moved_from: str | None = Field(default=None, min_length=1)
@@ -390,3 +406,4 @@ class CredentialEntry(Entry):
     allowed_ips: Annotated[list[NetworkText], AfterValidator(_some)] | None = None
     allowed_ips_confirmed: Day | None = None
     expect_policies: list[str | dict[str, Any]] | None = None
+    on: Annotated[dict[str, Reaction], AfterValidator(_checks)] | None = None

@@ -42,6 +42,7 @@ from rotator.config.policies import read_policy
 from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, shown, suggest_key
 from rotator.config.targets import Places, Source, names_of, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
+from rotator.domain.reactions import Caps
 from rotator.engine.work import Bounds, Limits
 from rotator.ports.provider import Capabilities, Provider
 
@@ -189,6 +190,7 @@ def _engine(main: Part) -> Limits:
         in_flight=entry.in_flight,
         brake_failures=entry.brake.failures,
         brake_pause=entry.brake.pause,
+        caps=Caps(per_hour=entry.reactions.per_hour, cool_down=entry.reactions.cool_down),
         watch=entry.watch,
         retry_first=entry.retry.first,
         retry_most=entry.retry.most,
@@ -358,6 +360,7 @@ def read_credential(
         moved_from=entry.moved_from,
         places=policy[1],
         bounds=bounds,
+        on=entry.on or {},
     )
 
 

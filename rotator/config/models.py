@@ -16,6 +16,7 @@ from rotator.domain.errors import SetupError
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.notices import Route
 from rotator.domain.policy import Policy
+from rotator.domain.reactions import Reaction
 from rotator.engine.work import Bounds, Limits
 from rotator.settings import SecretReference
 
@@ -185,6 +186,7 @@ class CredentialConfig:
     consumers: Consumers = field(default_factory=Consumers)
     moved_from: str | None = None  # what it was called before
     bounds: Bounds = field(default_factory=Bounds)
+    on: Mapping[str, Reaction] = field(default_factory=dict)  # check → what is done about it
     places: Mapping[str, Origin]  # policy key → where its value comes from
     removed: bool = False  # the file names it no more: this is its last entry, kept in the database
 

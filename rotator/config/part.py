@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,9 +19,7 @@ AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
 
 class Entry(Settings):
-    """The base of our own models of the file. `reserved` keys have a meaning that comes later."""
-
-    reserved: ClassVar[frozenset[str]] = frozenset()
+    """The base of our own models of the file."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,6 @@ class Part:
             self.report("is missing", at=path)
         elif error["type"] != "extra_forbidden":
             self.report(sentence(error), at=path)
-        elif len(path) == 1 and path[0] in getattr(model, "reserved", ()):
-            self.report("is reserved for a later version and does nothing yet: take it out", at=path)
         else:
             inside = (*self.path[self.root :], *path)
             self.report(sentence(error), suggest_key(inside, self.known or known_keys(model)), at=path)

@@ -40,6 +40,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.plans import HOLDS
 from rotator.domain.policy import Policy
+from rotator.domain.reactions import Caps, Reaction
 from rotator.domain.secret import Material, Secret
 from rotator.domain.template import Template
 from rotator.engine.pace import LONGEST, Pace, ahead
@@ -126,6 +127,7 @@ class Managed:
     heartbeats: Sequence[str] = ()  # names of consumers that have to say that they hold a newer key
     drop: Drop | None = None  # where consumers leave word
     bounds: Bounds = field(default_factory=Bounds)
+    on: Mapping[str, Reaction] = field(default_factory=dict)  # check → what is done about it
     own: bool = False  # one of its places is where we read a credential of our own
     edition: str = ""  # of all that the configuration says about it: another one is looked at anew
 
@@ -164,6 +166,7 @@ class Limits:
     in_flight: int = 8  # rotations of one provider account that move at once, and calls to it from one process
     brake_failures: int = 5  # in a row at one provider account: then it is left alone
     brake_pause: timedelta = timedelta(minutes=15)
+    caps: Caps = field(default_factory=Caps)
     watch: timedelta = timedelta(minutes=5)  # between two looks at a credential that nobody asked for
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)

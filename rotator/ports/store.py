@@ -26,6 +26,7 @@ from rotator.domain.model import (
     VersionId,
 )
 from rotator.domain.notices import Outgoing, Rows
+from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
 
 Row = Version | Rotation | Retirement | Delivery | Request
@@ -313,6 +314,13 @@ class Store(Protocol):
 
     def ask(self, request: Request, event: NewEvent) -> None:
         """Record what a person wants done. Needs no lease: whoever has one next does it, and updates the row."""
+        ...
+
+    def react(self, request: Request, event: NewEvent, caps: Caps) -> str | None:
+        """`ask`, for a reaction that no person asked for; where the caps hold it nothing is written, and it says why.
+
+        No two are weighed at once, whichever processes they come from.
+        """
         ...
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:

@@ -25,6 +25,7 @@ from rotator.domain.model import (
     VersionId,
 )
 from rotator.domain.notices import Outgoing, Rows
+from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
@@ -250,6 +251,10 @@ class SqlStore:
     def ask(self, request: Request, event: NewEvent) -> None:
         """Record what a person wants done."""
         requests.ask(self.database, request, event)
+
+    def react(self, request: Request, event: NewEvent, caps: Caps) -> str | None:
+        """Record a reaction, unless the caps hold it: then say why."""
+        return requests.react(self.database, request, event, caps)
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:
         """Those that stand, oldest first."""

@@ -39,7 +39,7 @@ credentials:
   web:
     provider: openai
     options: {projct: proj_abc}
-    on: {}
+    on: {lek: notify}
     policy: {rotate_evry: 30d, windows: [SOMEDAY], timezone: Europe/Lodon, cron: "1 2 3"}
     labels: {team: 1}
     destinations:
@@ -77,7 +77,7 @@ PLACES = [
     ("credentials.web.options.project", 28, "is missing", None),
     ("credentials.web.options.service_account", 28, "is missing", None),
     ("credentials.web.options.projct", 28, "unknown key", "did you mean `options.project`?"),
-    ("credentials.web.on", 29, "is reserved for a later version and does nothing yet: take it out", None),
+    ("credentials.web.on", 29, "there is no check `lek`; known: leak", None),
     ("credentials.web.policy.rotate_evry", 30, "unknown key", "did you mean `policy.rotate_every`?"),
     ("credentials.web.policy.windows[0]", 30, "is no span; write MON-FRI 22:00-04:00", None),
     ("credentials.web.policy.timezone", 30, "there is no time zone `Europe/Lodon`", "did you mean `Europe/London`?"),
@@ -161,12 +161,6 @@ def test_an_unknown_key_of_a_credential_names_the_nearest_known_one(
 def test_an_unknown_section_names_the_nearest_known_key(tmp_path: Path, text: str, hint: str) -> None:
     (problem,) = problems_with(tmp_path, f"{text}\n")
     assert (problem.message, problem.hint) == ("unknown key", hint)
-
-
-@pytest.mark.parametrize("key", ["on"])
-def test_reserved_keys_of_a_credential_are_told(tmp_path: Path, key: str) -> None:
-    (problem,) = problems_with(tmp_path, credential(f"{key}: x"))
-    assert problem.message == "is reserved for a later version and does nothing yet: take it out"
 
 
 SECRET = "sk-proj-Zx81kQ0vvT3BlbkFJ77aaBBccDDeeFF00"

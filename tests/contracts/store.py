@@ -55,6 +55,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.notices import Notice, Outgoing, Severity
 from rotator.domain.notices import State as NoticeState
+from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
 from rotator.ports.store import (
     Checkpoint,
@@ -475,6 +476,22 @@ class StoreContract:
         assert work.store.request(RequestId("nobody's")) is None
         told = [body["event"] for body in bodies(whole_trail(work.store))]
         assert told[-3:] == ["request.started", "request.started", "request.succeeded"]
+
+    def test_reactions_are_capped_whoever_reacts(self, work: Work, clock: VirtualClock) -> None:
+        def leak(check: str = "leak") -> Request:
+            return replace(request_to(work.id, clock.advance(SECOND)), actor=f"reaction:{check}")
+
+        caps, told = Caps(per_hour=2, cool_down=timedelta(minutes=10)), happened("request.started", credential="web")
+        work.store.ask(request_to(work.id, clock()), told)  # a person's, which counts for nothing
+        taken = leak()
+        assert work.store.react(taken, told, caps) is None
+        assert "cool_down" in str(work.store.react(leak(), told, caps))
+        assert work.store.react(leak("other"), told, caps) is None
+        assert "per_hour" in str(work.store.react(leak("third"), told, caps))
+        assert [r.actor for r in work.store.requests(work.id)] == ["ann", "reaction:leak", "reaction:other"]
+        assert [b["event"] for b in bodies(whole_trail(work.store))].count("request.started") == 3
+        clock.advance(timedelta(hours=1))
+        assert work.store.react(leak(), told, caps) is None
 
     def test_a_pause_is_written_told_and_ended_without_a_lease(self, work: Work, clock: VirtualClock) -> None:
         told = NewEvent(event="pause.succeeded", actor="ann", credential="web")

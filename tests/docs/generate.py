@@ -160,7 +160,6 @@ def _table(model: type[BaseModel]) -> Callable[[str], str]:
             value = _value(schema["properties"][key], schema)
             meaning = meanings.get(key, "")
             lines.append(f"| `{key}` | {value} | {_default(field)} | {meaning or 'TO BE SAID'} |")
-        lines += [f"| `{key}` | | | comes with a later version |" for key in sorted(getattr(model, "reserved", ()))]
         if len(lines) == 2:  # the head alone
             return "No keys.\n"
         return "\n".join([*lines, ""])
@@ -241,6 +240,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "notify.quiet": QuietEntry,
     **{f"notify:{way}": hook_class(target).Settings for way, target in NOTIFIERS.items()},
     "engine.brake": entries.BrakeEntry,
+    "engine.reactions": entries.ReactionsEntry,
     "provider": entries.ProviderEntry,
     "credential": entries.CredentialEntry,
     "policy": entries.PolicyEntry,

@@ -45,6 +45,7 @@ from rotator.domain.model import (
     creates_of_a_day,
 )
 from rotator.domain.notices import Outgoing, Rows
+from rotator.domain.reactions import ACTOR, Caps
 from rotator.domain.secret import Material
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
@@ -316,6 +317,15 @@ class MemoryStore:
             self._file(request, new=True)
             self.tables.idle.pop(request.credential_id, None)
             self._append([event])
+
+    def react(self, request: Request, event: NewEvent, caps: Caps) -> str | None:
+        with self._lock:
+            rows = [row for row in self.tables.rows.values() if isinstance(row, Request)]
+            since = request.asked_at - caps.looks_back
+            held = caps.why_held(request, [r for r in rows if r.actor.startswith(ACTOR) and r.asked_at > since])
+            if held is None:
+                self.ask(request, event)
+            return held
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:
         standing: list[Request] = self._rows_of(credential_id, Request)

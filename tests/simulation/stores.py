@@ -25,6 +25,7 @@ from rotator.domain.model import (
     VersionId,
 )
 from rotator.domain.notices import Outgoing, Rows
+from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material, Secret
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
@@ -168,6 +169,9 @@ class WorkerStore:
 
     def ask(self, request: Request, event: NewEvent) -> None:
         self._call("find", lambda: self.real.ask(request, event))
+
+    def react(self, request: Request, event: NewEvent, caps: Caps) -> str | None:
+        return self._call("find", lambda: self.real.react(request, event, caps))
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:
         return self._read(lambda: self.real.requests(credential_id))
