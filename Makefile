@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs verified hashes \
+.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs site verified hashes \
         sbom audit-dependencies clean
 
 help: ## say what there is
@@ -68,6 +68,10 @@ bench: $(VENV)/.dev ## measurements, as ratios
 
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate
+
+site: $(VENV)/.dev ## the documentation as a site: dist/site; a dead link, or a page that the nav does not name, is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo dist/site/index.html
 
 verified: $(VENV)/.made ## install for work, every package checked against the hash in requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock

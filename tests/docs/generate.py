@@ -33,6 +33,7 @@ from rotator.hooks import RELOADS
 from rotator.notifiers import NOTIFIERS
 from rotator.settings import SecretReference, format_duration
 from rotator.web.catalogue import METRICS
+from tests.docs import reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -258,6 +259,9 @@ PARTS: dict[str, Callable[[str], str]] = {
     "gates": _gates,
     "guards": _guards,
     "metrics": _metrics,
+    "commands": reference.commands,
+    "providers": reference.providers,
+    "destinations": reference.destinations,
     **{name: _table(model) for name, model in MODELS.items()},
 }
 """Every generated part: from what stands there to what should."""
