@@ -57,6 +57,7 @@ def lost_and_restored(operator: Operator, section: str, lose: Callable[[], objec
     assert house.rotate("--now", "web").status == 0  # of this, the backup knows nothing
     lose()
     operator.types(restore)
+    assert house.rotate("--now", "mail").status == 0  # what was open goes on, also where it was blocked by then
     assert house.rotate().status == 0
     for name, file in (("mail", "other/other.env"), ("web", "app.env")):
         entry = house.status(name)
