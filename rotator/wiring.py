@@ -28,7 +28,7 @@ from rotator.engine.followers import Following
 from rotator.engine.notify import Channel
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
-from rotator.ports.adapter import AskedConsumer, Sink
+from rotator.ports.adapter import AskedConsumer, ProviderAccount, Sink
 from rotator.ports.doing import Doing, Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.sealer import Sealer
@@ -320,6 +320,11 @@ class Adapters:
         """Each account and server with its place in the file, such as `providers.openai`."""
         yield from ((f"providers.{name}", account) for name, account in self._accounts.items())
         yield from ((f"destinations.{name}", server) for name, server in self._servers.items())
+
+    def account(self, provider: str) -> ProviderAccount:
+        """The account of this entry of `providers:`."""
+        found: ProviderAccount = self._accounts[provider]
+        return found
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""

@@ -14,6 +14,7 @@ COMMANDS = {
     "daemon": ("daemon:daemon", "The long-running service: passes for good, until SIGTERM."),
     "init": ("init:init", "Write a starter configuration, a sealing key and an empty database."),
     "check": ("check:check", "Try everything that the configuration says, and change nothing."),
+    "inventory": ("inventory:inventory", "Every key of an account: whose, how old, last used when, managed or not."),
     "status": ("status:status", "Where every credential stands."),
     "explain": ("status:explain", "Why a credential is where it is, and what happens next."),
     "plan": ("plan:plan", "The rotations to come, and where it is too much at once."),

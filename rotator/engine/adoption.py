@@ -104,7 +104,7 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
         groups[work.fingerprint(typed[secret_name])] = (typed, [])
     for target in work.managed.targets:
         reading = work.call(target.destination.read)
-        material = material_in(work, target, reading)
+        material = material_in(work.provider.capabilities.material, target, reading)
         if material is not None:
             _, places = groups.setdefault(work.fingerprint(material[secret_name]), (material, []))
             places.append((target, reading))
@@ -124,9 +124,9 @@ def values_found(work: Work, keys: Sequence[Key], typed: Material | None) -> lis
     return found
 
 
-def material_in(work: Work, target: Target, reading: Reading) -> Material | None:
+def material_in(names: Sequence[str], target: Target, reading: Reading) -> Material | None:
     """What stands at one place, as material; None where it is empty. Raises SetupError where it is incomplete."""
-    wanted = set(work.provider.capabilities.material)
+    wanted = set(names)
     present = {field for field in target.main if reading.fields.get(field)}
     if not present:
         return None

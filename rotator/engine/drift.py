@@ -109,7 +109,7 @@ def _foreign(work: Work, target: Target, seen: Look, overwrite: str) -> Drift:
     ignore = f"`rotator drift ignore {name} {to}` leaves it"
     either = f"{overwrite}; {ignore}"
     try:
-        material = adoption.material_in(work, target, seen.reading)
+        material = adoption.material_in(work.provider.capabilities.material, target, seen.reading)
     except SetupError:
         material = None
     if material is None:

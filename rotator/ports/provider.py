@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -212,5 +212,28 @@ class Meters(Protocol):
         """The latest use of the key since then; None: none is accounted for. What `authenticate` does is no such use.
 
         May be repeated. Raises PermanentError where the account may not see it, or it cannot be understood.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One key of an account, and whose it is."""
+
+    key: Key
+    account: str  # what `account()` of the provider that is bound to it would say, such as `openai:proj_abc`
+    holder: str  # in words, such as `service account batch of project Web`
+    options: Mapping[str, str] | None = None  # of the credential that would rotate it; None: the API makes none such
+    tells_last_use: bool = True  # whether the provider tells it at all
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A provider's account (`ports.adapter.ProviderAccount`) that lists the keys of all its owners, not of one."""
+
+    def inventory(self) -> Iterator[Listed]:
+        """Every key of the account, all pages, ours or not. Only reads; may be repeated.
+
+        Raises TemporaryError, AccessDenied where our credential may not list, or another PermanentError.
         """
         ...

@@ -6,7 +6,7 @@ Sources: the service models iam 2010-05-08 and sts 2011-06-15 of botocore; the I
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -27,7 +27,7 @@ from rotator.domain.errors import (
 from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
 from rotator.ports.ours import Own, Permission
-from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Verdict
+from rotator.ports.provider import Answer, Capabilities, IssuedKey, Key, Listed, Verdict
 from rotator.settings import Settings
 
 NO_SUCH_USER = "no_such_user"
@@ -88,6 +88,29 @@ class AwsIam:
     def own_credentials(self) -> Sequence[Own]:
         """Our own access key."""
         return self._access.own_credentials("access key")
+
+    def inventory(self) -> Iterator[Listed]:
+        """The access keys of every user. Those of the root user IAM lists for nobody.
+
+        Takes iam:ListUsers besides what it takes to list one user's keys.
+        """
+        account = f"aws:{self._access.account()}"
+        for user in self._users():
+            try:
+                keys = IamUser(self._access, user).keys()
+            except WrongAccount:  # deleted since it was listed
+                continue
+            for key in keys:
+                yield Listed(key=key, account=account, holder=f"user {user}", options={"user": user})
+
+    def _users(self) -> Iterator[str]:
+        page: dict[str, Any] = {}
+        while True:
+            answer = self._access.call("iam", "ListUsers", "Users", **page)
+            yield from (str(user["UserName"]) for user in answer["Users"])
+            if not answer.get("IsTruncated"):
+                return
+            page = {"Marker": answer["Marker"]}
 
     def close(self) -> None:
         """Close the connections."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
@@ -29,7 +30,9 @@ from rotator.domain.errors import (
 from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
 from rotator.ports.ours import Own, Permission
-from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Metered, Verdict
+from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Listed, Metered, Verdict
+
+T = TypeVar("T")
 
 _PAGE = 100  # the most that the API gives
 _MOST_PAGES = 1000
@@ -117,6 +120,17 @@ class OpenAI:
     def own_credentials(self) -> Sequence[Own]:
         """The admin key: the one whose redacted value fits, where exactly one does."""
         return [self._api.own_key()]
+
+    def inventory(self) -> Iterator[Listed]:
+        """The keys of every project that is not archived, then the organization's admin keys.
+
+        Sources: `list-projects`, `list-project-api-keys` and `admin-api-keys-list` of the OpenAPI document.
+        """
+        for project in self._api.pages("/organization/projects", "list projects", _project):
+            path = f"/organization/projects/{project['id']}/api_keys"
+            query = {"owner_project_access": "any"}  # left out, some enabled keys are hidden
+            yield from self._api.pages(path, "list keys", partial(_listed, project), query)
+        yield from self._api.pages("/organization/admin_api_keys", "list admin keys", _admin_key)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -315,20 +329,12 @@ class ServiceAccountKeys:
 
     def _listed(self) -> Iterator[tuple[Key, str]]:
         """Every key of the project with its redacted value, page by page."""
-        query = {"limit": str(_PAGE), "owner_project_access": "any"}  # left out, some enabled keys are hidden
-        for _ in range(_MOST_PAGES):
-            try:
-                page = self._api.ask("GET", f"{self._project}/api_keys", "list keys", query=query)
-            except _NotThere:
-                absent = self._absent("project", self._options.project)
-                raise absent from None
-            rows, after = _rows(page)
-            yield from rows
-            if after is None:
-                return
-            query["after"] = after
-        message = f"OpenAI's list of keys has no end after {_MOST_PAGES} pages"
-        raise Unavailable(message)
+        query = {"owner_project_access": "any"}  # left out, some enabled keys are hidden
+        try:
+            yield from self._api.pages(f"{self._project}/api_keys", "list keys", _key, query)
+        except _NotThere:
+            absent = self._absent("project", self._options.project)
+            raise absent from None
 
 
 class _NotThere(Refused):
@@ -344,23 +350,34 @@ class _Api:
 
     def own_key(self) -> Own:
         """The admin key as the list of admin keys has it."""
-        value, found, query = self._settings.admin_key.read().reveal(), [], {"limit": str(_PAGE)}
-        for _ in range(_MOST_PAGES):
-            page = self.ask("GET", "/organization/admin_api_keys", "look at our own key", query=query)
-            try:
-                found += [row for row in page.fields["data"] if fits(value, _text(row["redacted_value"]))]
-                after = _text(page.fields["last_id"]) if page.fields["has_more"] else None
-                if after is None:
-                    break
-            except _UNREADABLE:
-                message = "OpenAI's list of admin keys is not what its documentation says"
-                raise Unavailable(message) from None
-            query["after"] = after
+        value = self._settings.admin_key.read().reveal()
+        rows = self.pages("/organization/admin_api_keys", "look at our own key", lambda row, _at: row)
+        found = [row for row in rows if fits(value, str(row.get("redacted_value")))]
         may = "all of the organization's administration, as far as OpenAI tells"
         if len(found) != 1:
             return Own(what="admin key", may=may)
         since, until = _time(found[0].get("created_at")), _time(found[0].get("expires_at"))
         return Own(what="admin key", key_id=found[0].get("id"), since=since, expires_at=until, may=may)
+
+    def pages(
+        self, path: str, purpose: str, read: Callable[[Json, datetime], T], query: Mapping[str, str] | None = None
+    ) -> Iterator[T]:
+        """Each row of a list, page by page, as `read` makes it of the row and the provider's time."""
+        asked = {"limit": str(_PAGE), **(query or {})}
+        for _ in range(_MOST_PAGES):
+            reply = self.ask("GET", path, purpose, query=asked)
+            try:
+                rows = [read(row, reply.at) for row in reply.fields["data"]]
+                after = _text(reply.fields["last_id"]) if reply.fields["has_more"] else None
+            except _UNREADABLE:
+                message = f"OpenAI's answer to our request to {purpose} is not what its documentation says"
+                raise Unavailable(message) from None
+            yield from rows
+            if after is None:
+                return
+            asked["after"] = after
+        message = f"OpenAI's answer to our request to {purpose} has no end after {_MOST_PAGES} pages"
+        raise Unavailable(message)
 
     def ask(
         self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
@@ -435,16 +452,6 @@ def _verdict(reply: Reply) -> Answer:
     return Answer(verdict=Verdict.INCONCLUSIVE, why=why, retry_after=reply.retry_after)
 
 
-def _rows(page: Reply) -> tuple[list[tuple[Key, str]], str | None]:
-    """The keys of a page with their redacted values, and what the next page comes after."""
-    try:
-        rows = [_key(row, page.at) for row in page.fields["data"]]
-        return rows, _text(page.fields["last_id"]) if page.fields["has_more"] else None
-    except _UNREADABLE:
-        message = "OpenAI's list of keys is not what its documentation says"
-        raise Unavailable(message) from None
-
-
 def _counted(page: Json, kind: str, key_id: str) -> Iterator[Metered]:
     """The buckets of a page in which the key made requests. Other keys' are passed over, should they be there."""
     for bucket in page["data"]:
@@ -472,6 +479,36 @@ def _key(row: Json, at: datetime) -> tuple[Key, str]:
     except _UNREADABLE:
         message = "what OpenAI says about a key is not what its documentation says"
         raise Unavailable(message) from None
+
+
+def _project(row: Json, _at: datetime) -> Json:
+    return {"id": _segment(_text(row["id"])), "name": row.get("name") or row["id"]}
+
+
+def _listed(project: Json, row: Json, at: datetime) -> Listed:
+    """A key of a project, with whose it is. Keys of people are not made by the API, so nothing rotates them."""
+    key, _ = _key(row, at)
+    kind = row["owner"].get("type")
+    owner = row["owner"].get(kind) or {}
+    name = owner.get("email") or owner.get("name") or owner.get("id") or "somebody"
+    options = {"project": project["id"], "service_account": _text(owner["id"])} if kind == "service_account" else None
+    holder = f"{str(kind).replace('_', ' ')} {name} of project {project['name']}"
+    return Listed(key=key, account=f"openai:{project['id']}", holder=holder, options=options)
+
+
+def _admin_key(row: Json, at: datetime) -> Listed:
+    expires_at = _time(row.get("expires_at"))
+    key = Key(
+        id=_text(row["id"]),
+        label=row.get("name"),
+        created_at=_time(row["created_at"]),
+        expires_at=expires_at,
+        enabled=expires_at is None or expires_at > at,
+        last_used_at=_time(row.get("last_used_at")),
+    )
+    owner = row.get("owner") or {}
+    name = owner.get("email") or owner.get("name") or owner.get("id") or "somebody"
+    return Listed(key=key, account="openai", holder=f"admin key of {name}")
 
 
 def _owner(owner: Json) -> str | None:
