@@ -145,7 +145,7 @@ def test_a_renamed_credential_keeps_its_key_its_history_and_what_is_open(web: Op
     after = web.place.status("site")
     assert after["current"]["version"] == before["current"]["version"] + 1
     (moved,) = [e for e in web.place.events if e["event"] == "move.succeeded"]
-    assert (moved["credential"], moved["detail"]) == ("site", {"from": "web"})
+    assert (moved["credential"], moved["detail"]["from"]) == ("site", "web")
     events = len(web.place.events)
     web.place.rotate()  # the line may stay
     assert len(web.place.events) == events

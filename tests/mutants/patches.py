@@ -335,4 +335,4 @@ def no_fence(_last: Any, _now: Any) -> None:
     """Taking over leaves no trace."""
 
 
-HEAD_WITHOUT_LOCK = select(head.c.seq, head.c.hash)
+HEAD_WITHOUT_LOCK = select(head.c.seq, head.c.hash, head.c.tree)

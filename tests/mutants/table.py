@@ -202,7 +202,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "floors": tested(
         "cli/test_log_secrets.py::test_neither_levels_nor_handlers_make_another_library_speak[botocore]",
         without(logs._Floored, "_floor", 0),
-        "'Bearer' not in",
+        "isEnabledFor",
     ),
     "redaction": tested(
         "cli/test_log_secrets.py::test_no_form_of_a_living_secret_is_in_a_line[exact]",

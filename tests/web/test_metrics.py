@@ -61,8 +61,8 @@ def test_calls_that_fail_and_attempts_that_are_made_again_are_counted(web_embedd
     with web.gate.down():
         web.place.rotate(patience=2)
     failed = look(web.place)
-    assert value(failed, "keyturn_provider_calls_total", call="account", status="unavailable") >= 2
-    assert value(failed, "keyturn_retries_total", step="create", reason="unavailable") >= 2
+    assert value(failed, "keyturn_provider_calls_total", call="account", status="unreachable") >= 2
+    assert value(failed, "keyturn_retries_total", step="create", reason="unreachable") >= 2
 
 
 def test_openmetrics_and_the_text_format_tell_the_same_and_all_of_it_is_in_the_catalogue(
