@@ -89,6 +89,15 @@ class AppRoleAuth(Settings):
     mount: Segments = "approle"
 
 
+class KubernetesAuth(Settings):
+    """Log in with the token that Kubernetes projects into our pod; again when Vault's own is nearly over or refused."""
+
+    method: Literal["kubernetes"]
+    role: str
+    token: SecretAt = SecretReference("file:/var/run/secrets/tokens/vault")
+    mount: Segments = "kubernetes"
+
+
 class ServerSettings(Settings):
     """How to reach one server and who we are there."""
 
@@ -96,7 +105,7 @@ class ServerSettings(Settings):
     namespace: Segments | None = None
     ca_file: FilePath | None = None
     proxy: ProxyAddress | None = None
-    auth: Annotated[TokenAuth | AppRoleAuth, Field(discriminator="method")]
+    auth: Annotated[TokenAuth | AppRoleAuth | KubernetesAuth, Field(discriminator="method")]
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,7 +139,7 @@ class Server:
         self._settings = settings
         self._http = Http(settings.address, settings.ca_file, timeout.total_seconds(), proxy=settings.proxy)
         auth = settings.auth
-        self._token: _Token = _AppRoleToken(auth, self) if isinstance(auth, AppRoleAuth) else _GivenToken(auth.token)
+        self._token: _Token = _GivenToken(auth.token) if isinstance(auth, TokenAuth) else _LoginToken(auth, self)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -139,7 +148,7 @@ class Server:
     def ask(self, path: str, request: Request, *, changes: bool = False) -> Answer:
         """Send one request; return an answer of 200, 204, 400 or 404, and raise for all others.
 
-        `path` is the API path that messages and policies name. A refused AppRole token is replaced, once.
+        `path` is the API path that messages and policies name. A refused token that we log in for is replaced, once.
         Raises LostAnswer only where the request `changes` something.
         """
         token = self._token.current()
@@ -166,6 +175,8 @@ class Server:
         may = f"the policies {', '.join(map(str, told.get('policies') or ()))}"
         if isinstance(self._settings.auth, AppRoleAuth):
             return Own(what="secret id", may=may)  # of which the server tells nothing to who logs in with it
+        if isinstance(self._settings.auth, KubernetesAuth):
+            return Own(what="service account", may=may)  # whose token the cluster makes anew by itself
         return Own(what="token", key_id=told.get("accessor"), since=since, expires_at=until, may=may)
 
     def send(self, request: Request, token: Secret | None, *, changes: bool = False) -> Answer:
@@ -303,10 +314,10 @@ class _GivenToken:
         return False
 
 
-class _AppRoleToken:
+class _LoginToken:
     """A token that we log in for."""
 
-    def __init__(self, auth: AppRoleAuth, server: Server) -> None:
+    def __init__(self, auth: AppRoleAuth | KubernetesAuth, server: Server) -> None:
         self._auth = auth
         self._server = server
         self._lock = threading.Lock()
@@ -328,18 +339,12 @@ class _AppRoleToken:
         return True
 
     def _log_in(self) -> tuple[Secret, float]:
-        auth, address = self._auth, self._server.address
-        path = f"auth/{auth.mount}/login"
-        secret_id = _read(auth.secret_id)
-        answer = self._server.send(
-            lambda client: client.auth.approle.login(
-                auth.role_id, secret_id.reveal(), use_token=False, mount_point=auth.mount
-            ),
-            None,
-        )
+        address = self._server.address
+        path = f"auth/{self._auth.mount}/login"
+        request, remedy = self._login()
+        answer = self._server.send(request, None)
         if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             message = f"{address} refused our login at {path}"
-            remedy = f"check role_id and {auth.secret_id.text}: a secret id expires and can be used up"
             raise AccessDenied(message, reason="login_refused", remedy=remedy)
         if problem := self._server.problem(answer, path, changes=False):
             raise problem
@@ -348,3 +353,20 @@ class _AppRoleToken:
             return Secret(granted["client_token"]), float(granted["lease_duration"])
         except (KeyError, TypeError):
             raise Unavailable(f"{address} gave no token at {path}") from None  # noqa: EM102, TRY003 - as short as a name
+
+    def _login(self) -> tuple[Request, str]:
+        """The request, and what to look at where it is refused. What proves us is read anew each time."""
+        auth = self._auth
+        if isinstance(auth, AppRoleAuth):
+            role_id, secret_id = auth.role_id, _read(auth.secret_id)
+            remedy = f"check role_id and {auth.secret_id.text}: a secret id expires and can be used up"
+            return lambda client: client.auth.approle.login(
+                role_id, secret_id.reveal(), use_token=False, mount_point=auth.mount
+            ), remedy
+        role, token = auth.role, _read(auth.token)
+        remedy = (
+            f"compare the role {role} with our service account, its namespace and the audience of {auth.token.text}"
+        )
+        return lambda client: client.auth.kubernetes.login(
+            role, token.reveal(), use_token=False, mount_point=auth.mount
+        ), remedy

@@ -68,7 +68,7 @@ PLACES = [
     ("providers.typo.type", 13, "there is no provider type `opnai`", "did you mean `openai`?"),
     ("providers.untyped.type", 14, "is missing; known: anthropic, aws-iam, generated, manual, openai", None),
     ("providers.three", 15, "must be a mapping of keys to values", None),
-    ("destinations.vault.auth.method", 18, "must be one of token, approle", None),
+    ("destinations.vault.auth.method", 18, "must be one of token, approle, kubernetes", None),
     ("destinations.bare.auth.method", 19, "is missing", None),
     ("credentials.Upper", 22, "a name is at most 63 of a-z, 0-9", None),
     ("credentials.Upper.provider", 23, "no provider is called `opena`", "did you mean `openai`?"),

@@ -21,7 +21,7 @@ from docs.model.checker import search
 from docs.model.protocol import Protocol
 from docs.model.setting import GUARDS
 from docs.model.tables import WEAKENED
-from rotator.access.vault import AppRoleAuth, TokenAuth
+from rotator.access.vault import AppRoleAuth, KubernetesAuth, TokenAuth
 from rotator.config import entries
 from rotator.config.adapters import CONSUMER_TYPES, DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import AskedEntry
@@ -249,6 +249,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "target": entries.TargetEntry,
     "vault:token": TokenAuth,
     "vault:approle": AppRoleAuth,
+    "vault:kubernetes": KubernetesAuth,
     **dict(_adapters()),
 }
 """Name of the table → the model that reads this part of the configuration file."""
