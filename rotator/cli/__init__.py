@@ -43,6 +43,7 @@ COMMANDS = {
     "seal": ("seal:seal", "The sealing keys: add, activate, re-wrap, remove."),
     "db": ("database:db", "The database: its schema and how to upgrade it."),
     "doctor": ("doctor:doctor", "Collect a support bundle without secrets."),
+    "completion": ("completion:completion", "What a shell needs for Tab to complete commands and names."),
     "help": ("help:explain", "What the code of an error means, and what to do."),
     "schema": ("status:schema", "The JSON Schema of the configuration file."),
     "demo": ("demo:demo", "Watch the whole job on this machine, with real servers."),

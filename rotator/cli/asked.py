@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from rotator.cli import say
 from rotator.domain.model import Cause
@@ -33,6 +34,7 @@ class Asked:
     as_json: bool = False
     timeout: timedelta | None = None
     linger: timedelta | None = None
+    deadline: timedelta | None = None
     fail_on: str = "any"
     reason: str | None = None
     yes: bool = False
@@ -70,6 +72,11 @@ class Asked:
             "end_soak": self.end_soak,
         }
 
+    @property
+    def pass_ends(self) -> timedelta | None:
+        """After how long a pass has to be over. $ROTATOR_DEADLINE is meant for passes and keeps nobody from `--now`."""
+        return None if self.at_once or self.rehearse else self.deadline
+
     def check(self) -> None:
         """Refuse what contradicts itself, rather than guess. Raises UsageError."""
         problem = self._wrong_rehearsal() if self.rehearse else self._wrong_selection() or self._wrong_urgency()
@@ -78,7 +85,7 @@ class Asked:
 
     def _wrong_rehearsal(self) -> str | None:
         others = (self.at_once, self.key, self.without, self.overwrite, self.end_soak, self.request)
-        if any(others) or self.linger is not None:
+        if any(others) or self.linger is not None or _typed("deadline"):
             return (
                 "--rehearse goes with --reason, --timeout and --dry-run, and with nothing that changes what is current"
             )
@@ -100,6 +107,8 @@ class Asked:
             problem = "--timeout goes with --now; a pass has --linger"
         elif self.linger is not None and self.at_once:
             problem = "--linger is for a pass; --now has --timeout"
+        elif self.at_once and _typed("deadline"):
+            problem = "--deadline is for a pass; --now has --timeout"
         return problem
 
     def _wrong_urgency(self) -> str | None:
@@ -127,3 +136,9 @@ class Asked:
     def hurts(self) -> bool:
         """Whether a person is asked first."""
         return self.compromised or bool(self.without)
+
+
+def _typed(option: str) -> bool:
+    """Whether a person has written it, rather than the environment."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(option) is ParameterSource.COMMANDLINE

@@ -23,13 +23,25 @@ from rotator.config import select
 _NAMED = 3  # of what is being tried
 
 
-@click.command(epilog=options.examples("rotator check", "rotator check openai-web", "rotator check --json"))
+@click.command(
+    epilog=options.examples(
+        "rotator check",
+        "rotator check openai-web",
+        "rotator check --as cronjob      in a pod of the CronJob: also what cannot work there",
+        "rotator check --json",
+    )
+)
 @options.names
 @options.selector
+@click.option(
+    "--as", "place", type=click.Choice(["cronjob"]), help="Also refuse what cannot work in the pods of a CronJob."
+)
 @options.as_json
 @options.quiet
 @options.common
-def check(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, config: str | None) -> int:
+def check(
+    names: Sequence[str], selector: str | None, place: str | None, as_json: bool, quiet: bool, config: str | None
+) -> int:
     """Try the database, the sealing key, and each provider and destination of NAME... (default: all).
 
     Asks providers for their account and keys, and consumers since when they run; reads destinations, and looks whether
@@ -42,7 +54,7 @@ def check(names: Sequence[str], selector: str | None, as_json: bool, quiet: bool
         say.tell(f"environment {loaded.environment}; {loaded.path} is well formed")
     found = []
     with _progress() as tell:
-        for finding in run(loaded, chosen, tell):
+        for finding in run(loaded, chosen, tell, cronjob=place == "cronjob"):
             found.append(finding)
             if not as_json:
                 _tell(finding, quiet=quiet)

@@ -136,8 +136,14 @@ def require_selection(names: Sequence[str], selector: str | None) -> None:
         raise click.UsageError(message, click.get_current_context())
 
 
-names = click.argument("names", metavar="[NAME]...", nargs=-1)
-name = click.argument("name", metavar="NAME")
+def _credential_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+    from rotator.cli.completion import credential_names
+
+    return credential_names(ctx, param, incomplete)
+
+
+names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_credential_names)
+name = click.argument("name", metavar="NAME", shell_complete=_credential_names)
 
 
 def examples(*lines: str) -> str:

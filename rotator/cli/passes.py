@@ -10,6 +10,7 @@ from rotator.cli import options
 
 EXAMPLES = options.examples(
     "rotate                              whatever is due or unfinished; for a CronJob",
+    "rotate --deadline 8m --fail-on new  the same where something ends the process after ten minutes",
     "rotate --now openai-web             rotate at once, whatever the schedule says",
     "rotate --now -l team=web            every credential with this label",
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
@@ -42,6 +43,12 @@ EXIT_STATUS = (
 @options.as_json
 @click.option("--timeout", type=options.duration, help="With --now and --rehearse: how long to wait. Default 10m.")
 @click.option("--linger", type=options.duration, help="How long a pass waits. Default: lease + call budget + 10s.")
+@click.option(
+    "--deadline",
+    type=options.duration,
+    envvar="ROTATOR_DEADLINE",
+    help="When a pass ends, done or not; the next one goes on. Also $ROTATOR_DEADLINE.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["new", "any", "never"]),

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from rotator import logs, wiring
-from rotator.cli import permitted, routes, sealers
+from rotator.access.volumes import Volumes
+from rotator.cli import in_a_pod, permitted, routes, sealers
 from rotator.cli.finding import Finding
 from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
@@ -57,13 +58,20 @@ Told = Callable[[Sequence[Preflight], int], None]
 """Is given what is being tried or waits for its turn, and how many there are in all. Called again and again."""
 
 
-def run(config: Config, names: Sequence[str], tell: Told = lambda _left, _count: None) -> Iterator[Finding]:
-    """Try everything for these credentials; all findings in the order of the list, each as soon as it can be told."""
+def run(
+    config: Config, names: Sequence[str], tell: Told = lambda _left, _count: None, *, cronjob: bool = False
+) -> Iterator[Finding]:
+    """Try everything for these credentials; all findings in the order of the list, each as soon as it can be told.
+
+    `cronjob`: also whether it can work in a pod that is gone a minute later, by what this machine has mounted.
+    """
     adapters = wiring.Adapters(config)
     pool = ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE)
     opening: Future[SqlStore] = pool.submit(_open, config)
     try:
         listed = list(preflights(config, names, adapters.managed(), opening))
+        if cronjob:
+            listed.insert(0, Preflight("cronjob", "as a CronJob", lambda: in_a_pod.findings(config, names, Volumes())))
         trying = {pool.submit(preflight.tried): preflight for preflight in listed}
         left: set[Future[Sequence[Finding]]] = set(trying)
         tell(listed, len(listed))

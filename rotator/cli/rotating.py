@@ -44,7 +44,7 @@ def carry_out(asked: Asked) -> int:
         return beforehand.show_forecast(config, asked)
     if asked.request:
         return _ask(config, asked)
-    stop = Stop()
+    stop = Stop(asked.pass_ends)
     screen = screens.choose(now=asked.at_once, as_json=asked.as_json, quiet=asked.quiet, on_terminal=say.on_terminal())
     stop.silent = screen.interval is not None
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)
@@ -105,14 +105,17 @@ class Run:
         status = self.service.report().status(self.names)
         entries = {entry["name"]: entry for entry in status["credentials"]}
         judged = [self._judge(progress[name], entries[name]) for name in self.names]
-        if self.stop.signal is not None:
+        stopped = self.stop.signal is not None or self.stop.overran
+        if stopped:
             self._parked(entries, progress)
-        else:
+        if not stopped or self.stop.in_time:
             self._say(judged, entries, progress)
         if self.asked.as_json:
             touched = set(self.names) if self.asked.at_once else self.screen.touched() & set(self.names)
             click.echo(json.dumps({"result": self.service.report().status(touched)}, ensure_ascii=False))
-        return self.stop.status if self.stop.signal is not None else self._exit_status(judged, status)
+        if stopped and not self.stop.in_time:
+            return self.stop.status
+        return self._exit_status(judged, status)
 
     def _due(self, engine: Engine) -> Sequence[str]:
         """What a person names is looked at; of all, what has something to do."""
@@ -229,12 +232,12 @@ class Run:
         return f"{self.service.config.environment}: {many}: {', '.join(parts) or 'nothing to do'}{following}"
 
     def _parked(self, entries: Mapping[str, Entry], progress: Mapping[str, Progress]) -> None:
-        assert self.stop.signal is not None
+        by = self.stop.signal.name if self.stop.signal is not None else "its deadline"
         done = [name for name in self.names if progress[name].completed]
         parked = [f"{n} at {e['rotation']['step']}" for n, e in entries.items() if e["rotation"]]
         parts = [f"parked: {', '.join(parked)}"] if parked else ["nothing is half done"]
         parts += [f"rotated: {', '.join(done)}"] if done else []
-        say.warn(f"stopped by {self.stop.signal.name}; {'; '.join(parts)}; `rotate` goes on")
+        say.warn(f"stopped by {by}; {'; '.join(parts)}; `rotate` goes on")
 
 
 _PRESSING = ("blocked", "overdue", "paused", "rotating", "due", "retiring", "unmanaged", "never_rotated", "ok")
