@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs site verified hashes \
-        sbom audit-dependencies clean
+.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs rendered site verified \
+        hashes sbom audit-dependencies clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 — /p' Makefile
@@ -72,6 +72,9 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 site: $(VENV)/.dev ## the documentation as a site: dist/site; a dead link, or a page that the nav does not name, is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo dist/site/index.html
+
+rendered: $(VENV)/.dev ## record what kustomize and helm make of deploy/: KUBECTL=kubectl HELM=helm
+	$(BIN)/python -m tests.deploy.render $(or $(KUBECTL),kubectl) $(or $(HELM),helm)
 
 verified: $(VENV)/.made ## install for work, every package checked against the hash in requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from rotator.access.volumes import Volumes
@@ -78,5 +79,5 @@ def _database_file(config: Config) -> Path | None:
 
 
 def _fails(message: str, credential: str | None = None, reason: str = "", remedy: str = "") -> Finding:
-    about = {"check": "cronjob", "subject": "as a CronJob", "credential": credential}
+    about: dict[str, Any] = {"check": "cronjob", "subject": "as a CronJob", "credential": credential}
     return Finding(**about, outcome="failed", message=message, reason=reason, remedy=remedy)

@@ -33,7 +33,7 @@ from rotator.hooks import RELOADS
 from rotator.notifiers import NOTIFIERS
 from rotator.settings import SecretReference, format_duration
 from rotator.web.catalogue import METRICS
-from tests.docs import reference
+from tests.docs import man, reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -271,3 +271,4 @@ PARTS: dict[str, Callable[[str], str]] = {
 if __name__ == "__main__":
     for page in pages():
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+    man.write()
