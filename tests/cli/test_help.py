@@ -43,7 +43,9 @@ def test_each_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
         assert isinstance(command, click.Group)
         command = command.get_command(click.Context(command), word)
     assert command is not None
-    said = command.get_help(click.Context(command, info_name=f"rotator {' '.join(words)}"))
+    # A command remembers what its first context calls its help, so that has to be as in the program.
+    context = click.Context(command, info_name=f"rotator {' '.join(words)}", **commands.context_settings)
+    said = command.get_help(context)
     assert "Examples:" in said
     assert f"{words[-1]}" in said.split("Examples:")[1]
     for option in command.params:

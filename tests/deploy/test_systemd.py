@@ -39,7 +39,9 @@ def test_its_command_is_one_that_there_is(name: str) -> None:
         words = words[1:]
     command = OnDemand.get_command(commands, click.Context(commands), words[0])
     assert command is not None
-    command.make_context(words[0], words[1:])  # raises where an option is none
+    command.make_context(
+        words[0], words[1:], parent=click.Context(commands, **commands.context_settings)
+    )  # raises where an option is none
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -27,7 +27,7 @@ the configuration, unless \\fB\\-\\-config\\fR or \\fB$ROTATOR_CONFIG\\fR names 
 def pages() -> dict[str, str]:
     """File name → text, of every page."""
     rotate = _command("rotate")
-    context = click.Context(rotate, info_name="rotate")
+    context = click.Context(rotate, info_name="rotate", **commands.context_settings)
     first = (rotate.help or "").strip().splitlines()[0]
     page = [_head("rotate", first.rstrip("."))]
     page += [".SH SYNOPSIS", _synopsis(context), ".SH DESCRIPTION", *_described(context)]
@@ -53,7 +53,7 @@ def _leaves(command: click.Command, words: str) -> Iterator[click.Context]:
         for name, inner in command.commands.items():
             yield from _leaves(inner, f"{words} {name}")
     else:
-        yield click.Context(command, info_name=words)
+        yield click.Context(command, info_name=words, **commands.context_settings)
 
 
 def _head(name: str, summary: str) -> str:
