@@ -19,6 +19,7 @@ _SCRIPTS = ("rotator", "rotate")
         "rotator completion fish > ~/.config/fish/conf.d/rotator.fish",
     )
 )
+@options.verbose
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the lines that make Tab complete `rotator` and `rotate` in SHELL.

@@ -42,7 +42,9 @@ def every_command() -> Iterator[tuple[click.Context, click.Command]]:
     for name in COMMANDS:
         command = OnDemand.get_command(root, top, name)
         assert command is not None
-        called = click.Context(command, info_name=name, parent=None if name == "rotate" else top, terminal_width=WIDTH)
+        settings = root.context_settings if name == "rotate" else {}
+        parent = None if name == "rotate" else top
+        called = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, **settings)
         yield called, command
         if isinstance(command, click.Group):
             for inner, each in command.commands.items():
