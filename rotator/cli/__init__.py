@@ -33,6 +33,7 @@ COMMANDS = {
     "revoke": ("revoke:revoke", "Make a key stop working now, whoever reads it."),
     "forget": ("verbs:forget", "Stop waiting for a destination that was removed."),
     "drift": ("drift:drift", "Decide about a destination that somebody changed."),
+    "scan": ("scan:scan", "Find our keys, and those of known providers, where they do not belong."),
     "reconcile": ("reconcile:reconcile", "After a restore: compare the database with the world, and go on."),
     "wait": ("verbs:wait", "Wait until a credential is current, or its old keys are gone."),
     "audit": ("audit:audit", "The audit trail: read it, verify it, export it."),

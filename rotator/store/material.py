@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 from rotator.domain.errors import SetupError
 from rotator.domain.model import VersionId
 from rotator.domain.secret import Material, Secret
-from rotator.ports.sealer import Fingerprint, Place
+from rotator.ports.sealer import Place
 from rotator.store import audit, tables
 from rotator.store.database import Database
 from rotator.store.keyring import Keyring, Prepared, key_of
@@ -33,14 +32,19 @@ def place_of(install_id: str, table: str, row: str, column: str) -> Place:
     return {"install": install_id, "table": table, "row": row, "column": column}
 
 
-def fingerprinting(pepper: bytes) -> Fingerprint:
-    """HMAC-SHA256 under the pepper, 128 bits in hex."""
+class Fingerprinting:
+    """HMAC-SHA256 under the pepper, 128 bits in hex. A `ports.sealer.Fingerprint`."""
 
-    def fingerprint(value: Secret) -> str:
-        plain = value.reveal().encode("utf-8", "surrogatepass")
-        return hmac.digest(pepper, plain, hashlib.sha256)[:16].hex()
+    def __init__(self, pepper: bytes) -> None:
+        self._pepper = pepper
 
-    return fingerprint
+    def __call__(self, value: Secret) -> str:
+        """Of a value."""
+        return self.of(value.reveal().encode("utf-8", "surrogatepass"))
+
+    def of(self, text: bytes) -> str:
+        """Of a text that may be a value, in UTF-8: for the many that a search tries."""
+        return hmac.digest(self._pepper, text, "sha256")[:16].hex()
 
 
 class Vault:
@@ -62,7 +66,7 @@ class Vault:
             raise SetupError(message, reason="no_sealing_key", remedy="name it as seal.key in the configuration")
         return self._keyring
 
-    def unlock(self) -> Fingerprint:
+    def unlock(self) -> Fingerprinting:
         """Prove the keys, and unseal the pepper. In a database that knows no key, the first one makes both.
 
         Every key on record must be at hand, and the active one must open its proof. Two workers who make them at once
@@ -81,7 +85,7 @@ class Vault:
         self.prove(active.id, bytes(active.proof))
         with self._database.read() as connection:
             pepper = connection.scalar(select(install.c.pepper))
-        return fingerprinting(keyring.open(bytes(pepper or b""), self.place_of_pepper))
+        return Fingerprinting(keyring.open(bytes(pepper or b""), self.place_of_pepper))
 
     def _begin(self) -> None:
         first = self.keyring.first

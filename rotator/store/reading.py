@@ -113,6 +113,12 @@ _KNOWN_KEYS = (
     .join_from(tables.version, tables.credential)
     .where(tables.version.c.account == bindparam("account"), tables.version.c.key_id.is_not(None))
 )
+_FINGERPRINTS = (
+    select(tables.credential.c.name.label("credential"), tables.version)
+    .join_from(tables.version, tables.credential)
+    .where(tables.version.c.fingerprint.is_not(None))
+    .order_by(tables.version.c.number)
+)
 _PLACED = select(tables.placement).where(tables.placement.c.identity == bindparam("identity"))
 _EVENTS = select(tables.event.c.seq, tables.event.c.body, tables.event.c.hash).order_by(tables.event.c.seq)
 
@@ -191,6 +197,12 @@ def version(connection: Connection, version_id: VersionId) -> Version | None:
 def known_keys(connection: Connection, account: str) -> dict[str, str]:
     """Key id → credential name, of every version of the account, retired ones included."""
     return {row.key_id: row.name for row in connection.execute(_KNOWN_KEYS, {"account": account})}
+
+
+def fingerprints(connection: Connection) -> dict[str, tuple[str, Version]]:
+    """Fingerprint → credential name and version, retired ones included; of two the newer one."""
+    rows = (dict(row) for row in connection.execute(_FINGERPRINTS).mappings())
+    return {row["fingerprint"]: (row.pop("credential"), Version(**row)) for row in rows}
 
 
 def placed(connection: Connection, identity: str) -> dict[str, Placement]:

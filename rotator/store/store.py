@@ -27,7 +27,6 @@ from rotator.domain.model import (
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
-from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
     Checkpoint,
     Count,
@@ -66,7 +65,7 @@ from rotator.store import (
 from rotator.store.database import Clock, Database, Observe, Proof, connect, opening
 from rotator.store.keyring import Keyring
 from rotator.store.keyring import Prepared as DataKeyAtHand
-from rotator.store.material import Vault
+from rotator.store.material import Fingerprinting, Vault
 from rotator.store.sealing_keys import SealingKeys
 
 _PAGE = 1000
@@ -189,7 +188,7 @@ class SqlStore:
         return fleet.situations(self.database)
 
     @cached_property
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self) -> Fingerprinting:
         """Fingerprints under this installation's pepper. Raises SetupError without the right sealing key."""
         return self._vault.unlock()
 
@@ -275,6 +274,11 @@ class SqlStore:
         """One version row of any credential."""
         with self.database.read() as connection:
             return reading.version(connection, version_id)
+
+    def fingerprints(self) -> Mapping[str, tuple[str, Version]]:
+        """Fingerprint → credential name and version, of every key that ever was on record."""
+        with self.database.read() as connection:
+            return reading.fingerprints(connection)
 
     def known_keys(self, account: str) -> Mapping[str, str]:
         """Key id → credential name."""

@@ -76,7 +76,7 @@ from rotator.store.audit import FIRST_PREVIOUS_HASH, line
 from rotator.store.enrolment import moved, policy_change
 from rotator.store.holder import provably_dead
 from rotator.store.leases import IMPOSSIBLE
-from rotator.store.material import fingerprinting
+from rotator.store.material import Fingerprinting
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class MemoryStore:
         dead: Callable[[str], bool] = provably_dead,
     ) -> None:
         self.now = clock
-        self.fingerprint: Fingerprint = fingerprinting(pepper)
+        self.fingerprint: Fingerprint = Fingerprinting(pepper)
         self.tables = Tables()
         self._new_id = new_id
         self._dead = dead

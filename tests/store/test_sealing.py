@@ -14,7 +14,7 @@ from rotator.ports.store import Insert, Seal
 from rotator.sealers.local import LocalSealer, new_key
 from rotator.store import schema, tables
 from rotator.store.keyring import Keyring
-from rotator.store.material import fingerprinting
+from rotator.store.material import Fingerprinting
 from rotator.store.store import SqlStore, open_store
 from tests.contracts.store import Work
 from tests.store.conftest import NewUrl, Stores, new_id, new_sealer
@@ -105,8 +105,8 @@ def test_fingerprints_of_two_installations_cannot_be_compared(new_url: NewUrl, o
 
 def test_a_fingerprint_is_128_bits_of_a_keyed_hash() -> None:
     # printf hello | openssl dgst -sha256 -hmac pepper
-    assert fingerprinting(b"pepper")(Secret("hello")) == "42c83061e1134d90fecea7651a808782"
-    assert len(fingerprinting(b"pepper")(Secret("\ud800"))) == 32
+    assert Fingerprinting(b"pepper")(Secret("hello")) == "42c83061e1134d90fecea7651a808782"
+    assert len(Fingerprinting(b"pepper")(Secret("\ud800"))) == 32
 
 
 def test_workers_that_unlock_at_once_get_one_pepper_and_one_key(url: str, opened: Stores) -> None:
