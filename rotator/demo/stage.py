@@ -20,7 +20,7 @@ USER = "ci-deployer"
 LENGTH = 40
 """How long the generated secret is."""
 
-_PERMISSIONS = (
+PERMISSIONS = (
     "iam:CreateAccessKey",
     "iam:DeleteAccessKey",
     "iam:GetAccessKeyLastUsed",
@@ -33,6 +33,7 @@ _PERMISSIONS = (
     "secretsmanager:UpdateSecretVersionStage",
     "sts:GetCallerIdentity",
 )
+"""What the service needs to be allowed at AWS."""
 _PASSED_ON = ("PATH", "PYTHONPATH", "TERM", "COLUMNS", "LINES", "LANG", "LC_ALL", "NO_COLOR", "TMPDIR", "SYSTEMROOT")
 
 _CONFIGURATION = """\
@@ -110,7 +111,7 @@ class Stage:
         from rotator.sealers.local import new_key
 
         stage = cls(
-            folder=folder, openbao=openbao, aws=aws, openai=openai, rotator=aws.user("rotator", allow=_PERMISSIONS)
+            folder=folder, openbao=openbao, aws=aws, openai=openai, rotator=aws.user("rotator", allow=PERMISSIONS)
         )
         iam = aws.client("iam")
         iam.create_user(UserName=USER)

@@ -19,9 +19,12 @@ from rotator.domain.errors import Conflict, Unavailable
 from rotator.domain.secret import Material, Secret
 from rotator.ports.provider import Issues, Verdict
 from rotator.testbed.process import free_port
+from tests.docs.generate import DOCS
 from tests.docs.test_complete import ALL_PAGES, ROOT
 
 BLOCK = re.compile(r"(?P<mark><!-- run -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+PLAYED = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+"""Pages that are run as a whole, by test_pages.py."""
 EXAMPLES = [
     pytest.param(match, id=f"{page.relative_to(ROOT)}-{number}")
     for page in ALL_PAGES
@@ -29,11 +32,19 @@ EXAMPLES = [
 ]
 
 
-def examples(language: str, *, marked: bool = False, containing: str = "") -> Sequence[object]:
+_REPOSITORY = """git init --quiet
+git add rotator.yaml
+git -c user.name=a -c user.email=a@example.com commit --quiet --message first
+git update-ref refs/remotes/origin/main HEAD"""
+
+
+def examples(language: str, *, marked: bool = False, containing: str = "", played: bool = True) -> Sequence[object]:
     found = []
     for example in EXAMPLES:
         match = example.values[0]
         assert isinstance(match, re.Match)
+        if not played and any(str(example.id).startswith(str(page.relative_to(ROOT))) for page in PLAYED):
+            continue
         if match["language"] == language and containing in match["text"] and (match["mark"] or not marked):
             found.append(pytest.param(match["text"], id=example.id))
     return found
@@ -51,11 +62,13 @@ def test_every_other_yaml_is_yaml(text: str) -> None:
     assert yaml.safe_load(text)
 
 
-@pytest.mark.parametrize("text", examples("sh", marked=True))
+@pytest.mark.parametrize("text", examples("sh", marked=True, played=False))
 def test_the_commands_of_an_example_work(text: str, tmp_path: Path) -> None:
     environment = shell(tmp_path)
     if "rotator init" not in text:
         subprocess.run(["rotator", "init"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    if "origin/main" in text:
+        subprocess.run(["bash", "-euc", _REPOSITORY], cwd=tmp_path, env=environment, check=True, capture_output=True)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=tmp_path,
