@@ -69,6 +69,9 @@ bench: $(VENV)/.dev ## measurements, as ratios
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate
 
+pictures: $(VENV)/.dev ## take the pictures of screens in docs/pictures/ anew, from what the program prints
+	$(BIN)/python -m tests.docs.pictures
+
 site: $(VENV)/.dev ## the documentation as a site: dist/site; a dead link, or a page that the nav does not name, is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo dist/site/index.html
