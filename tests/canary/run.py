@@ -19,12 +19,14 @@ from rotator.access.dotenv import read as read_env
 from rotator.config import load
 from rotator.sealers.local import new_key
 from rotator.store import schema
+from rotator.store.signing import new_seed
 from rotator.testbed.aws import Aws, AwsKey
 from rotator.testbed.gate import Answer, Gate, Lose, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
 from rotator.wiring import new_id
+from tests.canary.listening import Listening
 from tests.canary.places import leak
 from tests.cli.house import ROOT
 from tests.engine.place import QUICK
@@ -42,6 +44,10 @@ printf %s "$secret" | base64 -w 0 >&2; exit 1
 """A hook: notes what /proc shows of it and of us. It fails unless it goes well, and then says what it was given."""
 
 
+APPRISE = f"CANARY-{new_id()}"
+"""The password in an address of apprise."""
+
+
 class Run:
     """The credentials `web` (OpenAI; in Vault and in a file) and `session` (generated; in Secrets Manager)."""
 
@@ -52,6 +58,7 @@ class Run:
         self.folder: Path = folder
         self.temporary: Path = folder.parent / "tmp"
         self.spy: Path = folder.parent / "spy"
+        self.made: Path = folder.parent / "made"
         self.openai, self.openbao, self.postgres, self.leaks = openai, openbao, postgres, tuple(leaks)
         self.began = time.time() - 1
         self.env = folder / "web.env"
@@ -60,10 +67,9 @@ class Run:
         client = hvac.Client(url=openbao.url, token=openbao.token)  # type: ignore[no-untyped-call]
         self.token: str = client.auth.token.create(policies=["root"])["auth"]["client_token"]
         client.adapter.close()
-        self.key: AwsKey = aws.user(f"canary-{new_id()}", allow=("sts:*", "secretsmanager:*"))
+        self.key: AwsKey = aws.user(f"canary-{new_id()}", allow=("sts:*", "secretsmanager:*", "s3:*"))
         self.out: bytes = b""
         self.err: bytes = b""
-        self.export: bytes = b""
         self.told_of_bugs: bytes = b""
         self.may_hold: tuple[str, ...] = (
             "web.env",
@@ -72,18 +78,24 @@ class Run:
             "aws",
             "rotator.key",
             "store-url",
+            "sign",
+            "apprise",
+            "audit.key",
         )  # key-id is public
         self.place = f"canary/{new_id()}"
         self.generated: set[str] = set()
-        for made in (self.folder, self.temporary, self.spy):
+        for made in (self.folder, self.temporary, self.spy, self.made):
             made.mkdir()
+        self.listening: Listening = Listening(self.spy, aws)
         self._write()
 
     def _write(self) -> None:
         (self.spy / "spy").write_text(SPY)
         url = "sqlite:///rotator.db" if self.postgres is None else self.postgres.fresh_url("canary")
         held = {"admin": self.openai.admin_key, "token": self.token, "aws": self.key.secret_access_key,
-                "key-id": self.key.access_key_id, "store-url": url, "rotator.key": new_key()}  # fmt: skip
+                "key-id": self.key.access_key_id, "store-url": url, "rotator.key": new_key(),
+                "sign": f"CANARY-{new_id()}", "audit.key": new_seed(),
+                "apprise": f"json://us:{APPRISE}@127.0.0.1:{self.listening.apprise.port}/"}  # fmt: skip
         for name, secret in held.items():
             (self.folder / name).write_text(secret)
             (self.folder / name).chmod(0o600)
@@ -99,6 +111,8 @@ class Run:
         content: Mapping[str, Any] = {
             "environment": "test",
             "store": {"url": "sqlite:///rotator.db" if self.postgres is None else "file:store-url"},
+            "audit": {"signing_key": "file:audit.key", "sinks": self.listening.sinks()},
+            "notify": {"routes": self.listening.routes()},
             "engine": {"lease": "20s", "call_budget": "8s", "retry": {"first": "100ms", "most": "400ms"}},
             "defaults": {"policy": {**QUICK, "max_creates_per_day": 100}},
             "providers": {
@@ -133,7 +147,21 @@ class Run:
             self.command(*look.split())
         self.command("rollback", "web", "--yes", "--reason", "because")
         self.rotate("-vv")
-        self.export += self.command("audit", "export")
+
+    def tell(self) -> None:
+        """What is made of it for others. The bundle takes a log with it: all that was on stderr so far."""
+        (self.made / "log").write_bytes(self.err)
+        for form in ("json", "ocsf", "ecs", "cef"):
+            self.command("audit", "export", "--format", form, "--output", str(self.made / f"export.{form}"))
+        self.command("audit", "checkpoint", "--now", "--output", str(self.made / "checkpoint"))
+        self.command("metrics", "write", str(self.made / "keyturn.prom"))
+        self.command("health", "--json", "--pass-within", "1s")
+        self.rotate("-vv", "--log-format", "json")
+        for form in ("json", "csv", "html"):
+            period = ("--from", "2000-01-01", "--to", "2100-01-01", "--max-age", "90d")
+            told = self.command("report", "rotation", *period, "--format", form)
+            (self.made / f"report.{form}").write_bytes(told)
+        self.command("doctor", "--output", str(self.made / "bundle.tar.gz"), "--log", str(self.made / "log"))
 
     def badly(self) -> None:
         """Servers that refuse, lose, or quote what they were sent; hooks that say it; wrong credentials of ours."""
@@ -152,10 +180,11 @@ class Run:
             self.command("resume", "web")
         self.configure(hook="badly")
         for _ in range(10):
-            self.rotate("--now", "web", "-vv", "--timeout", "1s")
+            self.rotate("--now", "web", "-vv", "--timeout", "5s")  # under load much of it is over before the hook runs
             self.command("explain", "web")
             if b"exit status 1: " in self.out + self.err:
                 break
+            self.command("resume", "web")
         self.configure()
         self.command("resume", "web")
         for name, wrong in (
@@ -172,7 +201,6 @@ class Run:
         self.told_of_bugs += self.command("rotate", "--now", "web", "-vv", "--timeout", "0s", leaks=("bug",))
         self.command("abandon", "web", "--yes", "--reason", "because")
         self.rotate("-vv")
-        self.export += self.command("audit", "export")
 
     def _quoting(self) -> bytes:
         """An answer that repeats what it was sent, as debugging pages do."""
@@ -225,7 +253,8 @@ class Run:
 
     def secrets(self) -> set[str]:
         """All that were ever in play."""
-        held = {(self.folder / name).read_text() for name in ("admin", "token", "aws", "rotator.key")}
+        names = ("admin", "token", "aws", "rotator.key", "sign", "audit.key")
+        held = {APPRISE, *((self.folder / name).read_text() for name in names)}
         passwords = {urlsplit((self.folder / "store-url").read_text()).password or ""} - {""}
         return held | passwords | self.generated | {key.secret for key in self.openai.keys()}  # noqa: SIM118 - a method of the emulator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,16 +29,21 @@ def start(
     aws: Aws,
     gate_to: Callable[[str], Gate],
     request: pytest.FixtureRequest,
-) -> Start:
+) -> Iterator[Start]:
     """`start("postgres", leaks=…)` is an installation that has done everything that goes well."""
+
+    runs: list[Run] = []
 
     def start(store: str, leaks: tuple[str, ...] = ()) -> Run:
         postgres: Postgres | None = request.getfixturevalue("postgres") if store == "postgres" else None
         run = Run(tmp_path / "house", openai, openbao, aws, gate_to, postgres, leaks)
+        runs.append(run)
         run.well()
         return run
 
-    return start
+    yield start
+    for run in runs:
+        run.listening.stop()
 
 
 def found(run: Run) -> dict[str, list[str]]:
@@ -55,16 +60,18 @@ def found(run: Run) -> dict[str, list[str]]:
 def test_no_secret_is_anywhere_else(start: Start, store: str) -> None:
     run = start(store)
     run.badly()
+    run.tell()
     assert found(run) == {name: [] for name in PLACES}
     secrets = run.secrets()
     assert len(secrets) > 12, "there was something to find"
     assert Canaries(*secrets).found_in(run.env.read_bytes()), "the search finds what is there"
-    for name in ("log lines", "output", "tracebacks", "database", "export", "command lines", "environments"):
+    for name in PLACES.keys() - {"temporary folders", "beside the files"}:
         assert sum(len(content) for _, content in PLACES[name].look(run)) > 100, (
             f"{name}: there was something to search"
         )
     assert b"this is a bug: ValueError at " in run.told_of_bugs
     assert b"the calls that led there" in run.told_of_bugs
+    assert b"exit status 1: " in run.out + run.err, "what the hook said is shown"
 
 
 @STORES
@@ -72,8 +79,12 @@ def test_without_the_guards_every_place_is_hit(start: Start, store: str) -> None
     """The control: a search that finds nothing proves something only where it can find."""
     run = start(store, leaks=tuple(PLACES))
     run.told_of_bugs += run.command("rotate", "--now", "web", "-vv", "--timeout", "0s", leaks=("bug",))
-    missed = [name for name, hits in found(run).items() if not hits]
+    run.tell()
+    hits = found(run)
+    missed = [name for name, pieces in hits.items() if not pieces]
     assert missed == [], "not one of its secrets is in these places"
+    packed = {name for name, _ in PLACES["support bundle"].look(run)}
+    assert {piece.rpartition(": ")[0] for piece in hits["support bundle"]} == packed, "each member is searched"
 
 
 def test_a_careless_line_is_redacted(start: Start) -> None:
