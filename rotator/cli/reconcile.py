@@ -32,8 +32,9 @@ EXAMPLES = options.examples(
 def reconcile(keep: Sequence[str], reason: str | None, yes: bool, dry_run: bool, config: str | None) -> int:
     """Let an installation go on whose database was restored, failed over or moved.
 
-    Lists the keys and the destinations of all credentials, shows how they differ from the database, and asks. Say no
-    where this is a copy of another installation's database: that one owns the keys.
+    Lists the keys and the destinations of all credentials, shows how they differ from the database, and asks; also
+    before anything has noticed that the database is an old one. Say no where this is a copy of another installation's
+    database: that one owns the keys.
     """
     loaded = configuration(config)
     with working(loaded, dry=dry_run) as service:
@@ -46,8 +47,8 @@ def reconcile(keep: Sequence[str], reason: str | None, yes: bool, dry_run: bool,
             say.tell(f"found {words.moment(finding.found_at.strftime('%Y-%m-%dT%H:%M:%SZ'))}: {finding.message}")
         shown = _pictures(service, dry=dry_run)
         _show(service, shown, keep)
-        if not standing:
-            say.tell("nothing has stopped this installation; nothing was changed")
+        if not standing and not any(picture.lines for picture in shown):
+            say.tell("nothing has stopped this installation, and all is as on record; nothing was changed")
             return Status.DONE
         unknown = sorted(set(keep) - {key.id for picture in shown for key in picture.extra})
         if unknown:

@@ -179,6 +179,10 @@ class Stage:
                 daemon.send(signal.SIGCONT)
                 daemon.kill()
 
+    def open_directly(self) -> None:
+        """What reads the database from now on does so past the gate: the verdict is about what it holds."""
+        (self.place.folder / "database-url").write_text(self.direct_url)
+
     def mend(self) -> None:
         """Everything that was broken works again."""
         self.postgres.start()
