@@ -388,6 +388,10 @@ def _checks(on: dict[str, Reaction]) -> dict[str, Reaction]:
     if unknown:
         message = f"there is no check `{unknown[0][:40]}`; known: {', '.join(CHECKS)}"
         raise ValueError(message)
+    acting = [check for check, reaction in on.items() if reaction not in (Reaction.IGNORE, Reaction.NOTIFY)]
+    if acting:
+        message = f"nothing acts on `{acting[0]}` by itself yet: write `notify`, and answer with `rotate --compromised`"
+        raise ValueError(message)  # a promise that nobody keeps would be believed
     return on
 
 

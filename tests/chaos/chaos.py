@@ -113,7 +113,6 @@ def run(
             statuses = [daemon.stop() for daemon in stage.daemons]
         if any(statuses):
             figures.violations.append(f"daemons ended with {statuses}")
-        stage.open_directly()
         figures.looks, figures.dead, figures.takeovers = consumer.seen, consumer.dead, ledger.takeovers
         _count(stage, figures)
         _judge(stage, figures)

@@ -179,12 +179,9 @@ class Stage:
                 daemon.send(signal.SIGCONT)
                 daemon.kill()
 
-    def open_directly(self) -> None:
-        """What reads the database from now on does so past the gate: the verdict is about what it holds."""
-        (self.place.folder / "database-url").write_text(self.direct_url)
-
     def mend(self) -> None:
         """Everything that was broken works again."""
+        self.postgres.stop()  # it ends with the thread that started it last, which was one that made trouble
         self.postgres.start()
         self.openbao.unseal()
         self.database.delay = 0

@@ -8,7 +8,7 @@ from tests.chaos.chaos import run
 
 
 def test_a_short_run_of_chaos_hurts_nobody(tmp_path: Path) -> None:
-    figures = run(tmp_path, seed=1, seconds=12, daemons=2)
+    figures = run(tmp_path, seed=1, seconds=6, daemons=2)
     assert figures.violations == []
     assert figures.dead == 0
     assert figures.looks > 0
