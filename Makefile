@@ -86,7 +86,7 @@ verified: $(VENV)/.made ## install for work, every package checked against the h
 
 # For all platforms at once, so that what was hashed here installs anywhere. No address of an index is written down.
 HASH := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint constraints.txt \
-        --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+        --generate-hashes --no-annotate --no-header --quiet
 
 hashes: $(VENV)/.supply ## write requirements*.lock anew: the pins of constraints.txt with their hashes; asks an index
 	$(HASH) --output-file requirements.lock
