@@ -33,9 +33,9 @@ SHARES = [
     (store, mix, share, rotations)
     for store, mixes, shares, rotations in (
         ("sql", MIXES, 7, 10),
-        ("sql", SELDOM, 8, 233),
+        ("sql", SELDOM, 8, 236),
         ("memory", MIXES, 14, 250),
-        ("memory", SELDOM, 8, 1629),
+        ("memory", SELDOM, 8, 1626),
         ("sql", ASSISTED, 1, 30),
         ("memory", ASSISTED, 2, 400),
         ("sql", READERS, 1, 6),

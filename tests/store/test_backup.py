@@ -50,7 +50,7 @@ def lost_and_restored(operator: Operator, section: str, lose: Callable[[], objec
     house, (make, restore) = operator.house, commands(section)
     assert house.rotate().status == 0
     (house.folder / "other").rename(house.folder / "away")
-    assert house.rotate("--now", "mail", "--timeout", "1s").status == 1  # open, or hardly, and its place is not there
+    assert house.rotate("--now", "mail", "--timeout", "1s").status == 1  # open, and its place is not there
     operator.types(make)
     (house.folder / "away").rename(house.folder / "other")
     assert house.rotate("--now", "mail").status == 0
