@@ -108,7 +108,7 @@ def test_an_old_key_waits_for_the_readers_of_a_place_that_was_written_after_cuto
     embedded.rotate("session", now=True, patience=0.2)
     text = session.env.read_text()
     session.env.write_text(text.replace(dotenv_value(session.env, "SESSION") or "", old or ""))
-    embedded.rotate(patience=1.5)
+    embedded.rotate(patience=4.5)
     assert embedded.status("session")["previous"][0]["reason"] == "destination_serves_it"
     with held(embedded, "session") as work:
         drift.overwrite(work, "env")
