@@ -85,9 +85,10 @@ def _remembered() -> None:
     true = Secret.reveal
 
     def reveal(self: Secret) -> str:
-        REVEALED.append(true(self))
-        logs.log.debug("it is %s", REVEALED[-1])
-        return REVEALED[-1]
+        value = true(self)  # the list's last may be another thread's by now
+        REVEALED.append(value)
+        logs.log.debug("it is %s", value)
+        return value
 
     Secret.reveal = reveal  # type: ignore[method-assign]
 
