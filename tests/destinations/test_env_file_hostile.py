@@ -138,9 +138,9 @@ def test_a_file_that_becomes_a_link_pipe_or_twin_in_a_race_is_never_written_thro
             turns[0] += 1
         over.set()
 
+    made, tried = place(file, allowed_roots=[str(folder)]), 0
     racing = threading.Thread(target=change)
     racing.start()
-    made, tried = place(file, allowed_roots=[str(folder)]), 0
     try:
         while not over.is_set():
             tried += 1
