@@ -19,6 +19,8 @@ from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
     Finding,
+    Observed,
+    Placement,
     Retirement,
     RetirementId,
     RetirementReason,
@@ -31,7 +33,7 @@ from rotator.domain.secret import Material, Secret
 from rotator.engine import evidence, own, pairs, regress, shadows, stopwatch
 from rotator.engine.grace import outwait_readers, pace_of
 from rotator.engine.labels import labelled
-from rotator.engine.places import Standing, Survey, survey
+from rotator.engine.places import Standing, Survey, observed, survey
 from rotator.engine.work import MOVING, Work
 from rotator.ports.provider import Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update, Write
@@ -293,6 +295,7 @@ def _served_elsewhere(
             message = f"{address} holds a value that is not ours, so it is not known what its readers hold"
             raise TemporaryError(message, reason="destination_foreign", remedy="see `rotator explain`")
         if version.id in look.serving or (version.id in look.beside and not beside):
+            _remember(work, address, version)
             message = f"{address} still serves version {version.number}"
             raise TemporaryError(message, reason="destination_serves_it", remedy="see `rotator explain`")
         if not look.serving or look.holders & condemned:
@@ -301,9 +304,22 @@ def _served_elsewhere(
     return [at for at, look in seen.looks.items() if version.id in look.beside and at not in without]
 
 
+def _remember(work: Work, address: str, version: Version) -> None:
+    """A place serves what it was not given: that outlives its entry in the configuration, as what it was given does."""
+    (target,) = (t for t in work.managed.targets if t.destination.address == address)
+    placed = work.situation.placements_at(target.destination.identity).values()
+    if not any(_may_serve(p, version) for p in placed):
+        work.record(observed(work, target.destination, Observed.PREVIOUS, work.now()), [])
+
+
+def _may_serve(placement: Placement, version: Version) -> bool:
+    """Whether a place may serve a version, by what was last put there and by what was last seen there."""
+    return placement.version_id == version.id or placement.observed is Observed.PREVIOUS
+
+
 def _not_known_to_serve(work: Work, version: Version, seen: Survey) -> set[str]:
-    """Addresses of which nobody can tell what they serve. One that had this very version last is none of them."""
-    last = {p.address for p in work.situation.placements if p.version_id == version.id}
+    """Addresses of which nobody can tell what they serve. One that may serve this very version is none of them."""
+    last = {p.address for p in work.situation.placements if _may_serve(p, version)}
     unread = {target.destination.address for target, _ in seen.problems}
     ours = (Standing.OURS, Standing.WANTED)
     unclear = {a for a, at in seen.looks.items() if at.standing not in ours and version.id not in at.holders}
@@ -325,12 +341,12 @@ def _no_place_was_removed(work: Work, retirement: Retirement, version: Version) 
     configured = {*retirement.without, *(t.destination.identity for t in work.managed.targets)}
     placements = work.situation.placements
     _no_field_was_removed(work, retirement, version)
-    given = [(p.to, p.address, p.identity) for p in placements if p.version_id == version.id]
+    given = [(p.to, p.address, p.identity) for p in placements if _may_serve(p, version)]
     given += [(d.to, d.address, d.identity) for d in work.situation.unacknowledged.get(version.id, ())]
     for to, address, identity in given:
         if identity not in configured:
             name = work.managed.name
-            message = f"{address} is not in the configuration any more and was last given version {version.number}"
+            message = f"{address} is not in the configuration any more and may still serve version {version.number}"
             remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="destination_removed", remedy=remedy)
 
@@ -339,11 +355,11 @@ def _no_field_was_removed(work: Work, retirement: Retirement, version: Version) 
     """The same for a field of a place that is still configured; one beside it, where `mode: pair` was taken out."""
     configured = {t.destination.identity: t.to for t in work.managed.targets}
     for p in work.situation.placements:
-        waited_for = p.version_id == version.id and p.identity in configured and p.identity not in retirement.without
+        waited_for = _may_serve(p, version) and p.identity in configured and p.identity not in retirement.without
         if waited_for and work.managed.left_out(p):
             name = work.managed.name
             what = f"the field {p.field} of {p.address}"
-            message = f"{what} is not in the configuration any more and was last given version {version.number}"
+            message = f"{what} is not in the configuration any more and may still serve version {version.number}"
             to = configured[p.identity]
             remedy = f"put it back until the next rotation, or `rotator forget {name} --destination {to}`"
             raise PermanentError(message, reason="field_removed", remedy=remedy)

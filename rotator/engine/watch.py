@@ -233,7 +233,11 @@ def _as_seen(work: Work, target: Target, seen: Look, found: Drift | None, should
 
 
 def _observed(work: Work, target: Target, what: Observed) -> list[Place]:
-    return [Place(replace(row, observed=what, checked_at=work.now())) for row in _placed(work, target)]
+    """The rows of a place, with what was seen. A place that cannot be read may still serve what it was seen to."""
+    rows = _placed(work, target)
+    if what is Observed.UNKNOWN:
+        rows = [row for row in rows if row.observed is not Observed.PREVIOUS]
+    return [Place(replace(row, observed=what, checked_at=work.now())) for row in rows]
 
 
 def _placed(work: Work, target: Target) -> list[Placement]:

@@ -36,6 +36,26 @@ def embedded(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture
+def two_files(embedded: Place) -> Place:
+    """`web`, a value of our own in two env files."""
+    embedded.policy |= {"grace": "1h", "soak": "1h"}
+    embedded.write(
+        providers={"local": {"type": "generated"}},
+        destinations={to: {"type": "env-file", "path": f"{to}/app.env"} for to in ("one", "two")},
+        credentials={
+            "web": {
+                "provider": "local",
+                "destinations": [{"to": to, "fields": {"WEB": "{secret}"}} for to in ("one", "two")],
+            }
+        },
+    )
+    for to in ("one", "two"):
+        (embedded.folder / to).mkdir()
+    embedded.rotate()
+    return embedded
+
+
 class OpenAIWeb:
     """The credential `web`: an OpenAI key in two Vault paths; the emulator stands behind a gate, and so does Vault."""
 

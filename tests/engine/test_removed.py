@@ -10,12 +10,13 @@ import yaml
 
 from rotator.domain.errors import PermanentError
 from rotator.domain.model import Cause
-from rotator.engine import operator
+from rotator.engine import operator, reactivation
 from rotator.testbed.gate import Gate, Refuse
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from tests.engine.conftest import Fleet, OpenAIWeb
 from tests.engine.place import Consumer, Place
+from tests.engine.test_going_back import held
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_rotation import is_write
 
@@ -26,6 +27,14 @@ def take_out(place: Place, section: str, name: str) -> Any:
     entry = content[section].pop(name)
     place.file.write_text(yaml.safe_dump(content, sort_keys=False))
     return entry
+
+
+def take_out_of(place: Place, name: str, to: str) -> None:
+    """One destination of a credential out of the configuration."""
+    content = yaml.safe_load(place.file.read_text())
+    entry = content["credentials"][name]
+    entry["destinations"] = [d for d in entry["destinations"] if d["to"] != to]
+    place.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def put_back(place: Place, section: str, name: str, entry: Any) -> None:
@@ -248,6 +257,38 @@ def test_a_finding_about_what_was_finished_elsewhere_is_cleared(fleet: Fleet) ->
         "provider_removed.found",
         "provider_removed.cleared",
     ]
+
+
+@pytest.mark.parametrize("by", ["the retirement", "a look, before the place went down"])
+def test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_is_taken_out(two_files: Place, by: str) -> None:
+    """A person had put it back there. What was seen outlives the place's entry in the configuration."""
+    place, file = two_files, two_files.folder / "two" / "app.env"
+    old, text = place.status("web")["current"]["key_id"], file.read_text()
+    place.rotate("web", now=True, patience=0)
+    file.write_text(text)
+    if by != "the retirement":
+        whole = place.file.read_text()
+        place.file.write_text(whole.replace("engine:\n", "engine:\n  watch: 1ms\n"))
+        place.rotate(patience=0)
+        assert place.status("web")["destinations"][1]["state"] == "previous"
+        file.unlink()
+        file.mkdir()
+        place.rotate(patience=0)
+        assert place.status("web")["destinations"][1]["state"] == "previous", "as it was seen last"
+        place.file.write_text(whole)
+    with held(place) as work:
+        reactivation.retire(work, key=old, force=True, because="nobody reads it")
+    if by == "the retirement":
+        place.rotate(patience=0)
+        assert place.status("web")["previous"][0]["reason"] == "destination_serves_it"
+    take_out_of(place, "web", "two")
+    place.rotate(patience=1)
+    assert [row["reason"] for row in place.status("web")["previous"]] == ["destination_removed"]
+    with held(place) as work:
+        operator.forget_destination(work, "two", "nobody reads there")
+        operator.resume(work)
+    place.rotate(patience=2)
+    assert place.status("web")["previous"] == []
 
 
 def test_an_open_rotation_of_a_removed_credential_can_be_given_up(web_embedded: OpenAIWeb) -> None:

@@ -19,22 +19,8 @@ from tests.engine.test_guards import Crash, On, Patched
 
 
 @pytest.fixture
-def place(embedded: Place) -> Place:
-    embedded.policy |= {"grace": "1h", "soak": "1h"}
-    embedded.write(
-        providers={"local": {"type": "generated"}},
-        destinations={to: {"type": "env-file", "path": f"{to}/app.env"} for to in ("one", "two")},
-        credentials={
-            "web": {
-                "provider": "local",
-                "destinations": [{"to": to, "fields": {"WEB": "{secret}"}} for to in ("one", "two")],
-            }
-        },
-    )
-    for to in ("one", "two"):
-        (embedded.folder / to).mkdir()
-    embedded.rotate()
-    return embedded
+def place(two_files: Place) -> Place:
+    return two_files
 
 
 def ask(place: Place, verb: str, because: str | None = None, **arguments: Any) -> RequestId:

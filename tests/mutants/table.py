@@ -169,6 +169,11 @@ MUTANTS: Mapping[str, Mutant] = {
         "assert first[0] in web.live()",
     ),
     "removed places": seen("people", without(retirement, "_no_place_was_removed"), "I1"),
+    "removed places: and what was seen": tested(
+        "engine/test_removed.py::test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_is_taken_out[the retirement]",
+        without(retirement, "_remember"),
+        "assert [] == ['destination_removed']",
+    ),
     "another key works": seen("crashes", without(retirement, "_another_key_works"), "I2"),
     "pinned account": seen("people", without(retirement, "right_account"), "I3"),
     "clock": seen("clocks", without(retirement, "_clock_is_sane"), "I17"),

@@ -94,7 +94,7 @@ class Oracle:
         self._verified_at: dict[tuple[str, str], float] = {}  # rotation, place
         self._given_at: dict[tuple[str, str], float] = {}  # place, value: since when we have it there
         self._opened_at: dict[str, float] = {}
-        self._guards: dict[str, Mapping[str, tuple[float, dict[str, str]]]] = {}
+        self._guards: dict[str, Mapping[tuple[str, str], tuple[float, dict[str, str]]]] = {}
         self._without: dict[str, Sequence[str]] = {}  # key id → places that its end does not wait for
         self.allowed: dict[tuple[str, str], str] = {}  # place, field → a value that a person gave to us
         self.configured: Callable[[str], set[str]] = lambda _: set()  # a credential's places of today
@@ -173,7 +173,7 @@ class Oracle:
                 continue
             if (key.id, place.identity) in self._forgotten and place.identity not in self.configured(key.credential):
                 continue  # given in the hours that the restore undid, and not configured any more: nobody can know
-            looked_at = guard.get(place.identity, (-1.0, {}))[0]
+            looked_at = guard.get((key.credential, place.identity), (-1.0, {}))[0]  # not any more, once it is taken out
             self.require(
                 who is By.PERSON and at >= looked_at, "I1", f"{key.id} was taken away while {place.name} serves it"
             )
@@ -328,7 +328,7 @@ class Oracle:
             identity = target.destination.identity
             if identity in without:
                 continue
-            at = worker.seen.get(identity, (-1.0, {}))[0]
+            at = worker.seen.get((credential, identity), (-1.0, {}))[0]
             self.require(at >= worker.began, "I9", f"{version.key_id} goes, and {identity} was not read before")
         assert version.key_id is not None
         self._guards[version.key_id] = dict(worker.seen)
@@ -546,10 +546,11 @@ class Oracle:
 
     def _may_be_replaced(self, worker: Worker, event: NewEvent) -> None:
         """A person has said so of what stands there, as it was read just now."""
-        prefix = f"{event.credential}".upper()
-        for target in worker.managed[event.credential or ""].targets:
+        assert event.credential is not None
+        prefix = event.credential.upper()
+        for target in worker.managed[event.credential].targets:
             if event.destination in (target.to, target.destination.address):
-                _, fields = worker.seen[target.destination.identity]
+                _, fields = worker.seen[event.credential, target.destination.identity]
                 for name, value in fields.items():
                     if name.startswith(prefix):
                         self.allowed[target.destination.identity, name] = value
@@ -561,7 +562,7 @@ class Oracle:
     def _read_back(self, worker: Worker, event: NewEvent) -> None:
         """I9: what stands there was read in this step, and is this version's value."""
         identity = self._place(event)
-        at, fields = worker.seen.get(identity, (-1.0, {}))
+        at, fields = worker.seen.get((event.credential or "", identity), (-1.0, {}))
         served = [value for name, value in fields.items() if not name.endswith("_PREVIOUS")]
         keys = [self.world.by_secret[value] for value in served if value in self.world.by_secret]
         version = self.store.version(self._version_of.get(keys[0].id, VersionId(""))) if keys else None

@@ -219,7 +219,7 @@ class Destination:
 
     def _read(self) -> destination.Reading:
         place = self.place
-        self.worker.seen[place.identity] = (self.world.baton.now, dict(place.fields))
+        self.worker.seen[self.credential, place.identity] = (self.world.baton.now, dict(place.fields))
         fields = {name: Secret(value) for name, value in place.fields.items()}
         return destination.Reading(fields=fields, revision=str(place.revision))
 

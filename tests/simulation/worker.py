@@ -53,7 +53,9 @@ class Worker(Actor):
         self.began = 0.0  # when the step in hand began
         self.managed: Mapping[str, Managed] = {}
         self.epochs: dict[CredentialId, int] = {}
-        self.seen: dict[str, tuple[float, dict[str, str]]] = {}  # by place: when it was last read, and what was there
+        self.seen: dict[
+            tuple[str, str], tuple[float, dict[str, str]]
+        ] = {}  # credential, place → when read, what was there
         self.accepted: dict[str, float] = {}  # by key id: when the provider last accepted it
         profile = world.profile
         self._faults = {call: [f for f in faults if f in profile.only] for call, faults in OF_CALL.items()}
