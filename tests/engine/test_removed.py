@@ -260,7 +260,7 @@ def test_a_finding_about_what_was_finished_elsewhere_is_cleared(fleet: Fleet) ->
 
 
 @pytest.mark.parametrize("by", ["the retirement", "a look, before the place went down"])
-def test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_is_taken_out(two_files: Place, by: str) -> None:
+def test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_goes(two_files: Place, by: str) -> None:
     """A person had put it back there. What was seen outlives the place's entry in the configuration."""
     place, file = two_files, two_files.folder / "two" / "app.env"
     old, text = place.status("web")["current"]["key_id"], file.read_text()

@@ -170,7 +170,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "removed places": seen("people", without(retirement, "_no_place_was_removed"), "I1"),
     "removed places: and what was seen": tested(
-        "engine/test_removed.py::test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_is_taken_out[the retirement]",
+        "engine/test_removed.py::test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_goes[the retirement]",
         without(retirement, "_remember"),
         "assert [] == ['destination_removed']",
     ),
