@@ -119,7 +119,7 @@ def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
         row = work.version(version_id) if version_id is not None else None
         if row is None or row.credential_id != work.credential.id or row.key_id is not None:
             continue
-        if row.state is VersionState.RETIRED:
+        if row.state is VersionState.RETIRED and regress.standing(work.store) is None:
             found = replace(row, key_id=key.id)
             told = _about(work.event(Subject.CONDEMN, Outcome.SUCCEEDED, reason="late"), found)
             changes = {"state": VersionState.CONDEMNED, "key_id": key.id, "retired_at": None}

@@ -103,6 +103,10 @@ class DryStore:
         credential = next(c for c in self._credentials if c.id == credential_id)
         return replace(self._situations[credential_id], credential=credential)
 
+    def reload(self, lease: Lease, _before: Situation, _writes: Sequence[Write]) -> Situation:
+        """As it would be."""
+        return self.load(lease.credential_id)
+
     def material(self, version_id: VersionId) -> Material | None:
         """As it would be."""
         return self._sealed[version_id] if version_id in self._sealed else self._real.material(version_id)

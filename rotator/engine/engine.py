@@ -19,6 +19,7 @@ from rotator.domain.model import (
     CredentialId,
     Delivery,
     DeliveryState,
+    Finding,
     Lease,
     Retirement,
     RetirementReason,
@@ -241,22 +242,23 @@ class Engine:
         asked = requests.carry_out(work) or wish is not None
         if not asked:
             sightings.collect(work)
-        held, dimmed = self._held(work, began if asked else None), brownout.lasting(work)
+        findings, dimmed = self.store.findings(), brownout.lasting(work)
+        held = self._held(work, findings, began if asked else None)
         progress = self._work_on(work, wish, began) if held is None else self._give_back(work, held, began)
         deadlines.tell(work)
         brownout.tell(work, dimmed)
         if (wish is None or progress.completed) and (held is None or held.reason == "reconcile"):
-            self._watch(work)
+            findings = self._watch(work, findings)
         if held is None and not asked:
-            work.idle = self._idle(work, progress)
+            work.idle = self._idle(work, progress, findings)
         return progress
 
-    def _idle(self, work: Work, progress: Progress) -> Idle | None:
+    def _idle(self, work: Work, progress: Progress, findings: Sequence[Finding]) -> Idle | None:
         """Until when nothing is to be done, as far as this turn knows; None: who is due looks again.
 
         At the latest until the next watch, which would notice whatever nobody has told.
         """
-        decision, watched = progress.decision, watch.due_at(work)
+        decision, watched = progress.decision, watch.due_at(work, findings)
         waits_for_others = isinstance(decision, NotDue) and decision.reason in ("not_adopted", "no_material")
         if waits_for_others or watched is None or work.managed.removed or self.around.stopping():
             return None
@@ -317,27 +319,31 @@ class Engine:
         at = min((t for t in times if t is not None), default=None)
         return replace(progress, ready_at=at, rotation_ready_at=None)
 
-    def _held(self, work: Work, asked_at: datetime | None) -> NotDue | None:
+    def _held(self, work: Work, findings: Sequence[Finding], asked_at: datetime | None) -> NotDue | None:
         """Why nothing at all is done now, whatever is ready."""
 
         def anything_to_do() -> bool:
             return next_item(work) is not None or isinstance(why_due(question(work)), Due)
 
-        return regress.held(self.store) or brakes.held(work, asked_at, anything_to_do)
+        return regress.held(findings) or brakes.held(work, asked_at, anything_to_do)
 
-    def _watch(self, work: Work) -> None:
-        """After the work, and under the same lease: look whether anything has changed that nobody told us."""
+    def _watch(self, work: Work, findings: Sequence[Finding]) -> Sequence[Finding]:
+        """After the work, and under the same lease: look whether anything has changed that nobody told us.
+
+        Gives what is found by then.
+        """
         if work.managed.removed or self.around.stopping() or not work.calls_ended:
-            return
-        at = watch.due_at(work)
+            return findings
+        at = watch.due_at(work, findings)
         if at is not None and work.now() < at:
-            return
+            return findings
         try:
             watch.watch(work)
         except RotatorError:
             raise
         except Exception as problem:  # noqa: BLE001 - a bug in looking stops no work
             self.around.bug(work.managed.name, problem)
+        return self.store.findings()
 
     def _adopted(self, work: Work, decision: Decision) -> bool:
         """`first: adopt`: take over what stands at the destinations, where that needs no person's choice."""
@@ -406,7 +412,7 @@ class Engine:
         return brakes.learn(work, done=done)
 
     def _note(self, work: Work, item: Item, error: RotatorError) -> None:
-        work.refresh()
+        work.make_sure()
         rows: list[Rotation | Retirement] = list(work.situation.retirements)
         if work.situation.rotation is not None:
             rows.append(work.situation.rotation)

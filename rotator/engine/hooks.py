@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rotator.domain.errors import PermanentError, SetupError, StoreUnavailable, TemporaryError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Cause, Delivery, Rotation, Version
+from rotator.domain.model import Cause, Delivery, Finding, Rotation, Version
 from rotator.engine.findings import News, find
 from rotator.engine.work import MOVING, Target, Work
 from rotator.ports.hook import Hook
@@ -161,9 +161,9 @@ def tell_given_up(work: Work, why: str) -> None:
     find(work.store, work.around.new_id, news, found, work.event(Subject.PROBE, Outcome.CLEARED))
 
 
-def clear(work: Work) -> None:
+def clear(work: Work, standing: Sequence[Finding]) -> None:
     """A new key that has become current since then ends the finding. May be repeated."""
     completed, name = work.situation.last_completed_at, work.managed.name
-    standing = [f for f in work.store.findings() if (f.kind, f.subject) == (Subject.PROBE, name)]
-    if any(completed is not None and completed > f.found_at for f in standing):
+    found = [f for f in standing if (f.kind, f.subject) == (Subject.PROBE, name)]
+    if any(completed is not None and completed > f.found_at for f in found):
         work.store.clear(Subject.PROBE, name, work.event(Subject.PROBE, Outcome.CLEARED))

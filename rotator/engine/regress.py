@@ -30,9 +30,9 @@ def standing(store: Store) -> Finding | None:
     return next((finding for finding in store.findings() if finding.kind == RECONCILE), None)
 
 
-def held(store: Store) -> NotDue | None:
-    """Why nothing at all is done; None where nothing is in the way."""
-    found = standing(store)
+def held(findings: Sequence[Finding]) -> NotDue | None:
+    """Why nothing at all is done, as far as these tell; None where nothing is in the way."""
+    found = next((finding for finding in findings if finding.kind == RECONCILE), None)
     return None if found is None else NotDue(reason="reconcile", message=found.message, until=None)
 
 

@@ -25,12 +25,15 @@ from rotator.ports.provider import Key
 from rotator.ports.store import Place, Update, Watched
 
 
-def due_at(work: Work) -> datetime | None:
-    """When it is time for a look; None: now, as it is where somebody is out of service, so that its end shows too."""
+def due_at(work: Work, findings: Sequence[Finding]) -> datetime | None:
+    """When it is time for a look; None: now, as it is where somebody is out of service, so that its end shows too.
+
+    `findings`: what stands. Only a look finds that somebody is out of service.
+    """
     at = work.credential.watched_at
     if at is None or at > work.now():
         return None
-    urgent = any(f.urgent and f.credential_id == work.credential.id for f in work.store.findings())
+    urgent = any(f.urgent and f.credential_id == work.credential.id for f in findings)
     return None if urgent else at + _pause(work, at)
 
 
@@ -46,7 +49,7 @@ def watch(work: Work) -> None:
     standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
-    hooks.clear(work)
+    hooks.clear(work, standing)
     brownout.clear(work, standing)
     try:
         _watch_keys(work, standing)
@@ -116,8 +119,7 @@ def _watch_keys(work: Work, standing: Sequence[Finding]) -> None:
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
     keys = work.ask(work.provider.keys)
     regress.look_at_labels(work, account, keys)
-    if regress.standing(work.store) is None:
-        creation.condemn_late_keys(work, keys)
+    creation.condemn_late_keys(work, keys)
     _note_expiry(work, current, keys)
     _watch_current(work, standing, current, keys)
     _watch_strangers(work, standing, current, keys)

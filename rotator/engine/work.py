@@ -233,6 +233,7 @@ class Work:
         self.blamed: RotatorError | None = None  # the provider's failure in the step at hand
         self.idle: Idle | None = None  # what the lease is released with
         self.situation: Situation = store.load(lease.credential_id)
+        self._sure = True  # that this is what is on record
 
     # facts
 
@@ -276,9 +277,17 @@ class Work:
 
     def refresh(self) -> None:
         """Read the rows anew."""
-        self.situation = self.store.load(self.credential.id)
+        self._see(self.store.load(self.credential.id))
+
+    def _see(self, situation: Situation) -> None:
+        self.situation, self._sure = situation, True
         for noted in self._noted:
             self._show(noted)
+
+    def make_sure(self) -> None:
+        """Read the rows anew where it is not known what became of the last record."""
+        if not self._sure:
+            self.refresh()
 
     def _show(self, noted: Update) -> None:
         versions = [replace(v, **noted.set) if v.id == noted.row.id else v for v in self.situation.versions]
@@ -533,13 +542,17 @@ class Work:
             if isinstance(write, Seal | DropSealed):
                 self._unsealed.pop(write.version_id, None)
         counts = [*self.tally.take(), *_closing(self.managed.provider_name, writes)]
+        known, all_writes = self._sure, [*self._noted, *writes, *counts]
+        self._sure = False
         try:
-            self.store.record(self._lease, [*self._noted, *writes, *counts], events)
+            self.store.record(self._lease, all_writes, events)
         except StaleLease:
             self._noted.clear()
             raise
         self._noted.clear()
-        self.refresh()
+        self._see(
+            self.store.reload(self._lease, self.situation, all_writes) if known else self.store.load(self.credential.id)
+        )
 
     @contextmanager
     def acting_for(self, actor: str) -> Iterator[None]:

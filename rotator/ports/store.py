@@ -335,6 +335,14 @@ class Store(Protocol):
         """Everything on record about one credential, from one snapshot."""
         ...
 
+    def reload(self, lease: Lease, before: Situation, writes: Sequence[Write]) -> Situation:
+        """What `load` would give, where only these were recorded under the lease since `before` was loaded under it.
+
+        Whoever does not have the lease changes the credential's own row at most; so what these writes leave alone is
+        not read again, unless somebody else has the lease by now.
+        """
+        ...
+
     def material(self, version_id: VersionId) -> Material | None:
         """The unsealed material of a version, or None where it is not kept. Needs the sealing key.
 

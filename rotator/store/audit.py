@@ -71,9 +71,12 @@ def lock(connection: Connection) -> Head:
     return Head(*connection.execute(_HEAD_TO_LOCK).one())
 
 
-def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> Sequence[StoredEvent]:
-    """Append events in the caller's transaction. To be its last act: it holds up every other writer."""
+def append(
+    connection: Connection, at: datetime, events: Sequence[NewEvent], counts: Sequence[Count] = ()
+) -> Sequence[StoredEvent]:
+    """Append events in the caller's transaction, and count. To be its last act: it holds up every other writer."""
     if not events:
+        tallies.add(connection, counts)
         return ()
     head = lock(connection)
     seq, previous_hash = head.seq, head.hash
@@ -87,7 +90,7 @@ def append(connection: Connection, at: datetime, events: Sequence[NewEvent]) -> 
     connection.execute(_APPEND, rows)
     tree = merkle.grown(head.tree, head.seq, [written.body for written in stored])
     connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash, "tree": tree})
-    tallies.add(connection, [Count("events", (_plain(event.event),)) for event in events])
+    tallies.add(connection, [*(Count("events", (_plain(event.event),)) for event in events), *counts])
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -94,12 +96,18 @@ _LAST_COMPLETED_AT = select(func.max(tables.rotation.c.closed_at)).where(
 _ROTATION_IS_OPEN = text(f"rotation.{tables.ROTATION_IS_OPEN}")
 _OPENED = [column.label(f"rotation_{column.key}") for column in tables.rotation.c]
 _CREDENTIAL = (  # with what there is at most one of: every question is a journey to the database
-    select(tables.credential, *_OPENED, _LAST_COMPLETED_AT.scalar_subquery().label("last_completed_at"))
+    select(
+        tables.credential,
+        *_OPENED,
+        _LAST_COMPLETED_AT.scalar_subquery().label("last_completed_at"),
+        tables.lease.c.epoch.label("lease_epoch"),
+    )
     .outerjoin_from(
         tables.credential,
         tables.rotation,
         and_(tables.rotation.c.credential_id == tables.credential.c.id, _ROTATION_IS_OPEN),
     )
+    .join(tables.lease, tables.lease.c.credential_id == tables.credential.c.id)
     .where(tables.credential.c.id == bindparam("credential"))
 )
 _CREATES = (  # newest first; more than any limit of a day
@@ -120,6 +128,7 @@ _FINGERPRINTS = (
     .order_by(tables.version.c.number)
 )
 _PLACED = select(tables.placement).where(tables.placement.c.identity == bindparam("identity"))
+_KINDS = frozenset({Version, Rotation, Delivery, Retirement, Placement})
 _EVENTS = select(tables.event.c.seq, tables.event.c.body, tables.event.c.hash).order_by(tables.event.c.seq)
 
 
@@ -134,31 +143,74 @@ def one(connection: Connection, kind: type[T], query: Select[Any], **given: Any)
     return None if row is None else kind(**row)
 
 
-def situation(connection: Connection, credential_id: CredentialId, now: datetime) -> Situation:
+@dataclass(frozen=True)
+class Known:
+    """What was on record, under which lease, and of which kinds rows have been written under it since."""
+
+    situation: Situation
+    epoch: int
+    changed: AbstractSet[type]
+
+
+def situation(
+    connection: Connection,
+    credential_id: CredentialId,
+    now: datetime,
+    known: Known | None = None,
+) -> Situation:
     """Everything on record about one credential. The connection must show one snapshot."""
     row = connection.execute(_CREDENTIAL, {"credential": credential_id, "now": now}).one_or_none()
     if row is None:
         message = f"there is no credential {credential_id}"
         raise LookupError(message)
     credential, rotation, completed_at = _parts(row)
-    retirements = many(connection, Retirement, _OPEN_RETIREMENTS, credential=credential_id)
-    named = [retirement.version_id for retirement in retirements]
-    if rotation is not None and rotation.target_id is not None:
-        named.append(rotation.target_id)
-    versions = many(connection, Version, _VERSIONS, credential=credential_id, named=named)
-    unacknowledged, shadows = _left_behind(connection, credential_id) if retirements else ({}, {})
+    if known is None or known.epoch != row.lease_epoch:  # what others have done since is not known
+        known = Known(_empty(credential), row.lease_epoch, _KINDS)
+    before, fresh, of_it = known.situation, known.changed, {"credential": credential_id}
+    retirements, versions, placements = before.retirements, before.versions, before.placements
+    if Retirement in fresh:
+        retirements = many(connection, Retirement, _OPEN_RETIREMENTS, **of_it)
+    named = _named(rotation, retirements)
+    if Version in fresh or named != _named(before.rotation, before.retirements):
+        versions = many(connection, Version, _VERSIONS, **of_it, named=named)
+    if Placement in fresh:
+        placements = many(connection, Placement, _PLACEMENTS, **of_it)
+    deliveries = before.deliveries if rotation is not None else ()
+    if rotation is not None and fresh & {Delivery, Rotation}:
+        deliveries = many(connection, Delivery, _DELIVERIES, rotation=rotation.id)
+    unacknowledged, shadows = (before.unacknowledged, before.shadows) if retirements else ({}, {})
+    if retirements and fresh:
+        unacknowledged, shadows = _left_behind(connection, credential_id)
     return Situation(
         credential=credential,
         versions=versions,
         rotation=rotation,
-        deliveries=() if rotation is None else many(connection, Delivery, _DELIVERIES, rotation=rotation.id),
+        deliveries=deliveries,
         retirements=retirements,
-        placements=many(connection, Placement, _PLACEMENTS, credential=credential_id),
+        placements=placements,
         last_completed_at=last_completed_at(versions, completed_at),
-        creates=creates_of_a_day(list(connection.scalars(_CREATES, {"credential": credential_id}))[::-1], now),
+        creates=creates_of_a_day(list(connection.scalars(_CREATES, of_it))[::-1], now),
         unacknowledged=unacknowledged,
         shadows=shadows,
     )
+
+
+def _empty(credential: Credential) -> Situation:
+    return Situation(
+        credential=credential,
+        versions=(),
+        rotation=None,
+        deliveries=(),
+        retirements=(),
+        placements=(),
+        last_completed_at=None,
+    )
+
+
+def _named(rotation: Rotation | None, retirements: Sequence[Retirement]) -> list[VersionId]:
+    """Versions that are loaded in any case, however retired."""
+    target = [] if rotation is None or rotation.target_id is None else [rotation.target_id]
+    return [*(retirement.version_id for retirement in retirements), *target]
 
 
 def _left_behind(

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
-from rotator.domain.model import CredentialId, Delivery, Request, Retirement, Rotation, Version, VersionId
+from rotator.domain.model import CredentialId, Delivery, Placement, Request, Retirement, Rotation, Version, VersionId
 from rotator.ports.store import Count, DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import accounts, material, tables
 
@@ -67,6 +67,20 @@ def apply(connection: Connection, credential_id: CredentialId, writes: list[Writ
                 raise
             message = f"another row stands in the way ({rule})"
             raise StaleLease(message) from None
+
+
+def kinds(writes: Iterable[Write]) -> set[type]:
+    """Of which kinds rows of a situation may be others once these are applied, the credential's own row left out."""
+    found: set[type] = set()
+    for write in writes:
+        match write:
+            case Insert(row) | Update(row) if not isinstance(row, Request):
+                found.add(type(row))
+            case Place() | Unplace():
+                found.add(Placement)
+            case _:
+                pass
+    return found
 
 
 def _apply(connection: Connection, credential_id: CredentialId, write: Write | Keep, now: datetime) -> None:

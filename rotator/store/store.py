@@ -270,6 +270,12 @@ class SqlStore:
         with self.database.read() as connection:
             return reading.situation(connection, credential_id, self.database.now(connection))
 
+    def reload(self, lease: Lease, before: Situation, writes: Sequence[Write]) -> Situation:
+        """The same after these writes under the lease, with as few questions as they allow."""
+        with self.database.read() as connection:
+            known = reading.Known(before, lease.epoch, records.kinds(writes))
+            return reading.situation(connection, lease.credential_id, self.database.now(connection), known)
+
     def version(self, version_id: VersionId) -> Version | None:
         """One version row of any credential."""
         with self.database.read() as connection:
@@ -346,9 +352,7 @@ class SqlStore:
             records.apply(connection, lease.credential_id, ready, now)
             if not self._keeps:
                 material.forget_at_rest(connection, lease.credential_id)
-            told = audit.append(connection, now, events)
-            tallies.add(connection, [write for write in writes if isinstance(write, Count)])
-            return told
+            return audit.append(connection, now, events, [write for write in writes if isinstance(write, Count)])
 
     def _encrypted(self, write: Write) -> Write | records.Keep:
         if isinstance(write, Seal):

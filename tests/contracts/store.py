@@ -129,7 +129,11 @@ class Work:
         self._numbers = count(1)
 
     def record(self, *writes: Write, events: Sequence[NewEvent] = ()) -> Sequence[StoredEvent]:
-        return self.store.record(self.lease, writes, events)
+        """Every record of the contract also shows that what is read again is all that has changed."""
+        before = self.load()
+        told = self.store.record(self.lease, writes, events)
+        assert self.store.reload(self.lease, before, writes) == self.load()
+        return told
 
     def insert(self, *rows: Version | Rotation | Retirement | Delivery) -> None:
         self.record(*(Insert(row) for row in rows))
@@ -422,7 +426,7 @@ class StoreContract:
         assert [(c.name, c.id) for c in store.credentials()] == [("empty", work.id), ("used", used.id)]
         assert store.findings() == []
         with pytest.raises(StaleLease):
-            empty.insert(empty.version())
+            store.record(empty.lease, [Insert(empty.version())], ())
 
     def test_keeping_an_entry_that_is_kept_writes_and_tells_nothing(self, store: Store) -> None:
         first = store.enroll({"web": "openai"}, "me", {"web": "1"})
@@ -1237,7 +1241,7 @@ class StoreContract:
         def write(number: int) -> None:
             for _ in range(10):
                 store.note([happened(attempt=number), happened()])
-                web.record(Place(web.placement(f"F{number}")), events=[happened(), happened()])
+                store.record(web.lease, [Place(web.placement(f"F{number}"))], [happened(), happened()])
 
         assert at_once(8, write) == [None] * 8
         trail = whole_trail(store)

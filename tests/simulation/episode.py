@@ -13,7 +13,7 @@ from typing import Literal
 from rotator.domain.brownout import Brownout
 from rotator.domain.errors import StoreUnavailable
 from rotator.domain.hours import Hours, read_span
-from rotator.domain.model import LAST_WAVE, Cause
+from rotator.domain.model import LAST_WAVE, Cause, Finding
 from rotator.domain.policy import NotDue, Policy
 from rotator.domain.template import Template
 from rotator.engine.engine import Engine, Item, Progress
@@ -95,11 +95,11 @@ class SimulatedEngine(Engine):
         finally:
             worker.step = "take in"
 
-    def _watch(self, work: Work) -> None:
+    def _watch(self, work: Work, findings: Sequence[Finding]) -> Sequence[Finding]:
         worker = self.worker
         worker.step, worker.began = "watch", worker.world.baton.now
         try:
-            super()._watch(work)
+            return super()._watch(work, findings)
         finally:
             worker.step = "take in"
 

@@ -349,6 +349,9 @@ class MemoryStore:
                     self._loaded[credential_id] = found
             return found.situation
 
+    def reload(self, lease: Lease, _before: Situation, _writes: Sequence[Write]) -> Situation:
+        return self.load(lease.credential_id)
+
     def _sent(self, credential_id: CredentialId) -> list[datetime]:
         return [v.sent_at for v in self._rows_of(credential_id, Version) if v.sent_at is not None]
 

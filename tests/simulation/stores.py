@@ -182,6 +182,9 @@ class WorkerStore:
     def load(self, credential_id: CredentialId) -> Situation:
         return self._call("load", lambda: self.real.load(credential_id))
 
+    def reload(self, lease: Lease, before: Situation, writes: Sequence[Write]) -> Situation:
+        return self._call("load", lambda: self.real.reload(lease, before, writes))
+
     def material(self, version_id: VersionId) -> Material | None:
         return self._read(lambda: self.real.material(version_id))
 
