@@ -16,6 +16,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +99,22 @@ def _dies_with_us(stop_signal: int) -> Callable[[], None] | None:
 def _has_ended(pid: int) -> bool:
     """Whether a child of ours is dead, without letting go of its process id."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _children(pid: int) -> list[int]:
+    """The children of a process, as Linux tells them; none elsewhere."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process of any parent has ended, though it may not have been waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 class Server(ABC):
@@ -192,7 +209,12 @@ class Server(ABC):
             return
         process, self._process = self._process, None
         if process.poll() is None:
+            children = _children(process.pid)
             os.killpg(process.pid, signal.SIGKILL)
+            for child in children:  # PostgreSQL's are groups of their own, and hold its memory until they have gone
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            wait_until(lambda: all(map(_is_gone, children)), within=_STOPPED_WITHIN)
         process.wait()
 
     def close(self) -> None:
