@@ -179,6 +179,17 @@ class Server:
             return Own(what="service account", may=may)  # whose token the cluster makes anew by itself
         return Own(what="token", key_id=told.get("accessor"), since=since, expires_at=until, may=may)
 
+    def own_secret_id(self) -> Secret | None:
+        """The secret id that stands now where we read ours; what is asked from here on, a login with it asks.
+
+        None where we do not log in with one.
+        """
+        auth = self._settings.auth
+        if not isinstance(auth, AppRoleAuth) or not isinstance(self._token, _LoginToken):
+            return None
+        self._token.log_in_anew_unless(now := _read(auth.secret_id))
+        return now
+
     def send(self, request: Request, token: Secret | None, *, changes: bool = False) -> Answer:
         """Send one request with this token, or with none; raise only where no whole answer came."""
         import hvac
@@ -323,6 +334,7 @@ class _LoginToken:
         self._lock = threading.Lock()
         self._token: Secret | None = None
         self._until = 0.0  # of the monotonic clock
+        self._proof: Secret | None = None  # what it was given for
         self.remedy = f"look at the policies of the role at auth/{auth.mount}"
 
     def current(self) -> Secret:
@@ -338,10 +350,16 @@ class _LoginToken:
                 self._token = None
         return True
 
+    def log_in_anew_unless(self, proof: Secret) -> None:
+        """Forget a token that was given for something else."""
+        with self._lock:
+            if self._proof != proof:
+                self._token = None
+
     def _log_in(self) -> tuple[Secret, float]:
         address = self._server.address
         path = f"auth/{self._auth.mount}/login"
-        request, remedy = self._login()
+        request, self._proof, remedy = self._login()
         answer = self._server.send(request, None)
         if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             message = f"{address} refused our login at {path}"
@@ -354,19 +372,25 @@ class _LoginToken:
         except (KeyError, TypeError):
             raise Unavailable(f"{address} gave no token at {path}") from None  # noqa: EM102, TRY003 - as short as a name
 
-    def _login(self) -> tuple[Request, str]:
-        """The request, and what to look at where it is refused. What proves us is read anew each time."""
+    def _login(self) -> tuple[Request, Secret, str]:
+        """The request, what proves us, read anew each time, and what to look at where it is refused."""
         auth = self._auth
         if isinstance(auth, AppRoleAuth):
             role_id, secret_id = auth.role_id, _read(auth.secret_id)
             remedy = f"check role_id and {auth.secret_id.text}: a secret id expires and can be used up"
-            return lambda client: client.auth.approle.login(
-                role_id, secret_id.reveal(), use_token=False, mount_point=auth.mount
-            ), remedy
+            return (
+                lambda client: client.auth.approle.login(
+                    role_id, secret_id.reveal(), use_token=False, mount_point=auth.mount
+                ),
+                secret_id,
+                remedy,
+            )
         role, token = auth.role, _read(auth.token)
         remedy = (
             f"compare the role {role} with our service account, its namespace and the audience of {auth.token.text}"
         )
-        return lambda client: client.auth.kubernetes.login(
-            role, token.reveal(), use_token=False, mount_point=auth.mount
-        ), remedy
+        return (
+            lambda client: client.auth.kubernetes.login(role, token.reveal(), use_token=False, mount_point=auth.mount),
+            token,
+            remedy,
+        )

@@ -268,14 +268,19 @@ def _own_keys(
     places: Places,
     names: Mapping[str, Part],
 ) -> None:
-    """A key that would manage itself: its provider reads our own credential where the new key is written."""
+    """A key that would manage itself: its provider reads our own credential where the new key is written.
+
+    Where its provider says that it can be (`OWN`), it is.
+    """
     for name, credential in credentials.items():
         account = providers[credential.provider].config
-        settings = account.settings if account is not None else None
+        settings, adapter = (account.settings, account.adapter) if account is not None else (None, None)
+        entry = f"providers.{credential.provider}"
+        fine = {f"{entry}.{setting}" for setting in getattr(adapter, "OWN", ())}
         ours = {
             own.file: own.place
-            for own in references(f"providers.{credential.provider}", settings)
-            if own.file is not None and not own.place.endswith(".profile")  # of AWS: see `providers.aws_iam`
+            for own in references(entry, settings)
+            if own.file is not None and own.place not in fine and not own.place.endswith(".profile")
         }
         for position, file in files_of(credential, places.destinations).items():
             if file in ours:

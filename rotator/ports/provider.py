@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
 from rotator.domain.permissions import Permissions
-from rotator.domain.secret import Material
+from rotator.domain.secret import Material, Secret
 
 
 class Verdict(StrEnum):
@@ -191,8 +191,11 @@ class Permits(Protocol):
 class Signs(Protocol):
     """A provider whose own requests may be signed by one of the very keys that it manages."""
 
-    def signing_key(self) -> str | None:
-        """The id of the key that signs our requests now; None: one that is no principal's for long. Asks nobody."""
+    def signing_key(self) -> str | Secret | None:
+        """The key that signs our requests from now on, by its id, or by its value where that does not tell an id.
+
+        None: one that is no principal's for long. Asks nobody.
+        """
         ...
 
 

@@ -10,5 +10,7 @@ PROVIDERS = {
     "generated": "rotator.providers.generated:Generated",
     "manual": "rotator.providers.manual:Manual",
     "openai": "rotator.providers.openai:OpenAI",
+    "openai-admin": "rotator.providers.openai_admin:OpenAIAdmin",
+    "vault-approle": "rotator.providers.vault_approle:VaultAppRole",
 }
 """Type → `module:class`."""

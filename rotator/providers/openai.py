@@ -1,28 +1,39 @@
 """OpenAI: the API keys of one service account of one project, by the organization's administration API.
 
-Facts are from OpenAI's published OpenAPI document and its documentation of error codes. An administration key is
-needed whose permission is Organization Administration = Write.
+See `access.openai` for where facts are from, and for the admin key that it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http import HTTPStatus
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
-from urllib.parse import quote
-
-from pydantic import AfterValidator, Field
+from typing import Any, ClassVar, Literal, TypeVar
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Reply, api_address, fits, unclear
+from rotator.access.http import HEADER_SAFE, Json, fits
+from rotator.access.openai import (
+    ADMIN_KEYS,
+    ADMIN_KEYS_PATH,
+    MOST_PAGES,
+    UNREADABLE,
+    YEAR,
+    AccountSettings,
+    Administration,
+    Identifier,
+    Life,
+    NotThere,
+    admin_key,
+    moment,
+    segment,
+    text,
+    verdict_of,
+)
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
     Refused,
-    RotatorError,
     TemporaryError,
     Unavailable,
     WrongAccount,
@@ -34,23 +45,11 @@ from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, K
 
 T = TypeVar("T")
 
-_PAGE = 100  # the most that the API gives
-_MOST_PAGES = 1000
-_UNREADABLE = (
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    OSError,
-)  # what odd fields of an answer lead to
 _METERED = ("completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions")
 """What OpenAI accounts for by key. Its other usage belongs to such a request, or is told for a whole project only."""
 _WIDTHS = ((timedelta(days=1), "1m", 1440), (timedelta(days=7), "1h", 168), (timedelta(days=3650), "1d", 31))
 """For a span of up to so long: the width of a bucket, and the most of them in one answer."""
-_ADMIN_KEYS = "https://platform.openai.com/settings/organization/admin-keys"
 _PROJECT_KEYS = "https://platform.openai.com/api-keys"
-_YEAR = timedelta(days=365)
 
 _CAPABILITIES = Capabilities(
     origin="issued",
@@ -71,37 +70,17 @@ _CAPABILITIES = Capabilities(
 )
 
 
-def _life(value: timedelta) -> timedelta:
-    if not timedelta(seconds=1) <= value <= _YEAR:
-        message = "must be between 1s and 365d"
-        raise ValueError(message)
-    return value
-
-
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-
-
-class AccountSettings(settings.Settings):
-    """One organization, as the holder of an administration key sees it."""
-
-    admin_key: settings.SecretAt
-    base_url: Annotated[str, AfterValidator(api_address)] = "https://api.openai.com/v1"
-    organization: _Id | None = None  # only where one admin key serves several
-    ca_file: settings.FilePath | None = None  # trusted instead of the public authorities
-    proxy: ProxyAddress | None = None
-
-
 class KeyOptions(settings.Settings):
     """Whose keys, and what new ones may do and for how long. Empty `scopes` give all that the owner may do.
 
     `role`: the most that the service account may be in its project; nothing is created where it is more.
     """
 
-    project: _Id
-    service_account: _Id
+    project: Identifier
+    service_account: Identifier
     role: Literal["member", "owner"] | None = None
     scopes: tuple[str, ...] | None = None
-    expires_in: Annotated[settings.Duration, AfterValidator(_life)] | None = None
+    expires_in: Life | None = None
 
 
 class OpenAI:
@@ -111,7 +90,7 @@ class OpenAI:
     Options: ClassVar[type[Any]] = KeyOptions
 
     def __init__(self, settings: AccountSettings, timeout: timedelta) -> None:
-        self._api = _Api(settings, timeout.total_seconds())
+        self._api = Administration(settings, timeout.total_seconds())
 
     def bind(self, options: KeyOptions) -> ServiceAccountKeys:
         """The keys of one service account."""
@@ -130,7 +109,7 @@ class OpenAI:
             path = f"/organization/projects/{project['id']}/api_keys"
             query = {"owner_project_access": "any"}  # left out, some enabled keys are hidden
             yield from self._api.pages(path, "list keys", partial(_listed, project), query)
-        yield from self._api.pages("/organization/admin_api_keys", "list admin keys", _admin_key)
+        yield from self._api.pages(ADMIN_KEYS_PATH, "list admin keys", _admin_key)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -144,7 +123,7 @@ class ServiceAccountKeys:
     be adopted may belong to a person, and those keys can be deleted, though never created, by the API.
     """
 
-    def __init__(self, api: _Api, options: KeyOptions) -> None:
+    def __init__(self, api: Administration, options: KeyOptions) -> None:
         self._api = api
         self._options = options
         self._project = f"/organization/projects/{options.project}"
@@ -173,12 +152,12 @@ class ServiceAccountKeys:
         """Whether the admin key may write and read usage, by requests that change nothing. Its scopes nobody tells."""
         # A key that cannot exist: who may not write is told so, who may is told that it is not there.
         nobody = f"{self._project}/api_keys/key_keyturn_check_no_such_key"
-        year = {"expires_in_seconds": int(_YEAR.total_seconds())}
+        year = {"expires_in_seconds": int(YEAR.total_seconds())}
         writes = self._may(lambda: self._api.ask("POST", nobody, "look at our permissions", body=year))
         usage = {"start_time": str(int(datetime.now(UTC).timestamp()) - 60), "bucket_width": "1m", "limit": "1"}
         path = "/organization/usage/completions"
         reads = self._may(lambda: self._api.ask("GET", path, "look at our permissions", query=usage))
-        remedy = f"give the admin key Organization Administration = Write (api.management.write) at {_ADMIN_KEYS}"
+        remedy = f"give the admin key Organization Administration = Write (api.management.write) at {ADMIN_KEYS}"
         seen = "let the admin key read usage, or go by the last use alone"
         whole = "an admin key holds for the whole organization: no smaller one exists, and OpenAI tells no scopes of it"
         return [
@@ -192,7 +171,7 @@ class ServiceAccountKeys:
         """Whether a request is answered by anything but a refusal of our right to it."""
         try:
             ask()
-        except _NotThere:
+        except NotThere:
             return True
         except AccessDenied as denied:
             if denied.reason == "admin_key_rejected":
@@ -214,13 +193,13 @@ class ServiceAccountKeys:
             wanted["expires_in_seconds"] = int(self._options.expires_in.total_seconds())
         try:
             told = self._api.ask("POST", f"{self._account}/api_keys", "create a key", body=wanted).fields
-        except _NotThere:
+        except NotThere:
             absent = self._absent("service account", self._options.service_account)
             raise absent from None
         try:
-            key_id, secret = _text(told["id"]), Secret(_text(told["value"]))
-            issued_at, expires_at = _time(told["created_at"]), _time(told.get("expires_at"))
-        except _UNREADABLE:
+            key_id, secret = text(told["id"]), Secret(text(told["value"]))
+            issued_at, expires_at = moment(told["created_at"]), moment(told.get("expires_at"))
+        except UNREADABLE:
             message = "OpenAI's answer to creating a key is not what its documentation says"
             raise LostAnswer(message) from None
         return IssuedKey(
@@ -238,7 +217,7 @@ class ServiceAccountKeys:
         if not HEADER_SAFE.fullmatch(key.reveal()):
             return Answer(verdict=Verdict.REFUSED, why="no API key has such characters, or it is empty")
         try:
-            return _verdict(self._api.send("GET", "/models", "check a key", key=key))
+            return verdict_of(self._api.send("GET", "/models", "check a key", key=key))
         except TemporaryError as problem:
             return Answer(verdict=Verdict.INCONCLUSIVE, why=problem.message, retry_after=problem.retry_after)
 
@@ -258,12 +237,12 @@ class ServiceAccountKeys:
         "Not found" is success: the caller has confirmed `account()`. The service account itself is never deleted,
         since all its keys would go. Refused with `delete_refused` where a person has to do it.
         """
-        path = f"{self._project}/api_keys/{_segment(key_id)}"
+        path = f"{self._project}/api_keys/{segment(key_id)}"
         try:
             if self._api.ask("DELETE", path, "delete a key").fields.get("deleted") is not True:
                 message = "OpenAI's answer to deleting a key does not say that it is deleted"
                 raise LostAnswer(message)
-        except _NotThere:
+        except NotThere:
             return
         except Refused:
             self._let_expire(key_id, path)
@@ -286,12 +265,12 @@ class ServiceAccountKeys:
             "api_key_ids[]": key_id,  # with brackets, as OpenAI's own libraries send lists
             "group_by[]": "api_key_id",
         }
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             page = self._api.ask("GET", f"/organization/usage/{kind}", "read the usage of a key", query=query).fields
             try:
                 yield from _counted(page, kind, key_id)
-                after = _text(page["next_page"]) if page["has_more"] else None
-            except _UNREADABLE:
+                after = text(page["next_page"]) if page["has_more"] else None
+            except UNREADABLE:
                 message = "OpenAI's usage data is not what its documentation says"
                 raise Refused(message) from None
             if after is None:
@@ -301,7 +280,7 @@ class ServiceAccountKeys:
     def _let_expire(self, key_id: str, path: str) -> None:
         try:
             found = self._api.ask("GET", path, "look at a key")
-        except _NotThere:
+        except NotThere:
             return
         key, _ = _key(found.fields, found.at)
         if not key.enabled:
@@ -316,7 +295,7 @@ class ServiceAccountKeys:
     def _principal(self, path: str, name: str, kind: str) -> Json:
         try:
             found = self._api.ask("GET", path, f"look at the {kind}").fields
-        except _NotThere:
+        except NotThere:
             raise self._absent(kind, name) from None
         if found.get("id") != name:
             raise self._absent(kind, name)
@@ -332,131 +311,16 @@ class ServiceAccountKeys:
         query = {"owner_project_access": "any"}  # left out, some enabled keys are hidden
         try:
             yield from self._api.pages(f"{self._project}/api_keys", "list keys", _key, query)
-        except _NotThere:
+        except NotThere:
             absent = self._absent("project", self._options.project)
             raise absent from None
-
-
-class _NotThere(Refused):
-    """404, in the API's own form."""
-
-
-class _Api:
-    """The administration API with the admin key, and what its refusals mean."""
-
-    def __init__(self, settings: AccountSettings, timeout: float) -> None:
-        self._settings = settings
-        self._http = Http(settings.base_url, settings.ca_file, timeout, proxy=settings.proxy)
-
-    def own_key(self) -> Own:
-        """The admin key as the list of admin keys has it."""
-        value = self._settings.admin_key.read().reveal()
-        rows = self.pages("/organization/admin_api_keys", "look at our own key", lambda row, _at: row)
-        found = [row for row in rows if fits(value, str(row.get("redacted_value")))]
-        may = "all of the organization's administration, as far as OpenAI tells"
-        if len(found) != 1:
-            return Own(what="admin key", may=may)
-        since, until = _time(found[0].get("created_at")), _time(found[0].get("expires_at"))
-        return Own(what="admin key", key_id=found[0].get("id"), since=since, expires_at=until, may=may)
-
-    def pages(
-        self, path: str, purpose: str, read: Callable[[Json, datetime], T], query: Mapping[str, str] | None = None
-    ) -> Iterator[T]:
-        """Each row of a list, page by page, as `read` makes it of the row and the provider's time."""
-        asked = {"limit": str(_PAGE), **(query or {})}
-        for _ in range(_MOST_PAGES):
-            reply = self.ask("GET", path, purpose, query=asked)
-            try:
-                rows = [read(row, reply.at) for row in reply.fields["data"]]
-                after = _text(reply.fields["last_id"]) if reply.fields["has_more"] else None
-            except _UNREADABLE:
-                message = f"OpenAI's answer to our request to {purpose} is not what its documentation says"
-                raise Unavailable(message) from None
-            yield from rows
-            if after is None:
-                return
-            asked["after"] = after
-        message = f"OpenAI's answer to our request to {purpose} has no end after {_MOST_PAGES} pages"
-        raise Unavailable(message)
-
-    def ask(
-        self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
-    ) -> Reply:
-        """Send with the admin key; return a 2xx answer with a JSON object in it, raise for any other."""
-        key = self._settings.admin_key.read()
-        if not HEADER_SAFE.fullmatch(key.reveal()):
-            message = "nothing was sent to OpenAI"
-            raise self._rejected(message)
-        reply = self.send(method, path, purpose, key=key, query=query, body=body)
-        if HTTPStatus(200) <= reply.status < HTTPStatus(300) and reply.fields:
-            return reply
-        raise self._failure(method, purpose, reply)
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        purpose: str,
-        *,
-        key: Secret,
-        query: Mapping[str, str] | None = None,
-        body: Json | None = None,
-    ) -> Reply:
-        """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""
-        headers = {"Authorization": f"Bearer {key.reveal()}"}
-        if self._settings.organization and path != "/models":  # a key's own request is to be what a consumer sends
-            headers["OpenAI-Organization"] = self._settings.organization
-        return self._http.send(method, path, purpose, headers=headers, query=query, body=body)
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _failure(self, method: str, purpose: str, reply: Reply) -> RotatorError:
-        message = f"OpenAI answered {reply.status} to our request to {purpose}{reply.request}"
-        nothing_said = unclear(method, message, reply)
-        if nothing_said is not None:
-            return nothing_said
-        if reply.status == HTTPStatus.UNAUTHORIZED:
-            return self._rejected(message)
-        if reply.status == HTTPStatus.FORBIDDEN and not reply.says("service account"):
-            remedy = f"give the admin key Organization Administration = Write (api.management.write) at {_ADMIN_KEYS}"
-            return AccessDenied(message, remedy=remedy)
-        if reply.status == HTTPStatus.NOT_FOUND:
-            return _NotThere(message)
-        return Refused(message, remedy="check `options`; a policy of the organization may demand `expires_in`")
-
-    def _rejected(self, message: str) -> AccessDenied:
-        place = self._settings.admin_key.text
-        return AccessDenied(
-            f"{message}: the admin key in {place} is wrong, expired or revoked",
-            reason="admin_key_rejected",
-            remedy=f"make an admin key at {_ADMIN_KEYS} and put it into {place}",
-        )
-
-
-def _verdict(reply: Reply) -> Answer:
-    code = reply.error.get("code") if reply.error else None
-    status = reply.status
-    denied = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    why = f"OpenAI answered {status} to the key's own request{reply.request}"
-    if status == HTTPStatus.OK and isinstance(reply.fields.get("data"), list):
-        return Answer(verdict=Verdict.ACCEPTED)
-    if denied and reply.says("missing scopes"):
-        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: the key lacks the scope to list models")
-    if denied and code == "ip_not_authorized":
-        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: our address is not on the key's allowlist")
-    if status == HTTPStatus.TOO_MANY_REQUESTS and code == "insufficient_quota":
-        return Answer(verdict=Verdict.ACCEPTED_LIMITED, why=f"{why}: the quota is used up")
-    if status == HTTPStatus.UNAUTHORIZED and reply.error is not None:
-        return Answer(verdict=Verdict.REFUSED, why=why)
-    return Answer(verdict=Verdict.INCONCLUSIVE, why=why, retry_after=reply.retry_after)
 
 
 def _counted(page: Json, kind: str, key_id: str) -> Iterator[Metered]:
     """The buckets of a page in which the key made requests. Other keys' are passed over, should they be there."""
     for bucket in page["data"]:
         count = sum(r["num_model_requests"] for r in bucket["results"] if r.get("api_key_id") == key_id)
-        end = _time(bucket["end_time"])
+        end = moment(bucket["end_time"])
         if count and end is not None:
             words = f"{count} request{'s' if count > 1 else ''} for {kind.replace('_', ' ')}"
             yield Metered(at=min(end, datetime.now(UTC)), what=words)
@@ -465,24 +329,24 @@ def _counted(page: Json, kind: str, key_id: str) -> Iterator[Metered]:
 def _key(row: Json, at: datetime) -> tuple[Key, str]:
     """A key and its redacted value."""
     try:
-        expires_at = _time(row.get("expires_at"))
+        expires_at = moment(row.get("expires_at"))
         key = Key(
-            id=_text(row["id"]),
+            id=text(row["id"]),
             label=row["name"],
-            created_at=_time(row["created_at"]),
+            created_at=moment(row["created_at"]),
             expires_at=expires_at,
             enabled=expires_at is None or expires_at > at,
-            last_used_at=_time(row["last_used_at"]),
+            last_used_at=moment(row["last_used_at"]),
             owner=_owner(row["owner"]),
         )
-        return key, _text(row["redacted_value"])
-    except _UNREADABLE:
+        return key, text(row["redacted_value"])
+    except UNREADABLE:
         message = "what OpenAI says about a key is not what its documentation says"
         raise Unavailable(message) from None
 
 
 def _project(row: Json, _at: datetime) -> Json:
-    return {"id": _segment(_text(row["id"])), "name": row.get("name") or row["id"]}
+    return {"id": segment(text(row["id"])), "name": row.get("name") or row["id"]}
 
 
 def _listed(project: Json, row: Json, at: datetime) -> Listed:
@@ -491,44 +355,17 @@ def _listed(project: Json, row: Json, at: datetime) -> Listed:
     kind = row["owner"].get("type")
     owner = row["owner"].get(kind) or {}
     name = owner.get("email") or owner.get("name") or owner.get("id") or "somebody"
-    options = {"project": project["id"], "service_account": _text(owner["id"])} if kind == "service_account" else None
+    options = {"project": project["id"], "service_account": text(owner["id"])} if kind == "service_account" else None
     holder = f"{str(kind).replace('_', ' ')} {name} of project {project['name']}"
     return Listed(key=key, account=f"openai:{project['id']}", holder=holder, options=options)
 
 
 def _admin_key(row: Json, at: datetime) -> Listed:
-    expires_at = _time(row.get("expires_at"))
-    key = Key(
-        id=_text(row["id"]),
-        label=row.get("name"),
-        created_at=_time(row["created_at"]),
-        expires_at=expires_at,
-        enabled=expires_at is None or expires_at > at,
-        last_used_at=_time(row.get("last_used_at")),
-    )
     owner = row.get("owner") or {}
     name = owner.get("email") or owner.get("name") or owner.get("id") or "somebody"
-    return Listed(key=key, account="openai", holder=f"admin key of {name}")
+    return Listed(key=admin_key(row, at)[0], account="openai", holder=f"admin key of {name}")
 
 
 def _owner(owner: Json) -> str | None:
     kind = owner.get("type")
     return f"{kind}:{owner[kind]['id']}" if kind in ("service_account", "user") else None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    return value
-
-
-def _time(value: float | None) -> datetime | None:
-    return None if value is None else datetime.fromtimestamp(value, UTC)
-
-
-def _segment(key_id: str) -> str:
-    """A key id as one segment of a path."""
-    if key_id in ("", ".", ".."):
-        message = "this is not the id of an OpenAI key"
-        raise Refused(message)
-    return quote(key_id, safe="")

@@ -25,6 +25,9 @@ _ALPHABET = string.ascii_letters + string.digits
 _LONGEST_LIFE = 31_536_000  # seconds
 
 
+_MAIN_ADMIN_KEY = "key_admin"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmulatedKey:
     """One project key as the emulator knows it, secret included. Times are Unix seconds."""
@@ -92,14 +95,17 @@ class OpenAIEmulator:
         self.delete_lag = 0.0  # seconds during which a deleted key still works
         self.usage_lag = 0.0  # seconds until a request shows in the usage data
         self.usage_allowed = True  # False: an admin key that may not read usage
+        self.main_admin_key_is_listed = True  # False: as if there were no admin key but those made later
 
         self.creates: list[CreateRequest] = []
         self._requests: list[ModelRequest] = []
         self._keys: dict[str, EmulatedKey] = {}
         self._service_accounts: dict[str, Json] = {}
+        self._admin_keys: dict[str, EmulatedKey] = {}
         self._lock = threading.RLock()
         self._server: Listener | None = None
         self._started_at = clock()
+        self._issue_admin("Main Admin Key", key_id=_MAIN_ADMIN_KEY, secret=self.admin_key)
         self._add_service_account(self.service_account, "Emulated service account", "member")
         for number in range(user_keys):
             self.make_key(name=f"Key of a person {number}", owner="user_emulated")
@@ -134,6 +140,16 @@ class OpenAIEmulator:
         """Wait until everything that dead clients have sent is done: no request takes effect after this."""
         assert self._server is not None, "the emulator is not started"
         self._server.drain(seconds)
+
+    def admin_keys(self) -> Sequence[EmulatedKey]:
+        """Every admin key that there ever was, oldest first, with its state at this moment."""
+        with self._lock:
+            return [replace(key, state=self._state(key)) for key in self._admin_keys.values()]
+
+    def make_admin_key(self, *, name: str = "Made by hand") -> EmulatedKey:
+        """Make an admin key as a person in the console does."""
+        with self._lock:
+            return self._issue_admin(name)
 
     def revoke(self, key_id: str) -> None:
         """Delete a key as a person in the console does."""
@@ -181,7 +197,7 @@ class OpenAIEmulator:
             return refusal.status, {"error": {"param": None, "code": None, **refusal.error}}
 
     def _models(self, request: Request) -> Json:
-        if request.bearer == self.admin_key:
+        if self._admin_key_of(request.bearer) is not None:
             _lacking(403, "api.model.read")
         key = self._key_of(request.bearer)
         if key is None:
@@ -201,18 +217,26 @@ class OpenAIEmulator:
 
     def _list_admin_keys(self, request: Request) -> Json:
         self._authorize(request)
-        owner = {"type": "user", "object": "organization.user", "id": "user_emulated", "name": "A person"}
-        key = {
-            "object": "organization.admin_api_key",
-            "id": "key_admin",
-            "name": "Main Admin Key",
-            "redacted_value": _redacted(self.admin_key),
-            "created_at": int(self._started_at),
-            "expires_at": None,
-            "last_used_at": int(self.clock()),
-            "owner": {**owner, "created_at": int(self._started_at), "role": "owner"},
-        }
-        return page(request, [key])
+        seen = [k for k in self._admin_keys.values() if self.clock() >= k.created_at + self.list_lag]
+        seen = [k for k in seen if k.id != _MAIN_ADMIN_KEY or self.main_admin_key_is_listed]
+        return page(request, [self._shown_admin(key) for key in seen if self._state(key) != "deleted"])
+
+    def _create_admin_key(self, request: Request) -> Json:
+        self._authorize(request)
+        name, (_, life) = request.fields().get("name"), _wanted(request.fields())
+        if not isinstance(name, str):
+            refuse(400, "name is required.")
+        key = self._issue_admin(name, life=life)
+        return {**self._shown_admin(key), "value": key.secret}
+
+    def _get_admin_key(self, request: Request, key: str) -> Json:
+        self._authorize(request)
+        return self._shown_admin(self._find_admin_key(key))
+
+    def _delete_admin_key(self, request: Request, key: str) -> Json:
+        self._authorize(request)
+        self._admin_keys[key] = replace(self._find_admin_key(key), deleted_at=self.clock())
+        return {"object": "organization.admin_api_key.deleted", "id": key, "deleted": True}
 
     def _list_projects(self, request: Request) -> Json:
         self._authorize(request)
@@ -314,12 +338,16 @@ class OpenAIEmulator:
         seen = [one for one in self._requests if one.kind == kind and one.at + self.usage_lag <= self.clock()]
         return usage_page(request, kind, [(one.at, one.key_id) for one in seen], self.clock())
 
+    _ADMIN_KEYS = "/organization/admin_api_keys"
     _PROJECT = "/organization/projects/{project}"
     _ACCOUNTS = f"{_PROJECT}/service_accounts"
     _KEYS = f"{_PROJECT}/api_keys"
     _ENDPOINTS = (
         Endpoint("GET", "/models", _models),
-        Endpoint("GET", "/organization/admin_api_keys", _list_admin_keys),
+        Endpoint("GET", _ADMIN_KEYS, _list_admin_keys),
+        Endpoint("POST", _ADMIN_KEYS, _create_admin_key),
+        Endpoint("GET", _ADMIN_KEYS + "/{key}", _get_admin_key),
+        Endpoint("DELETE", _ADMIN_KEYS + "/{key}", _delete_admin_key),
         *map(_usage_endpoint, USAGE),
         Endpoint("GET", "/organization/projects", _list_projects),
         Endpoint("GET", _PROJECT, _get_project),
@@ -341,8 +369,10 @@ class OpenAIEmulator:
             refuse(401, "You didn't provide an API key.")
         if self._key_of(request.bearer) is not None:
             _lacking(403, "api.management.read")
-        if request.bearer != self.admin_key or self.admin_key_state == "expired":
+        key = self._admin_key_of(request.bearer)
+        if key is None or self.admin_key_state == "expired":
             refuse(401, f"Incorrect API key provided: {request.bearer}.", "invalid_api_key")
+        self._admin_keys[key.id] = replace(key, last_used_at=self.clock())
         if self.admin_key_state == "read_only" and request.method != "GET":
             _lacking(403, "api.management.write")
         if project not in (None, self.project):
@@ -399,6 +429,36 @@ class OpenAIEmulator:
         self._keys[key.id] = key
         return key
 
+    def _issue_admin(
+        self, name: str, *, life: int | None = None, key_id: str | None = None, secret: str | None = None
+    ) -> EmulatedKey:
+        now = self.clock()
+        key = EmulatedKey(
+            id=key_id or f"key_{secrets.token_hex(8)}",
+            name=name,
+            secret=secret or _secret("sk-admin-", self._mark),
+            owner="user_emulated",
+            created_at=now,
+            expires_at=None if life is None else now + life,
+        )
+        self._admin_keys[key.id] = key
+        return key
+
+    def _find_admin_key(self, key_id: str) -> EmulatedKey:
+        key = self._admin_keys.get(key_id)
+        return key if key and key.deleted_at is None else refuse(404, f"Admin API key {key_id} not found.")
+
+    def _admin_key_of(self, value: str) -> EmulatedKey | None:
+        """The admin key that this value works as at this moment. The first one is known at once."""
+        return next((k for k in self._admin_keys.values() if k.secret == value and self._works(k)), None)
+
+    def _works(self, key: EmulatedKey) -> bool:
+        if key.id == _MAIN_ADMIN_KEY and key.deleted_at is None:
+            return True
+        return self._state(key) == "live" or (
+            key.deleted_at is not None and self.clock() < key.deleted_at + self.delete_lag
+        )
+
     def _change(self, key_id: str, **changes: Any) -> EmulatedKey:
         with self._lock:
             self._keys[key_id] = replace(self._keys[key_id], **changes)
@@ -418,6 +478,19 @@ class OpenAIEmulator:
         if key is None or self._state(key) in ("expired", "settling"):
             return None
         return key if key.deleted_at is None or self.clock() < key.deleted_at + self.delete_lag else None
+
+    def _shown_admin(self, key: EmulatedKey) -> Json:
+        owner = {"type": "user", "object": "organization.user", "id": key.owner, "name": "A person", "role": "owner"}
+        return {
+            "object": "organization.admin_api_key",
+            "id": key.id,
+            "name": key.name,
+            "redacted_value": _redacted(key.secret),
+            "created_at": int(key.created_at),
+            "expires_at": None if key.expires_at is None else int(key.expires_at),
+            "last_used_at": None if key.last_used_at is None else int(key.last_used_at),
+            "owner": {**owner, "created_at": int(self._started_at)},
+        }
 
     def _shown(self, key: EmulatedKey) -> Json:
         account = self._service_accounts.get(key.owner)

@@ -104,7 +104,7 @@ ADAPTERS: Mapping[str, Ask] = {
     "hook": ask_hook,
     "probe": ask_probe,
 }
-"""Everything that speaks HTTP. What is added to the product is added here."""
+"""Everything that speaks HTTP, by its way out; what shares one is tried once. What is added is added here."""
 
 PROXIED = [name for name in ADAPTERS if name not in ("hook", "probe")]
 

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "rotator"
 
 REVEALS = {
     "access/aws.py",
+    "access/openai.py",
     "access/process.py",
     "access/value_ids.py",
     "sinks/http.py",
@@ -28,6 +29,8 @@ REVEALS = {
     "providers/aws_iam.py",
     "providers/anthropic.py",
     "providers/openai.py",
+    "providers/openai_admin.py",
+    "providers/vault_approle.py",
     "store/material.py",
     "sealers/local.py",
     "store/signing.py",

@@ -24,6 +24,11 @@ PROVIDERS: dict[str, tuple[Mapped, Mapped]] = {
     "generated": ({}, {}),
     "manual": ({}, {"instructions": "Make a key."}),
     "openai": ({"admin_key": "env:KEY"}, {"project": "proj_a", "service_account": "svc_acct_a"}),
+    "openai-admin": ({"admin_key": "env:KEY"}, {"project": "proj_a"}),
+    "vault-approle": (
+        {"address": "https://vault.example:8200", "auth": {"method": "token", "token": "env:TOKEN"}},
+        {"role": "app"},
+    ),
 }
 """Type → settings and options with which one can be built; opening nothing, it only tells what it can do."""
 

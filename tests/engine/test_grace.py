@@ -116,5 +116,6 @@ def test_an_old_key_waits_for_the_readers_of_a_place_that_was_written_after_cuto
     embedded.rotate(patience=10)
     assert embedded.status("session")["previous"] == []
     at = {e["event"]: datetime.fromisoformat(e["at"]) for e in embedded.events}
-    assert at["drain.succeeded"] - at["push.succeeded"] >= timedelta(seconds=3)
+    # It counts from when the place was written, which the event tells some milliseconds later.
+    assert at["drain.succeeded"] - at["push.succeeded"] >= timedelta(seconds=2.9)
     assert [e["reason"] for e in embedded.events if e["event"] == "drain.delayed"][-1] == "readers_lag"

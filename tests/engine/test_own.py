@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from rotator.domain.model import Cause
+from rotator.domain.errors import TemporaryError
+from rotator.domain.model import Cause, VersionState
+from rotator.engine import own
 from rotator.testbed.aws import Aws, AwsKey
+from rotator.testbed.openai_emulator import OpenAIEmulator
 from tests.engine.place import Place
+from tests.providers.test_vault_approle import RULES, Role
 
 FILE = "[keyturn]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret_access_key}\n"
 
@@ -121,3 +127,111 @@ def test_a_key_that_we_sign_with_and_read_elsewhere_is_not_touched(ourselves: Ou
     found = ourselves.place.status("self")["rotation"]
     assert found["reason"] == "own_key"
     assert list(ourselves.listed()) == [ourselves.first.access_key_id]
+
+
+# values that do not tell their id: OpenAI's admin keys, secret ids of an AppRole
+
+
+@dataclass
+class OwnValue:
+    """The credential `self` is a value that we read from `file`; `works` says whether the service takes it."""
+
+    place: Place
+    file: Path
+    first: str
+    works: Callable[[str], bool]
+    write: Callable[[str], None]  # with the file that the new value is written to
+
+
+def _own_admin_key(place: Place, request: pytest.FixtureRequest) -> OwnValue:
+    openai: OpenAIEmulator = request.getfixturevalue("openai")
+    account = {"type": "openai-admin", "admin_key": "file:own", "base_url": openai.url}
+
+    def works(value: str) -> bool:
+        return any(key.secret == value and key.state == "live" for key in openai.admin_keys())
+
+    def write(target: str) -> None:
+        _write_own(place, account, {"project": openai.project}, target)
+
+    return OwnValue(place, place.folder / "own", openai.admin_key, works, write)
+
+
+def _own_secret_id(place: Place, request: pytest.FixtureRequest) -> OwnValue:
+    role = Role(request.getfixturevalue("openbao"))
+    role.bao.call("POST", role.path, {"token_policies": [role.policy(RULES)]})
+    auth = {"method": "approle", "role_id": role.role_id(), "secret_id": "file:own", "mount": role.mount}
+    account = {"type": "vault-approle", "address": role.bao.url, "mount": role.mount, "auth": auth}
+
+    def works(value: str) -> bool:
+        try:
+            role.bao.call("POST", f"auth/{role.mount}/login", {"role_id": role.role_id(), "secret_id": value})
+        except ValueError:
+            return False
+        return True
+
+    def write(target: str) -> None:
+        _write_own(place, account, {"role": role.name}, target)
+
+    return OwnValue(place, place.folder / "own", role.make().material["secret"].reveal(), works, write)
+
+
+def _write_own(place: Place, account: dict[str, Any], options: dict[str, str], target: str) -> None:
+    place.write(
+        providers={"ours": account},
+        destinations={"file": {"type": "env-file"}},
+        credentials={
+            "self": {
+                "provider": "ours",
+                "options": options,
+                "policy": {"first": "adopt"},
+                "destinations": [{"to": "file", "path": target, "value": "{secret}"}],
+            }
+        },
+    )
+
+
+@pytest.fixture(params=[_own_admin_key, _own_secret_id], ids=["admin key", "secret id"])
+def value(embedded: Place, request: pytest.FixtureRequest) -> OwnValue:
+    made: OwnValue = request.param(embedded, request)
+    made.file.write_text(made.first)
+    made.file.chmod(0o600)
+    made.write(str(made.file))
+    return made
+
+
+def test_our_own_value_is_replaced_and_its_successor_takes_it_away(value: OwnValue) -> None:
+    value.place.rotate(patience=5)
+    old = value.place.status("self")["current"]["key_id"]
+    assert value.file.read_text() == value.first
+    assert value.place.rotate("self", now=True, patience=5)["self"].completed
+    value.place.rotate(patience=5)
+    now = value.file.read_text()
+    assert now != value.first
+    assert value.works(now)
+    assert not value.works(value.first)
+    assert value.place.status("self")["current"]["key_id"] != old
+    value.place.verified()
+
+
+def test_our_own_value_stays_while_it_is_what_we_read(value: OwnValue) -> None:
+    value.place.policy["grace"] = "2s"
+    value.write(str(value.file))
+    value.place.rotate(patience=5)
+    assert value.place.rotate("self", now=True, patience=1)["self"].completed
+    new = value.file.read_text()
+    with value.place.service() as service, service.running().hold("self") as work:
+        older = next(v for v in work.situation.versions if v.state is VersionState.PREVIOUS)
+        value.file.write_text(value.first)  # as another process of ours has it, which was given another file
+        with pytest.raises(TemporaryError) as told:
+            own.guard(work, older)
+        value.file.write_text(new)
+        own.guard(work, older)
+    assert told.value.reason == "own_key"
+
+
+def test_our_own_value_is_written_nowhere_else(value: OwnValue, tmp_path: Path) -> None:
+    value.place.rotate(patience=5)
+    value.write(str(tmp_path / "elsewhere"))
+    value.place.rotate("self", now=True, patience=1)
+    assert value.place.status("self")["rotation"]["reason"] == "own_key"
+    assert value.works(value.first)

@@ -21,11 +21,15 @@ NEWER = {"expires_at"}
 PROJECT = "/organization/projects/{project_id}"
 ACCOUNT = PROJECT + "/service_accounts/{service_account_id}"
 KEY = PROJECT + "/api_keys/{api_key_id}"
+ADMIN_KEY = "/organization/admin_api_keys/{key_id}"
 LIFE = {"expires_in_seconds": 60}
 
 ANSWERED: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/models", None),
     ("GET", "/organization/admin_api_keys", None),
+    ("POST", "/organization/admin_api_keys", {"name": "rotator", **LIFE}),
+    ("GET", ADMIN_KEY, None),
+    ("DELETE", ADMIN_KEY, None),
     *(("GET", f"/organization/usage/{kind}?start_time=1730419200", None) for kind in USAGE),
     ("GET", "/organization/projects", None),
     ("GET", PROJECT, None),
@@ -52,6 +56,10 @@ REFUSED: list[tuple[int, str, str, Any]] = [
     (400, "GET", "/organization/usage/completions?start_time=1&limit=32", None),
     (404, "GET", "/organization/projects/proj_other", None),
     (404, "GET", PROJECT + "/service_accounts/svc_acct_other", None),
+    (404, "GET", "/organization/admin_api_keys/key_other", None),
+    (404, "DELETE", "/organization/admin_api_keys/key_other", None),
+    (400, "POST", "/organization/admin_api_keys", {}),
+    (400, "POST", "/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 0}),
     (404, "GET", PROJECT + "/api_keys/key_other", None),
     (404, "DELETE", PROJECT + "/api_keys/key_other", None),
     (404, "POST", PROJECT + "/service_accounts/svc_acct_other/api_keys", {}),
@@ -76,7 +84,7 @@ class Caller:
 
     def __call__(self, method: str, path: str, body: Any = None, *, key: str = "", of: str = "") -> tuple[int, Any]:
         names = {"project_id": self._emulator.project, "service_account_id": self._emulator.service_account}
-        url = self._emulator.url + path.format(**names, api_key_id=of or self.key.id)
+        url = self._emulator.url + path.format(**names, api_key_id=of or self.key.id, key_id="key_admin")
         key = key or (self.key.secret if path == "/models" else self._emulator.admin_key)
         answer = self._client.request(method, url, json=body, headers={"Authorization": f"Bearer {key}"})
         told = answer.json()
