@@ -8,6 +8,7 @@ import pytest
 
 from rotator.config import Problem
 from rotator.config.problems import nearest, shown
+from rotator.providers import PROVIDERS
 from tests.config.sample import credential, problems_with, told
 
 THIRTY = """\
@@ -66,7 +67,7 @@ PLACES = [
     ("providers.openai.base_ur", 11, "unknown key", "did you mean `base_url`?"),
     ("providers.aws.account", 12, "must be text; put it in quotes", None),
     ("providers.typo.type", 13, "there is no provider type `opnai`", "did you mean `openai`?"),
-    ("providers.untyped.type", 14, "is missing; known: anthropic, aws-iam, generated, manual, openai, openai-admin, vault-approle", None),
+    ("providers.untyped.type", 14, f"is missing; known: {', '.join(PROVIDERS)}", None),
     ("providers.three", 15, "must be a mapping of keys to values", None),
     ("destinations.vault.auth.method", 18, "must be one of token, approle, kubernetes", None),
     ("destinations.bare.auth.method", 19, "is missing", None),
