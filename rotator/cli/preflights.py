@@ -20,6 +20,7 @@ from rotator.ports.consumer import Consumer
 from rotator.ports.ours import Examined
 from rotator.ports.provider import Key
 from rotator.settings import format_duration
+from rotator.store.database import is_unverified
 from rotator.store.store import SqlStore
 
 _SIDE_BY_SIDE = 8
@@ -165,8 +166,13 @@ def _open(config: Config) -> SqlStore:
 def _database(store: SqlStore) -> list[Finding]:
     """The database and the sealing key, which belong together."""
     active = next(key for key in store.sealing_keys("check").listed() if key.active)
-    message = f"{store.database.where} opens under {active.name}"
-    return [Finding(check="database", subject="database and sealing key", message=message)]
+    about = {"check": "database", "subject": "database and sealing key"}
+    found = [Finding(**about, message=f"{store.database.where} opens under {active.name}")]
+    if is_unverified(store.database.engine.url):
+        message = "`sslmode` in store.url has us believe whoever answers, and what is sent may be read on the way"
+        remedy = "take `sslmode` out: certificates are checked then; `sslrootcert=FILE` names an authority"
+        found.append(Finding(**about, outcome="warning", message=message, reason="database_untrusted", remedy=remedy))
+    return found
 
 
 def _schedule(config: CredentialConfig, managed: Managed) -> list[Finding]:

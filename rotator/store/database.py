@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,7 @@ TOLD = "told"
 PROOF = "proof"
 """And where it finds how its actor is known."""
 
+_KNOWS_SYSTEM_AUTHORITIES = 160_000  # `sslrootcert=system`, of libpq 16
 _LOCK_SECONDS = 10
 _STATEMENT_SECONDS = 60
 _POSTGRES = {
@@ -42,6 +44,35 @@ _POSTGRES = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
+
+
+def _tls(url: URL) -> dict[str, str]:
+    """What libpq is told of TLS: outside this machine, a server is believed by its certificate alone."""
+    if not is_remote(url):
+        return {}
+    from psycopg import pq
+
+    found = {"sslmode": "verify-full", "ssl_min_protocol_version": "TLSv1.2"}
+    public = url.query.get("sslmode", "verify-full") == "verify-full" and pq.version() >= _KNOWS_SYSTEM_AUTHORITIES
+    return {**found, "sslrootcert": "system"} if public else found
+
+
+def is_remote(url: URL) -> bool:
+    """Whether the way to it leaves this machine, as far as its host says."""
+    hosts = str(url.host or url.query.get("host") or "").split(",")
+    return url.get_backend_name() == "postgresql" and not all(map(_is_here, hosts))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost") or host.startswith(("/", "@"))  # a socket
+
+
+def is_unverified(url: URL) -> bool:
+    """Whether `sslmode` has anybody believed who answers from outside this machine."""
+    return is_remote(url) and url.query.get("sslmode", "verify-full") != "verify-full"
 
 
 def parse(url: str) -> URL:
@@ -125,7 +156,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _postgres(url: URL) -> Engine:
-    arguments = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+    arguments = {name: value for name, value in {**_POSTGRES, **_tls(url)}.items() if name not in url.query}
     engine = create_engine(
         url,
         connect_args=arguments,
@@ -247,6 +278,18 @@ _REFUSALS = (
     ("does not exist", "no_database", "there is no such database or user", "create the database and its owner first"),
     ("authentication failed", "database_refused", "user name or password are refused", "check store.url"),
     ("no password supplied", "database_refused", "it asks for a password", "check store.url"),
+    (
+        "does not support SSL",
+        "database_untrusted",
+        "it does not speak TLS",
+        "turn TLS on there; where the way to it is trusted all the same, add `?sslmode=disable` to store.url",
+    ),
+    (
+        "certificate",
+        "database_untrusted",
+        "its certificate is not trusted",
+        "add `?sslrootcert=FILE` with its authority to store.url, and give the host as the certificate has it",
+    ),
     ("no pg_hba.conf entry", "database_refused", "it refuses this host, user or database", "check pg_hba.conf"),
 )
 _NOT_REACHED = (
@@ -259,7 +302,6 @@ _NOT_REACHED = (
     ("too many", "it has too many connections"),
     ("No such file", "there is no such socket"),
     ("SSL", "there is no agreement on TLS"),
-    ("certificate", "its certificate is not trusted"),
 )
 _STATES = (  # https://www.postgresql.org/docs/current/errcodes-appendix.html
     ("53100", "its disk is full"),

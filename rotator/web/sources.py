@@ -16,7 +16,14 @@ from rotator.web.metrics import Installation
 from rotator.wiring import Service
 
 _BELONGS_TO = {"schema_outdated": "migrations", "schema_newer": "migrations", "schema_contracted": "migrations"}
-_DATABASE = ("bad_store_url", "no_database", "database_refused", "database_damaged", "other_environment")
+_DATABASE = (
+    "bad_store_url",
+    "no_database",
+    "database_refused",
+    "database_untrusted",
+    "database_damaged",
+    "other_environment",
+)
 
 
 class Opened:

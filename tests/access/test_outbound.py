@@ -12,14 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from rotator.access import http, internal, network
@@ -33,6 +31,7 @@ from rotator.ports.hook import Occasion
 from rotator.providers.anthropic import Anthropic
 from rotator.providers.aws_iam import AwsIam
 from rotator.providers.openai import OpenAI
+from tests.certificates import self_signed
 
 LIMIT = timedelta(seconds=1)
 SECRET = "CANARY0own0credential0of0ours"  # in what each request carries
@@ -197,23 +196,8 @@ def told(ask: Ask, url: str, **way: Any) -> RotatorError:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Of 127.0.0.1, signed by itself; and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
-    now = datetime.now(UTC)
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("other.example")]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form, pem = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    return folder / "cert.pem", folder / "key.pem"
+    return self_signed(tmp_path_factory.mktemp("tls"), names)
 
 
 def context(certificate: tuple[Path, Path], version: ssl.TLSVersion) -> ssl.SSLContext:
