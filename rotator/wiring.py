@@ -300,9 +300,7 @@ class Adapters:
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
         origin = Origin(config.environment, socket.gethostname())
-        self._sinks: dict[str, Sink] = {
-            name: s.adapter(s.settings, origin, timeout) for name, s in config.sinks.items()
-        }
+        self.sinks: dict[str, Sink] = {name: s.adapter(s.settings, origin, timeout) for name, s in config.sinks.items()}
         self._consumers: dict[str, list[AskedConsumer]] = {
             name: [c.adapter(c.settings, timeout) for c in credential.consumers.asked]
             for name, credential in config.credentials.items()
@@ -313,7 +311,7 @@ class Adapters:
         required = self._config.require_sink
         return [
             Following(name=f"sink:{name}", receiver=self._seam.wrap(sink, "sink"), required=name in required)
-            for name, sink in self._sinks.items()
+            for name, sink in self.sinks.items()
         ]
 
     def named(self) -> Iterator[tuple[str, object]]:
@@ -390,5 +388,5 @@ class Adapters:
     def close(self) -> None:
         """Close the connections to all of them."""
         asked = (consumer for consumers in self._consumers.values() for consumer in consumers)
-        for adapter in (*self._accounts.values(), *self._servers.values(), *self._sinks.values(), *asked):
+        for adapter in (*self._accounts.values(), *self._servers.values(), *self.sinks.values(), *asked):
             adapter.close()

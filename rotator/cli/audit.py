@@ -21,13 +21,16 @@ from rotator.cli.opening import configuration, looking
 from rotator.cli.pruning import prune
 from rotator.cli.verifying import prove, verify
 from rotator.config import select
-from rotator.domain.events import Outcome, Subject, name
+from rotator.domain.errors import SetupError
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.events import name as event_name
 from rotator.domain.model import Follower
-from rotator.engine.followers import Following, alongside, spoken
+from rotator.engine.followers import Followers, Following, alongside, spoken
 from rotator.engine.report import stamp
-from rotator.ports.store import StoredEvent
+from rotator.ports.store import NewEvent, StoredEvent
 from rotator.store.audit import exported
 from rotator.store.store import SqlStore
+from rotator.wiring import Service
 
 
 @click.group()
@@ -68,7 +71,7 @@ def _last(store: SqlStore, credentials: Sequence[str], count: int) -> Iterable[S
 def _names(store: SqlStore, credential: str) -> list[str]:
     """What a credential is called, and has been called before."""
     names = [credential]
-    moved = name(Subject.MOVE, Outcome.SUCCEEDED)
+    moved = event_name(Subject.MOVE, Outcome.SUCCEEDED)
     for called in names:
         bodies = (json.loads(event.body) for event in store.events(0, credential=called))
         former = {body["detail"]["from"] for body in bodies if body["event"] == moved}
@@ -112,31 +115,64 @@ def export(format_name: str, output: str | None, config: str | None) -> int:
     return Status.DONE
 
 
-@audit.command(epilog=options.examples("rotator audit sinks", "rotator audit sinks --send"))
+@audit.command(
+    epilog=options.examples("rotator audit sinks", "rotator audit sinks --send", "rotator audit sinks --forget siem")
+)
 @click.option("--send", is_flag=True, help="First try to send what waits, also to those that wait after a failure.")
+@click.option("--forget", metavar="NAME", help="Of a sink that is configured no more: what it lacks may be pruned.")
 @options.as_json
 @options.common
-def sinks(send: bool, as_json: bool, config: str | None) -> int:
+def sinks(send: bool, forget: str | None, as_json: bool, config: str | None) -> int:
     """How far each sink has accepted the trail. One that accepts nothing exits 1."""
     with looking(configuration(config)) as service:
         followers = service.engine.followers
+        if forget is not None:
+            _forget(service, forget)
         if send:
             followers.hasten()
             with alongside(followers.turns, service.engine.around):
                 pass
         head, rows = service.store.head()[0], service.store.followers()
         found = [_standing(one, rows.get(one.name), head) for one in followers.following]
+        left = _left(rows, followers)
     if as_json:
         click.echo(json.dumps({"head": head, "sinks": found}, ensure_ascii=False))
     elif not found:
         say.tell("no sink is configured: `audit.sinks` in the configuration file")
     else:
         tables.show(("sink", "accepted", "behind", "required", "state"), [_sink_line(row) for row in found])
+    for name, last in left.items():
+        message = f"the sink {name} is configured no more, and nothing after event {last.seq} is pruned for its sake"
+        say.complain(message, remedy=f"configure it again, or `rotator audit sinks --forget {name}`")
     failing = [row for row in found if row["reason"] is not None]
     for row in failing:
         said = f"{spoken(row['name'])} accepts nothing since {words.moment(row['since'])}: {row['message']}"
         say.complain(said, reason=row["reason"], remedy="see to it, then `rotator audit sinks --send`")
     return Status.TROUBLE if failing else Status.DONE
+
+
+_SINK = "sink:"
+
+
+def _left(rows: Mapping[str, Follower], followers: Followers) -> dict[str, Follower]:
+    """The sinks that are configured no more, by name."""
+    known = {one.name for one in followers.following}
+    return {n.removeprefix(_SINK): row for n, row in rows.items() if n.startswith(_SINK) and n not in known}
+
+
+def _forget(service: Service, name: str) -> None:
+    if f"{_SINK}{name}" in {one.name for one in service.engine.followers.following}:
+        message = f"the sink {name} is configured, so it is not forgotten"
+        raise SetupError(message, reason="still_configured", remedy="take it out of `audit.sinks` first")
+    told = NewEvent(
+        event=event_name(Subject.FORGET, Outcome.SUCCEEDED),
+        actor=service.engine.around.actor,
+        destination=f"{_SINK}{name}",
+    )
+    if not service.store.forget_follower(f"{_SINK}{name}", told):
+        message = f"no sink {name} has ever been sent anything"
+        raise SetupError(message, reason="unknown_sink", remedy="`rotator audit sinks` names those that are left")
+    say.tell(f"the sink {name} is forgotten")
 
 
 def _standing(one: Following, row: Follower | None, head: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
 from rotator.domain.errors import RotatorError
 from rotator.engine.work import Managed, Target
+from rotator.ports.adapter import Sink
 from rotator.ports.consumer import Consumer
 from rotator.ports.ours import Examined
 from rotator.ports.provider import Key
@@ -70,7 +71,7 @@ def run(
     pool = ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE)
     opening: Future[SqlStore] = pool.submit(_open, config)
     try:
-        listed = list(preflights(config, names, adapters.managed(), opening))
+        listed = [*preflights(config, names, adapters.managed(), opening), *_of_sinks(adapters.sinks)]
         if cronjob:
             listed.insert(0, Preflight("cronjob", "as a CronJob", lambda: in_a_pod.findings(config, names, Volumes())))
         trying = {pool.submit(preflight.tried): preflight for preflight in listed}
@@ -116,6 +117,18 @@ def preflights(
     providers = {name: config.credentials[name].provider for name in names}
     yield Preflight("route", "notify", lambda: list(routes.untold(channels, names, providers)))
     yield Preflight("drop", "evidence.drop", lambda: list(_drop(config)))
+
+
+def _of_sinks(sinks: Mapping[str, Sink]) -> Iterator[Preflight]:
+    """One for each receiver of the trail."""
+    for name, sink in sinks.items():
+        subject = f"sink {name}"
+
+        def look(sink: Sink = sink, subject: str = subject) -> list[Finding]:
+            sink.look()
+            return [Finding(check="sink", subject=subject, message="it is there, and nothing was sent")]
+
+        yield Preflight("sink", subject, look)
 
 
 def _signing(config: Config, store: SqlStore | None) -> list[Finding]:

@@ -75,3 +75,7 @@ class Sink(Receiver, Protocol):
     Settings: ClassVar[type[Any]]
 
     def __init__(self, settings: Any, origin: Any, timeout: timedelta) -> None: ...
+
+    def look(self) -> None:
+        """Raise RotatorError for what would keep it from accepting events, as far as that shows without sending one."""
+        ...

@@ -494,6 +494,10 @@ class Store(Protocol):
         """By name, all that ever followed the trail: what none of them has accepted is still needed."""
         ...
 
+    def forget_follower(self, name: str, event: NewEvent) -> bool:
+        """Forget how far it has come, so that what it lacks may be pruned; say whether it was known."""
+        ...
+
     def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
         """Change that row, a new one where there is none, nobody else meanwhile; return it as it is then.
 

@@ -7,11 +7,12 @@ import fcntl
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar
 
 from rotator.access.formats import FORMATS, Origin
 from rotator.access.sinks import SinkSettings
-from rotator.domain.errors import Refused, Unavailable
+from rotator.domain.errors import Refused, RotatorError, Unavailable
 from rotator.ports.store import StoredEvent
 from rotator.settings import FilePath
 
@@ -51,9 +52,19 @@ class FileSink:
                 os.close(handle)
             self._keep_name()
         except OSError as problem:
-            why = "it is a link" if problem.errno == errno.ELOOP else problem.strerror
-            message = f"cannot write {self._path}: {why}"
-            raise (Refused if problem.errno == errno.ELOOP else Unavailable)(message) from None
+            raise _trouble(self._path, problem) from None
+
+    def look(self) -> None:
+        """Whether the file, or its folder where there is none yet, could be written."""
+        path = self._path
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+        except FileNotFoundError:
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                message = f"cannot make {path}: there is no folder {path.parent}, or we may not write there"
+                raise Unavailable(message) from None
+        except OSError as problem:
+            raise _trouble(path, problem) from None
 
     def _keep_name(self) -> None:
         """A new file is there after a crash only when its folder is on the disk as well."""
@@ -65,6 +76,12 @@ class FileSink:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _trouble(path: Path, problem: OSError) -> RotatorError:
+    why = "it is a link" if problem.errno == errno.ELOOP else problem.strerror
+    message = f"cannot write {path}: {why}"
+    return (Refused if problem.errno == errno.ELOOP else Unavailable)(message)
 
 
 def _whole(handle: int) -> int:

@@ -56,5 +56,14 @@ class HttpSink:
             message = f"{url} answered {reply.status}"
             raise Unavailable(message, retry_after=reply.retry_after)
 
+    def look(self) -> None:
+        """Ask for its options: but for those of a gateway, any answer shows that it is there, and who it says it is."""
+        url = self._settings.url
+        self._settings.sign.read()
+        reply = send_once("OPTIONS", url, self._settings.ca_file, self._timeout, {}, None, purpose="look at the sink")
+        if reply.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
+            message = f"{url} answered {reply.status}"
+            raise Unavailable(message)
+
     def close(self) -> None:
         """Each batch has a connection of its own."""

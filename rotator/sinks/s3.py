@@ -12,9 +12,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rotator.access.aws import Access, AwsSettings
+from rotator.access.aws import Access, AwsSettings, Declined
 from rotator.access.formats import FORMATS, Origin
 from rotator.access.sinks import SinkSettings
+from rotator.domain.errors import Refused
 from rotator.ports.store import StoredEvent
 from rotator.settings import Duration
 
@@ -56,6 +57,17 @@ class S3Sink:
             ObjectLockMode=settings.mode.upper(),
             ObjectLockRetainUntilDate=datetime.now(UTC) + settings.retain,
         )
+
+    def look(self) -> None:
+        """Whether the bucket is there and was made with object lock. Needs s3:GetBucketObjectLockConfiguration."""
+        bucket = self._settings.bucket
+        try:
+            self._access.call("s3", "GetObjectLockConfiguration", "ObjectLockConfiguration", Bucket=bucket)
+        except Declined as no:
+            message = f"S3 says {no.code} of the bucket {bucket}"
+            if no.code == "ObjectLockConfigurationNotFoundError":
+                message = f"the bucket {bucket} was made without object lock, so its objects can be changed"
+            raise Refused(message, reason="no_object_lock", remedy="make a bucket with object lock") from None
 
     def close(self) -> None:
         """Close the connections."""

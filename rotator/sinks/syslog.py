@@ -59,9 +59,15 @@ class SyslogSink:
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Send them and wait for the end of the connection."""
+        self._send(b"".join(frame(syslog_message(e, self._settings.format, self._origin)) for e in events))
+
+    def look(self) -> None:
+        """Agree on TLS, and close the connection again."""
+        self._send(b"")
+
+    def _send(self, content: bytes) -> None:
         end = time.monotonic() + self._timeout
         where = f"the syslog server {self._settings.host}:{self._settings.port}"
-        content = b"".join(frame(syslog_message(event, self._settings.format, self._origin)) for event in events)
         trust = self._trust()
         try:
             plain = socket.create_connection((self._settings.host, self._settings.port), _left(end))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rotator.domain.model import Follower
+from rotator.ports.store import NewEvent
 from rotator.store import audit, reading
 from rotator.store.database import Database
 from rotator.store.tables import follower as table
@@ -31,3 +32,13 @@ def note(database: Database, name: str, change: Callable[[Follower], Follower]) 
             connection.execute(delete(table).where(table.c.name == name))
             connection.execute(insert(table).values(asdict(after)))
     return after
+
+
+def forget(database: Database, name: str, event: NewEvent) -> bool:
+    """Delete the row and append the event; say whether there was one."""
+    with database.write() as connection:
+        audit.lock(connection)
+        if connection.execute(delete(table).where(table.c.name == name)).rowcount == 0:
+            return False
+        audit.append(connection, database.now(connection), [event])
+    return True

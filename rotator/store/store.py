@@ -408,6 +408,10 @@ class SqlStore:
         with self.database.read() as connection:
             return followers.known(connection)
 
+    def forget_follower(self, name: str, event: NewEvent) -> bool:
+        """Forget how far it has come."""
+        return followers.forget(self.database, name, event)
+
     def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
         """Change that row under a lock."""
         return followers.note(self.database, name, change)

@@ -58,3 +58,28 @@ def test_an_export_in_another_format(house: House) -> None:
     lines = house.run("audit", "export", "--format", "ocsf").lines
     assert [line["metadata"]["sequence"] for line in lines] == [event["seq"] for event in events]
     assert house.run("audit", "export", "--format", "cef").out.startswith("CEF:0|keyturn|rotator|")
+
+
+def test_a_sink_that_is_taken_out_is_said_to_hold_the_trail_until_it_is_forgotten(house: House) -> None:
+    with_sinks(house)
+    assert house.rotate().status == 0
+    ran = house.run("audit", "sinks", "--forget", "archive")
+    assert (ran.status, "is configured, so it is not forgotten" in ran.err) == (2, True)
+    house.change("audit: {sinks: {archive: {type: file, path: audit.jsonl}}, require_sink: []}\n", "")
+    ran = house.run("audit", "sinks")
+    assert (ran.status, "rotator audit sinks --forget archive" in ran.err) == (0, True)
+    ran = house.run("audit", "sinks", "--forget", "archive")
+    assert (ran.status, "the sink archive is forgotten" in ran.out, ran.err) == (0, True, "")
+    assert house.events()[-1]["destination"] == "sink:archive"
+    ran = house.run("audit", "sinks", "--forget", "archive")
+    assert (ran.status, "no sink archive has ever been sent anything" in ran.err) == (2, True)
+
+
+def test_check_tries_sinks_and_sends_nothing(house: House) -> None:
+    with_sinks(house)
+    found = {row["subject"]: row["outcome"] for row in house.run("check", "--json").json["checks"]}
+    assert found["sink archive"] == "ok"
+    assert not (house.folder / "audit.jsonl").exists()
+    house.change("path: audit.jsonl", "path: logs/audit.jsonl")
+    ran = house.run("check")
+    assert (ran.status, "sink archive: cannot make" in ran.err) == (1, True)

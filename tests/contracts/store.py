@@ -1196,6 +1196,14 @@ class StoreContract:
             (full.name, full),
         ]
 
+    def test_a_follower_is_forgotten_once_and_told(self, store: Store) -> None:
+        store.note_follower("sink:siem", lambda row: replace(row, seq=7))
+        told = happened("forget.succeeded", destination="sink:siem")
+        assert store.forget_follower("sink:siem", told)
+        assert not store.forget_follower("sink:siem", told)
+        assert store.followers() == {}
+        assert [body["event"] for body in bodies(whole_trail(store)) if body["destination"]] == ["forget.succeeded"]
+
     def test_a_follower_is_changed_by_one_at_a_time(self, store: Store) -> None:
         def count(_: int) -> None:
             for _ in range(10):

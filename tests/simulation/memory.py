@@ -724,6 +724,13 @@ class MemoryStore:
         with self._lock:
             return dict(sorted(self.tables.followers.items()))
 
+    def forget_follower(self, name: str, event: NewEvent) -> bool:
+        with self._lock:
+            if self.tables.followers.pop(name, None) is None:
+                return False
+            self._append([event])
+            return True
+
     def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
         with self._lock:
             before = self.tables.followers.get(name) or Follower(name=name)

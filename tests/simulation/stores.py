@@ -281,6 +281,9 @@ class WorkerStore:
     def followers(self) -> Mapping[str, Follower]:
         return self._read(self.real.followers)
 
+    def forget_follower(self, name: str, event: NewEvent) -> bool:
+        return self._call("note", lambda: self.real.forget_follower(name, event))
+
     def note_follower(self, name: str, change: Callable[[Follower], Follower]) -> Follower:
         return self._call("follower row", lambda: self.real.note_follower(name, change))
 

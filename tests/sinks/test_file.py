@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rotator.domain.errors import Refused, Unavailable
 from rotator.sinks.file import FileSettings, FileSink
 from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Trail, once
@@ -102,3 +103,17 @@ def test_a_writer_that_is_killed_leaves_whole_lines_and_all_that_it_said_it_wrot
     trail.happen()
     sink(path).take(trail.events[-1:])
     assert once(seqs(path))[: len(said)] == said
+
+
+def test_a_look_makes_no_file_and_finds_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    sink(path).look()
+    assert not path.exists()
+    path.write_text("{}\n")
+    sink(path).look()
+    assert path.read_text() == "{}\n"
+    with pytest.raises(Unavailable, match="there is no folder"):
+        sink(tmp_path / "logs" / "audit.jsonl").look()
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(Refused, match="it is a link"):
+        sink(tmp_path / "link").look()

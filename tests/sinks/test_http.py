@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from rotator.domain.errors import SetupError, Unavailable
 from rotator.sinks.http import HttpSettings, HttpSink
 from rotator.verifier.trail import verify_lines
 from tests.sinks.conftest import ORIGIN, Receiver, Trail, once
@@ -74,3 +75,19 @@ def test_without_its_key_nothing_is_sent(trail: Trail, receiver: Receiver, key: 
 def test_the_trail_is_sent_over_tls_or_to_this_host(key: Path) -> None:
     with pytest.raises(ValidationError, match="must begin with https"):
         sink("http://siem.example/x", key)
+
+
+def test_a_look_sends_nothing_and_finds_what_is_wrong(receiver: Receiver, key: Path) -> None:
+    for status in (200, 405, 501):
+        receiver.status = status
+        sink(receiver.url, key).look()
+    receiver.status = 503
+    with pytest.raises(Unavailable, match="answered 503"):
+        sink(receiver.url, key).look()
+    receiver.stop()
+    with pytest.raises(Unavailable, match="cannot connect to"):
+        sink(receiver.url, key).look()
+    assert receiver.got == []
+    key.unlink()
+    with pytest.raises(SetupError):
+        sink(receiver.url, key).look()

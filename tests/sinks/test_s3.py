@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rotator.domain.errors import Refused
 from rotator.sinks.s3 import S3Settings, S3Sink
 from rotator.testbed.aws import Aws
 from rotator.verifier.trail import verify_lines
@@ -101,3 +102,14 @@ def test_a_bucket_that_is_not_there_is_said(trail: Trail, bucket: Bucket) -> Non
     assert seq == 0
     assert why is not None
     assert "404 NoSuchBucket" in why
+
+
+def test_a_look_finds_a_bucket_without_object_lock(bucket: Bucket) -> None:
+    bucket.sink().look()
+    bucket.client.create_bucket(Bucket="open")
+    with pytest.raises(Refused, match="without object lock") as told:
+        bucket.sink(bucket="open").look()
+    assert told.value.reason == "no_object_lock"
+    with pytest.raises(Refused, match="NoSuchBucket"):
+        bucket.sink(bucket="no-such-bucket").look()
+    assert bucket.names() == []

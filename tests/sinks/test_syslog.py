@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from rotator import __version__
+from rotator.domain.errors import Unavailable
 from rotator.ports.store import StoredEvent
 from rotator.sinks.syslog import SyslogSettings, SyslogSink, syslog_message
 from rotator.verifier.trail import verify_lines
@@ -211,3 +212,13 @@ def test_a_ca_file_that_cannot_be_read_is_said(trail: Trail, server: SyslogServe
         0,
         f"cannot read certificates from {tmp_path / 'gone'}",
     )
+
+
+def test_a_look_sends_nothing_and_finds_what_is_wrong(server: SyslogServer) -> None:
+    sink(server).look()
+    assert server.content == [b""]
+    with pytest.raises(Unavailable, match="is not trusted"):
+        sink(server, ca_file=None).look()
+    server.stop()
+    with pytest.raises(Unavailable, match="Connection refused"):
+        sink(server).look()
