@@ -15,6 +15,7 @@ import click
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking
+from rotator.cli.verifying import own_keys
 from rotator.config import select
 from rotator.domain.errors import SetupError
 from rotator.engine.ledger import Ledger
@@ -82,7 +83,8 @@ def _report(
     service: Service, begin: datetime, end: datetime, max_age: timedelta, selector: str | None
 ) -> dict[str, Any]:
     names = [c.name for c in select(service.config, (), selector)] if selector is not None else None
-    trail = verify_store(service.store)
+    keys = own_keys(service)
+    trail = verify_store(service.store, keys)
     ledger = Ledger().read(json.loads(line) for line in exported(service.store.events()))
     owners = {name: c.owner for name, c in service.config.credentials.items() if c.owner}
     found = report_of(
@@ -100,6 +102,7 @@ def _report(
     installation = service.store.installation()
     found["environment"], found["installation"] = installation.environment, installation.id
     found["trail"]["intact"] = trail.problem is None
+    found["trail"]["signed_by"] = [key.name for key in keys]
     if trail.problem is not None:
         found["unknown"].insert(0, f"the trail is broken at event {trail.problem.seq}: {trail.problem.message}")
         found["verdict"] = "older" if found["verdict"] == "older" else "unknown"

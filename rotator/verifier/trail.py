@@ -281,11 +281,11 @@ class Chain(Protocol):
         ...
 
 
-def verify_store(store: Chain) -> Verification:
-    """Check the trail of a store that is open, from its first event on."""
+def verify_store(store: Chain, keys: Sequence[VerifierKey] = ()) -> Verification:
+    """Check the trail of a store that is open, from its first event on, and its checkpoints where `keys` are given."""
     head = Head(*store.head())
     rows = (Row(e.body.encode("utf-8", "surrogatepass"), e.hash, e.seq) for e in store.events())
-    return verify(rows, head=head)
+    return verify(rows, head=head, keys=keys)
 
 
 def verify_lines(lines: Iterable[str]) -> Verification:

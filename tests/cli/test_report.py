@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.cli.house import House, Ran
+from tests.cli.test_audit import SIGNED
 
 TODAY = datetime.now(UTC).date()
 PERIOD = ("--from", f"{TODAY - timedelta(days=1)}", "--to", f"{TODAY + timedelta(days=2)}")
@@ -99,6 +101,21 @@ def test_a_broken_trail_is_said(rotated: House) -> None:
     assert ran.status == 1
     assert "the trail is broken at event 5" in ran.err
     assert ran.json["trail"]["intact"] is False
+
+
+def test_checkpoints_that_none_of_our_keys_has_signed_break_the_trail(house: House) -> None:
+    house.change("environment: test\n", SIGNED)
+    key = house.folder / "audit.key"
+    key.write_text(base64.b64encode(bytes(32)).decode())
+    key.chmod(0o600)
+    assert house.rotate().status == 0
+    assert house.run("audit", "checkpoint", "--now").status == 0
+    found = asked(house).json
+    assert (found["trail"]["intact"], len(found["trail"]["signed_by"])) == (True, 1)
+    key.write_text(base64.b64encode(bytes(31) + b"1").decode())
+    ran = asked(house)
+    assert (ran.status, ran.json["trail"]["intact"]) == (1, False)
+    assert "not known: the trail is broken at event" in ran.err
 
 
 @pytest.mark.parametrize(
