@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -336,3 +338,22 @@ def no_fence(_last: Any, _now: Any) -> None:
 
 
 HEAD_WITHOUT_LOCK = select(head.c.seq, head.c.hash, head.c.tree)
+
+
+# what leaves this process
+
+
+def trust_anybody(_ca_file: Path | None) -> ssl.SSLContext:
+    """No certificate is looked at."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def trust_old_tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Whatever version the other side speaks."""
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    return context

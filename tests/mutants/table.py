@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from rotator import logs
+from rotator.access import internal, network
 from rotator.access.folder import Folder
 from rotator.domain import policy, secret
 from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, threads, waves
@@ -32,7 +33,7 @@ class Mutant:
     slow: bool = False  # its killer starts servers, waits for real time or plays for long: left to `make mutants`
 
 
-SLOW = ("engine/", "destinations/test_vault_kv", "destinations/test_aws")
+SLOW = ("engine/", "destinations/test_vault_kv", "destinations/test_aws", "access/")
 """Tests with servers of their own, or with real waits."""
 
 
@@ -223,6 +224,27 @@ MUTANTS: Mapping[str, Mutant] = {
         "destinations/test_env_file_hostile.py::test_a_link_that_leads_out_of_the_roots_is_refused_whenever_it_is_made[file]",
         without(Folder, "is_below", lambda _self, _roots: True),
         "DID NOT RAISE",
+    ),
+    # what leaves this process
+    "certificates": tested(
+        "access/test_outbound.py::test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_is_sent[openai]",
+        without(network, "trust", patches.trust_anybody),
+        "'certificate' in",
+    ),
+    "TLS 1.2": tested(
+        "access/test_outbound.py::test_a_server_of_old_tls_is_refused[TLSv1_1-openai]",
+        without(network, "trust", patches.trust_old_tls),
+        "assert 2 == 1",
+    ),
+    "time limit": tested(
+        "access/test_outbound.py::test_an_answer_that_does_not_come_to_its_end_is_given_up_when_the_time_is_over[nothing-openai]",
+        without(network.Network, "left", lambda _self, _over: 60.0),
+        "a drip would go on",
+    ),
+    "internal addresses": tested(
+        "access/test_outbound.py::test_a_hook_reaches_no_internal_address_however_it_is_spelt[reload-127.0.0.1]",
+        without(network.Network, "_addresses", lambda _self, host, port: internal.addresses(host, port)),
+        "'internal address' in",
     ),
     "redaction: unknown errors": tested(
         "cli/test_help.py::test_a_bug_is_told_by_its_place_and_never_by_its_text",
