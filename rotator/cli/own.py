@@ -20,6 +20,7 @@ from rotator.config.own import OwnReference, of_config, rotated_by
 from rotator.domain.errors import RotatorError
 from rotator.ports.ours import Own, Owns
 from rotator.settings import format_duration
+from rotator.store.ours import own_role
 
 HEADS = ("credential", "where", "age", "expires", "rotated by", "may")
 _FILED = "since its file was written"
@@ -53,7 +54,7 @@ def _rows(config: Config) -> Iterator[tuple[str, OwnReference | None, Told]]:
     for own in listed:
         entry = ".".join(own.place.split(".")[:2])
         # Of several secrets of one entry the service speaks of the last: an id comes before its secret.
-        last = [other for other in listed if other.place.startswith(f"{entry}.")][-1:]
+        last = [other for other in listed if f"{other.place}.".startswith(f"{entry}.")][-1:]
         yield own.place, own, asked.get(entry, Told()) if last == [own] else Told()
     named = {".".join(own.place.split(".")[:2]) for own in listed}
     yield from ((entry, None, told) for entry, told in asked.items() if entry not in named)
@@ -64,10 +65,20 @@ def _asked(config: Config) -> dict[str, Told]:
     owning = {place: adapter for place, adapter in adapters.named() if isinstance(adapter, Owns)}
     try:
         with ThreadPoolExecutor(max_workers=8) as pool:
+            role = pool.submit(_database, config)
             told = pool.map(_ask, owning.values())
-            return dict(zip(owning, told, strict=True))
+            return {**role.result(), **dict(zip(owning, told, strict=True))}
     finally:
         adapters.close()
+
+
+def _database(config: Config) -> dict[str, Told]:
+    """What the database says of our role; nothing where it is a file."""
+    try:
+        own = own_role(config.store.resolve())
+    except RotatorError as problem:
+        return {"store.url": Told(trouble=problem.message)}
+    return {} if own is None else {"store.url": Told(own=own)}
 
 
 def _ask(adapter: Owns) -> Told:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from rotator.cli import own
@@ -13,6 +15,7 @@ from rotator.config import load
 from rotator.testbed.aws import Aws
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
+from rotator.testbed.postgres import Postgres
 from tests.engine.place import Place
 
 
@@ -87,3 +90,28 @@ def test_it_is_shown_as_a_table(place: Place, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     for part in ("providers.openai.admin_key", "vault-token, every 7d", "by hand"):
         assert part in said
+
+
+def test_the_database_tells_until_when_our_password_is_good(place: Place, postgres: Postgres) -> None:
+    with psycopg.connect(postgres._dsn(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE lasting LOGIN PASSWORD 'pass' VALID UNTIL '2031-02-03 04:05:06Z'")
+        connection.execute("CREATE ROLE endless LOGIN PASSWORD 'pass' VALID UNTIL 'infinity'")
+    (place.folder / "url").write_text(f"postgresql://lasting:pass@127.0.0.1:{postgres.port}/postgres")
+    place.file.write_text(place.file.read_text().replace("url: sqlite:///rotator.db", "url: file:url"))
+    (row,) = [row for row in _rows(place) if row["name"] == "store.url"]
+    assert (row["expires_at"], row["may"], row["where"]) == (
+        "2031-02-03T04:05:06Z",
+        "what the role lasting may",
+        "file:url",
+    )
+    (place.folder / "url").write_text(f"postgresql://endless:pass@127.0.0.1:{postgres.port}/postgres")
+    (row,) = [row for row in _rows(place) if row["name"] == "store.url"]
+    assert (row["expires_at"], row["trouble"]) == (None, None)
+    (place.folder / "url").write_text("postgresql://endless:pass@127.0.0.1:9/postgres")
+    (row,) = [row for row in _rows(place) if row["name"] == "store.url"]
+    assert "does not answer" in row["trouble"]
+
+
+def _rows(place: Place) -> list[dict[str, Any]]:
+    config = load(place.file)
+    return [own._as_json(row, config, datetime.now(UTC)) for row in own._rows(config)]
