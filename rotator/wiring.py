@@ -9,20 +9,23 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from rotator import __version__, logs, tracing
+from rotator.access.files import replace
 from rotator.access.formats import Origin
 from rotator.config import Config, CredentialConfig, HookConfig, SealKey, ServiceKey, entry_of, with_removed
 from rotator.config.own import rotated_by
 from rotator.consumers.drop import FileDrop
+from rotator.domain.errors import RotatorError
 from rotator.domain.model import Credential
 from rotator.domain.template import Template
 from rotator.engine import moving, removed
+from rotator.engine.card import card
 from rotator.engine.engine import Engine
 from rotator.engine.followers import Following
 from rotator.engine.notify import Channel
@@ -85,6 +88,30 @@ class Service:
         """The engine. Only where `unlock` was asked for: without it, only what needs no value can be done."""
         assert self.unlocked
         return self.engine
+
+    def card(self, name: str, at: datetime | None = None) -> str:
+        """The break-glass card of a credential."""
+        known = self.store.credential(name)
+        situation = self.store.load(known.id) if known is not None else None
+        return card(self.managed[name], situation, self.config.environment, at)
+
+    def keep_cards(self, names: Iterable[str]) -> None:
+        """Write the cards of these that have changed to the folder that the configuration names, if it names one.
+
+        What cannot be written is logged: it stops no work. May be repeated.
+        """
+        folder = self.config.cards
+        if folder is None:
+            return
+        for name in names:
+            file = folder / f"{name}.md"
+            try:
+                text = self.card(name)
+                if not file.is_file() or file.read_text(encoding="utf-8") != text:
+                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    replace(file, [text])
+            except (OSError, RotatorError) as problem:
+                logs.log.warning("the card %s is not written: %s", file, problem)
 
     def close(self) -> None:
         """Close all connections."""

@@ -6,6 +6,8 @@ needed whose permission is Organization Administration = Write.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -129,6 +131,14 @@ class Administration:
         if self._settings.organization and path != "/models":  # a key's own request is to be what a consumer sends
             headers["OpenAI-Organization"] = self._settings.organization
         return self._http.send(method, path, purpose, headers=headers, query=query, body=body)
+
+    def by_hand(self, method: str, path: str, body: Json | None = None) -> list[str]:
+        """The same request as lines of a shell."""
+        asked = f"read -rs OPENAI_ADMIN_KEY  # an admin key; ours is at {self._settings.admin_key.text}"
+        sent = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))} " if body is not None else ""
+        where = shlex.quote(f"{self._settings.base_url}{path}")
+        key = "printf 'Authorization: Bearer %s\\n' \"$OPENAI_ADMIN_KEY\""
+        return [asked, f"{key} | curl -sS -X {method} -H @- {sent}{where}"]
 
     def proof(self) -> Secret:
         """The admin key that stands now where we read it: what is asked from here on is asked with it."""

@@ -6,6 +6,7 @@ never repeated.
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -178,6 +179,12 @@ class Server:
         if isinstance(self._settings.auth, KubernetesAuth):
             return Own(what="service account", may=may)  # whose token the cluster makes anew by itself
         return Own(what="token", key_id=told.get("accessor"), since=since, expires_at=until, may=may)
+
+    def by_hand(self) -> list[str]:
+        """Lines of a shell that lead the server's own tool here. `vault` and `bao` take the same ones."""
+        namespace = self._settings.namespace
+        found = [f"export VAULT_ADDR={shlex.quote(self.address)}  # then `vault login`, unless you are"]
+        return [*found, *([f"export VAULT_NAMESPACE={shlex.quote(namespace)}"] if namespace else [])]
 
     def own_secret_id(self) -> Secret | None:
         """The secret id that stands now where we read ours; what is asked from here on, a login with it asks.

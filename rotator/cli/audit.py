@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from rotator.access.files import replace
 from rotator.access.formats import FORMATS, Origin
 from rotator.cli import options, say, tables, words
 from rotator.cli.checkpoints import checkpoint, key
 from rotator.cli.exits import Status
-from rotator.cli.files import replace
 from rotator.cli.opening import configuration, looking
 from rotator.cli.pruning import prune
 from rotator.cli.verifying import prove, verify

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from rotator import wiring
+from rotator.access.files import replace
 from rotator.cli import options, say
 from rotator.cli.exits import Status
-from rotator.cli.files import replace
 from rotator.cli.opening import configuration, looking
 from rotator.domain.errors import SetupError
 from rotator.engine import regress

@@ -101,6 +101,7 @@ class Run:
                 self.service.report,
                 self.stop,
             )
+        self.service.keep_cards(progress)
         progress = {name: progress.get(name, Progress(name=name)) for name in self.names}
         status = self.service.report().status(self.names)
         entries = {entry["name"]: entry for entry in status["credentials"]}

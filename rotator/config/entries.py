@@ -294,6 +294,7 @@ class FileEntry(Entry):
 
     environment: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     include: list[Annotated[str, Field(min_length=1)]] | None = None
+    cards: FilePath | None = None
 
 
 class EvidenceEntry(Entry):

@@ -115,7 +115,7 @@ def _read(path: Path, main: Part) -> Config | None:
         main.report("the file must be a mapping of keys to values")
         return None
     _unknown_keys(main)
-    top = main.picked("environment", "include")
+    top = main.picked("environment", "include", "cards")
     head = top.read(FileEntry) or top.read_rest(FileEntry) or FileEntry()
     store, seal, engine = _store(main), _seal(main), _engine(main)
     evidence = main.at("evidence").read(EvidenceEntry)
@@ -134,6 +134,7 @@ def _read(path: Path, main: Part) -> Config | None:
         seal=seal,
         engine=engine,
         drop=evidence.drop if evidence else None,
+        cards=head.cards,
         sinks=sinks,
         require_sink=required,
         audit=audit,

@@ -220,6 +220,7 @@ class Config:
     seal: SealConfig
     engine: Limits
     drop: Path | None = None  # the folder of `evidence.drop`
+    cards: Path | None = None  # the folder that break-glass cards are kept in
     audit: AuditConfig
     sinks: Mapping[str, SinkConfig] = field(default_factory=dict)
     require_sink: tuple[str, ...] = ()  # names of sinks without which no key is created or taken away

@@ -271,6 +271,7 @@ class Daemon:
         schema.check(self._service.store.database)  # a newer release may have taken away what this one needs
         engine = self._service.running()
         progress = engine.run(engine.due(), None, self._interval)
+        self._service.keep_cards(progress)
         self._rotating -= progress.keys()
         self._rotating |= {name for name, p in progress.items() if p.rotation is not None}
         found = {name: p.trouble for name, p in progress.items() if p.trouble is not None}

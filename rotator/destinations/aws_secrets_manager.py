@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -41,6 +42,13 @@ _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _SPACE = re.compile(r"[ \t\n\r]*")  # JSON's
 
 _CAPABILITIES = Capabilities(conditional=True, readable=True, propagation=timedelta(0), whole_body=True)
+
+
+_SET_FIELD = (
+    "import json, os, sys; body = json.load(sys.stdin); body[sys.argv[1]] = os.environ['FIELD']; "
+    "json.dump(body, sys.stdout)"
+)
+"""A line of Python that keeps what else is in a body."""
 
 
 class SecretsManagerSettings(AwsSettings):
@@ -121,6 +129,18 @@ class AwsSecret:
             if text.startswith('"') and name != WHOLE_BODY:
                 fields[name] = Secret(json.loads(text))
         return Reading(fields=fields, revision=current)
+
+    def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
+        """By AWS's own tool, as whoever may do that."""
+        secret = f"--secret-id {shlex.quote(self._path)}"
+        put = f"aws secretsmanager put-secret-value {secret} --secret-string file:///dev/stdin"
+        if WHOLE_BODY in fields:
+            return [f'printf %s "{fields[WHOLE_BODY]}" | {put}']
+        get = f"aws secretsmanager get-secret-value {secret} --query SecretString --output text"
+        return [
+            f'{get} | FIELD="{value}" python3 -c {shlex.quote(_SET_FIELD)} {shlex.quote(name)} | {put}'
+            for name, value in fields.items()
+        ]
 
     def preflight(self, fields: Mapping[str, object]) -> None:
         """Raise Refused for another writer, a replica, or a body that fields cannot be put into."""

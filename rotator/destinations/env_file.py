@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -137,6 +138,17 @@ class FilePlace:
         text = seen.content.decode(errors="surrogateescape")
         fields = {**dotenv.read(text), WHOLE_BODY: text}
         return Reading(fields={name: _secret(value) for name, value in fields.items()}, revision=seen.revision)
+
+    def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
+        """A whole file beside it that takes its place, with the same owner and mode."""
+        file, new = shlex.quote(self.path), shlex.quote(f"{self.path}.new")
+        begun = [f"umask 077; [ -e {file} ] || : > {file}"]
+        end = [f"chmod --reference={file} {new} && chown --reference={file} {new} && mv {new} {file}"]
+        if WHOLE_BODY in fields:
+            return [*begun, f'printf %s "{fields[WHOLE_BODY]}" > {new}', *end]
+        kept = " ".join(f"-e '/^{name}=/d'" for name in fields)
+        lines = [f"printf '%s=%s\\n' {name} \"{value}\" >> {new}" for name, value in fields.items()]
+        return [*begun, f"sed {kept} {file} > {new}", *lines, *end]
 
     def preflight(self, fields: Mapping[str, object]) -> None:
         """Look for all that would stop a write, and whether git or a bundler would publish the secret."""

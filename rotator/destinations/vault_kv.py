@@ -6,6 +6,7 @@ There is no idempotency token: the same write sent again either takes effect or 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -122,6 +123,13 @@ class VaultPlace:
             return Reading(fields={}, revision=_ABSENT)
         number, data = stands
         return Reading(fields={name: _secret(value) for name, value in data.items()}, revision=str(number))
+
+    def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
+        """By the server's own tool, which keeps the other fields."""
+        where = f"-mount={shlex.quote(self.kv.mount)} {shlex.quote(self.path)}"
+        named = [(shlex.quote(f"{name}=-"), value) for name, value in fields.items()]
+        writes = [f'printf %s "{value}" | vault kv patch {where} {name}' for name, value in named]
+        return [*self.kv.server.by_hand(), *writes, f"# where there is no secret yet: `vault kv put {where} …`"]
 
     def preflight(self, fields: Mapping[str, object]) -> None:
         """Read, and ask what our token may do; one that may not ask is not held against us."""

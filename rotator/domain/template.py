@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -64,8 +64,7 @@ class Template:
     def render(self, material: Material, facts: Mapping[str, str]) -> Secret:
         """Fill the template in. `facts` are the public ones; a companion is given those of the key before."""
 
-        def fill(match: re.Match[str]) -> str:
-            name, form = match[1].removeprefix(BEFORE), match[2]
+        def fill(name: str, form: str | None) -> str:
             value = material[name].reveal() if name in material else facts[name]
             if form == "url":
                 return quote(value, safe="")
@@ -73,7 +72,15 @@ class Template:
                 return base64.b64encode(value.encode()).decode()
             return value
 
-        return Secret(_PLACEHOLDER.sub(fill, self.text))
+        return Secret(self.filled(fill, lambda text: text))
+
+    def filled(self, fill: Callable[[str, str | None], str], plain: Callable[[str], str]) -> str:
+        """The text with each placeholder as `fill` makes it of name and format, and what is between them by `plain`."""
+        parts, position = [], 0
+        for match in _PLACEHOLDER.finditer(self.text):
+            parts += [plain(self.text[position : match.start()]), fill(match[1].removeprefix(BEFORE), match[2])]
+            position = match.end()
+        return "".join([*parts, plain(self.text[position:])])
 
     def extract(self, found: Secret) -> dict[str, Secret]:
         """Read back which values stand in a text that this template rendered; empty where it does not fit."""

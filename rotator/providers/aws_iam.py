@@ -6,6 +6,7 @@ Sources: the service models iam 2010-05-08 and sts 2011-06-15 of botocore; the I
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -123,6 +124,15 @@ class IamUser:
     def __init__(self, access: Access, user: str) -> None:
         self._access = access
         self._user = user
+
+    def made_by_hand(self) -> Sequence[str]:
+        """By AWS's own tool, as whoever may do that. A user has two keys at most."""
+        return [f"aws iam create-access-key --user-name {shlex.quote(self._user)}"]
+
+    def ended_by_hand(self, key_id: str) -> Sequence[str]:
+        """Disabled first, which can be undone."""
+        of = f"--user-name {shlex.quote(self._user)} --access-key-id {shlex.quote(key_id)}"
+        return [f"aws iam update-access-key {of} --status Inactive", f"aws iam delete-access-key {of}"]
 
     @property
     def capabilities(self) -> Capabilities:

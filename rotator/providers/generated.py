@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import shlex
 import string
 from collections.abc import Sequence
 from datetime import timedelta
@@ -132,6 +133,14 @@ class GeneratedValues:
     def account(self) -> str:
         """The one name that all of them share."""
         return "generated"
+
+    def made_by_hand(self) -> Sequence[str]:
+        """As much randomness, in letters that every form takes."""
+        return [f"printf '%s%s\\n' {shlex.quote(self._form.prefix)} \"$(openssl rand -hex {self._form.length // 2})\""]
+
+    def ended_by_hand(self, key_id: str) -> Sequence[str]:
+        """Nobody knows it but its readers."""
+        return [f"# {key_id} is gone once no reader has it"]
 
     def generate(self) -> Material:
         """Draw a value from the operating system's randomness."""

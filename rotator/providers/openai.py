@@ -247,6 +247,14 @@ class ServiceAccountKeys:
         except Refused:
             self._let_expire(key_id, path)
 
+    def made_by_hand(self) -> Sequence[str]:
+        """By the administration API; the answer's `value` is the key, and is shown once."""
+        return self._api.by_hand("POST", f"{self._account}/api_keys", {"name": "made by hand"})
+
+    def ended_by_hand(self, key_id: str) -> Sequence[str]:
+        """By the administration API."""
+        return self._api.by_hand("DELETE", f"{self._project}/api_keys/{segment(key_id)}")
+
     def metered(self, key_id: str, since: datetime) -> Metered | None:
         """The latest bucket of the organization's usage data in which the key made requests. Some minutes behind.
 

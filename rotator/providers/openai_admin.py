@@ -145,6 +145,14 @@ class AdminKeys:
             message = "OpenAI's answer to deleting an admin key does not say that it is deleted"
             raise LostAnswer(message)
 
+    def made_by_hand(self) -> Sequence[str]:
+        """By the administration API; the answer's `value` is the key, and is shown once."""
+        return self._api.by_hand("POST", ADMIN_KEYS_PATH, {"name": "made by hand"})
+
+    def ended_by_hand(self, key_id: str) -> Sequence[str]:
+        """By the administration API."""
+        return self._api.by_hand("DELETE", f"{ADMIN_KEYS_PATH}/{segment(key_id)}")
+
     def signing_key(self) -> Secret:
         """The admin key that we sign with now. Nothing is asked."""
         return self._api.proof()

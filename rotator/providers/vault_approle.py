@@ -8,6 +8,7 @@ login of its successor.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -191,6 +192,15 @@ class SecretIds:
         if told.status == HTTPStatus.BAD_REQUEST:
             message = f"{self._server.address} refused to destroy a secret id of {self._role}"
             raise Refused(message, remedy="look into the server's log")
+
+    def made_by_hand(self) -> Sequence[str]:
+        """By the server's own tool; the answer's `secret_id` is shown once."""
+        return [*self._server.by_hand(), f"vault write -f {shlex.quote(f'{self._role}/secret-id')}"]
+
+    def ended_by_hand(self, key_id: str) -> Sequence[str]:
+        """By its accessor."""
+        path = shlex.quote(f"{self._role}/secret-id-accessor/destroy")
+        return [*self._server.by_hand(), f"vault write {path} secret_id_accessor={shlex.quote(key_id)}"]
 
     def signing_key(self) -> Secret | None:
         """The secret id that we log in with now; from here on our requests come of a login with it."""

@@ -1,4 +1,4 @@
-"""Files that a command writes for whoever runs it."""
+"""Files that are written for people: whole or not at all, and for their owner alone."""
 
 from __future__ import annotations
 
