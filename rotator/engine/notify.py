@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -249,12 +249,17 @@ def look_at(report: Report, head: int) -> Look:
         _of_finding(f, credentials[f.credential_id].name if f.credential_id else None, head, report, whose)
         for f in report.findings
     ]
+    found: defaultdict[str | None, set[str]] = defaultdict(set)
+    for finding in report.findings:
+        found[finding.credential_id].add(finding.kind)
     counts: Counter[str] = Counter()
-    for credential in credentials.values():
-        situation = report.store.load(credential.id)
+    for situation in report.store.fleet():
+        credential = credentials.get(situation.credential.id)
+        if credential is None:
+            continue  # enrolled since: the next look is about it too
         conditions = report.conditions(credential.name, situation)
         counts[conditions[0].type if conditions else "ok"] += 1
-        kinds = {f.kind for f in report.findings if f.credential_id in (credential.id, None)}
+        kinds = found[credential.id] | found[None]
         alike: dict[str, Notice] = {}
         for condition in conditions:
             if condition.type not in ("blocked", "overdue") or condition.reason in kinds:

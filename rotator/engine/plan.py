@@ -27,7 +27,9 @@ def plan(report: Report, names: Iterable[str], *, days: int, busy: int, in_fligh
     """
     until = report.at + timedelta(days=days)
     known = {credential.name: credential for credential in report.store.credentials()}
-    entries = [_entry(report, name, known.get(name), until) for name in names]
+    names = list(names)
+    situations = report.situations(known, names)
+    entries = [_entry(report, name, situations.get(name) or unseen(name, report.at), until) for name in names]
     return {
         "at": stamp(report.at),
         "environment": report.store.installation().environment,
@@ -38,9 +40,8 @@ def plan(report: Report, names: Iterable[str], *, days: int, busy: int, in_fligh
     }
 
 
-def _entry(report: Report, name: str, credential: Credential | None, until: datetime) -> dict[str, Any]:
+def _entry(report: Report, name: str, situation: Situation, until: datetime) -> dict[str, Any]:
     managed = report.managed.get(name)
-    situation = report.store.load(credential.id) if credential is not None else unseen(name, report.at)
     entry: dict[str, Any] = {
         "name": name,
         "provider": managed.provider_name if managed is not None else situation.credential.provider,

@@ -13,6 +13,7 @@ from rotator.domain.events import Subject
 from rotator.domain.model import (
     LAST_WAVE,
     Cause,
+    Credential,
     Delivery,
     DeliveryState,
     Finding,
@@ -97,6 +98,13 @@ class Report:
         )
         return next(stops, None)
 
+    def situations(self, known: Mapping[str, Credential], names: Iterable[str]) -> Mapping[str, Situation]:
+        """Those of these names that are known. All of them cost a few queries for some hundred, some a few for each."""
+        wanted = known.keys() & set(names)
+        if len(wanted) == len(known):
+            return {situation.credential.name: situation for situation in self.store.fleet()}
+        return {name: self.store.load(known[name].id) for name in wanted}
+
     # status
 
     def status(self, names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -104,7 +112,8 @@ class Report:
         wanted = None if names is None else set(names)
         known = {c.name: c for c in self.store.credentials()}
         shown = [n for n in sorted({*known, *self.managed}) if wanted is None or n in wanted]
-        found = (self._entry(n, self.store.load(known[n].id) if n in known else None) for n in shown)
+        situations = self.situations(known, shown)
+        found = (self._entry(name, situations.get(name)) for name in shown)
         entries = [entry for entry in found if entry is not None]
         installation = self.store.installation()
         ids: dict[str, str] = {c.id: c.name for c in known.values()}
