@@ -99,7 +99,7 @@ def retire(name: str, key: str, force: bool, reason: str | None, yes: bool, mann
 def _agreed_to_force(name: str, key: str, config: str | None, *, yes: bool) -> bool:
     """Say what holds the key now, and ask."""
     with looking(configuration(config)) as service:
-        credential = next((c for c in service.store.credentials() if c.name == name), None)
+        credential = service.store.credential(name)
         situation = service.store.load(credential.id) if credential is not None else None
         for version in situation.versions if situation is not None else ():
             if version.key_id == key:

@@ -185,7 +185,7 @@ def _show_forecast(config: Config, asked: Asked) -> int:
 
 def _forecast(service: Service, name: str) -> str:
     report, managed = service.report(), service.managed[name]
-    known = next((c for c in service.store.credentials() if c.name == name), None)
+    known = service.store.credential(name)
     situation = service.store.load(known.id) if known is not None else None
     if situation is None or situation.current is None:
         return f"{name}: would not be rehearsed: it has no key yet"

@@ -53,7 +53,7 @@ def _tell_effect(config: Config, name: str, key: str | None, *, all_keys: bool) 
     """Say exactly what will break, before it does."""
     with looking(config) as service:
         (name,) = chosen(service, [name], None)
-        credential = next((c for c in service.store.credentials() if c.name == name), None)
+        credential = service.store.credential(name)
         if credential is None:
             return  # `act` says so
         managed, situation = service.managed[name], service.store.load(credential.id)

@@ -50,7 +50,7 @@ def seen(name: str, fingerprint: str, consumer: str, at: datetime | None, quiet:
     what it says again costs no event.
     """
     with looking(configuration(config)) as service:
-        credential = next((c for c in service.store.credentials() if c.name == name), None)
+        credential = service.store.credential(name)
         if credential is None:
             message = f"there is no credential {name} on record"
             raise SetupError(message, reason="unknown_credential", remedy="`rotator status` lists them")
