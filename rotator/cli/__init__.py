@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": ("plan:plan", "The rotations to come, and where it is too much at once."),
     "diff": ("diff:diff", "What a changed configuration would do, for a pull request."),
     "policy": ("status:policy", "Each policy value of a credential and where it comes from."),
+    "leak": ("leak:leak", "Take in that a key was seen where it does not belong."),
     "card": ("card:card", "How to replace and end a key by hand, when this service cannot."),
     "seen": ("seen:seen", "A consumer reports which key it holds."),
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),

@@ -23,7 +23,7 @@ from rotator.domain.hours import Dated, Weekly, read_span
 from rotator.domain.hours import Span as TimeSpan
 from rotator.domain.model import LAST_WAVE
 from rotator.domain.policy import Policy
-from rotator.domain.reactions import CHECKS, Caps, Reaction, verb_of
+from rotator.domain.reactions import CHECKS, Caps, Reaction
 from rotator.settings import Duration, FilePath, SecretAt, SecretReference
 from rotator.verifier.notes import VerifierKey
 
@@ -389,10 +389,6 @@ def _checks(on: dict[str, Reaction]) -> dict[str, Reaction]:
     if unknown:
         message = f"there is no check `{unknown[0][:40]}`; known: {', '.join(CHECKS)}"
         raise ValueError(message)
-    acting = next((check for check, reaction in on.items() if verb_of(reaction, key_id="")), None)
-    if acting:
-        message = f"nothing acts on `{acting}` by itself yet: write `notify`, and answer with `rotate --compromised`"
-        raise ValueError(message)  # a promise that nobody keeps would be believed
     return on
 
 

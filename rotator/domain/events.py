@@ -68,6 +68,7 @@ class Subject(StrEnum):
     NOT_ADOPTED = "not_adopted"
     DRIFT = "drift"
     STRANGER = "stranger"
+    LEAK = "leak"  # a key of ours was seen where it does not belong
     KEY_GONE = "key_gone"
     KEY_DISABLED = "key_disabled"
     UNREADY = "unready"
@@ -87,7 +88,7 @@ FINDINGS = (
     *(Subject.RECONCILE, Subject.CLOCK, Subject.NOT_ADOPTED, Subject.DRIFT, Subject.STRANGER, Subject.KEY_GONE),
     *(Subject.KEY_DISABLED, Subject.UNREADY, Subject.PROVIDER_REMOVED, Subject.ACCOUNT_BRAKED, Subject.MAX_AGE),
     *(Subject.EXPIRES, Subject.HOURS_BROKEN, Subject.NOTIFY, Subject.UNHEARD, Subject.PROBE, Subject.BROWNOUT),
-    *(Subject.WIDENED, Subject.UNCONFIRMED, Subject.FOLLOWER),
+    *(Subject.WIDENED, Subject.UNCONFIRMED, Subject.FOLLOWER, Subject.LEAK),
 )
 """All kinds of findings: what can be `found`, lasts, and is `cleared`."""
 

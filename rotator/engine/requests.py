@@ -43,10 +43,15 @@ def ask(
         event=name(Subject.REQUEST, Outcome.STARTED),
         actor=actor,
         credential=credential.name,
-        detail={"verb": verb, "arguments": json.dumps(arguments, sort_keys=True), "because": because},
+        detail=described(verb, arguments, because),
     )
     store.ask(request, told)
     return request.id
+
+
+def described(verb: str, arguments: Mapping[str, Any], because: str | None) -> dict[str, Any]:
+    """A request as the trail has it."""
+    return {"verb": verb, "arguments": json.dumps(arguments, sort_keys=True), "because": because}
 
 
 def carry_out(work: Work) -> bool:

@@ -244,11 +244,3 @@ def test_names_are_shown_only_where_they_look_like_names(text: str, safe: str) -
 def test_the_nearest_word_ignores_case_and_dashes() -> None:
     assert nearest("Rotate-Every", ["rotate_every", "grace"]) == "rotate_every"
     assert nearest("zzz", ["rotate_every"]) is None
-
-
-@pytest.mark.parametrize("word", ["rotate", "compromised", "revoke"])
-def test_a_reaction_that_nothing_carries_out_is_refused_rather_than_believed(tmp_path: Path, word: str) -> None:
-    said = [str(problem) for problem in problems_with(tmp_path, THIRTY.replace("lek: notify", f"leak: {word}"))]
-    assert any("nothing acts on `leak` by itself yet" in text for text in said)
-    said = [str(problem) for problem in problems_with(tmp_path, THIRTY.replace("lek: notify", "leak: notify"))]
-    assert not any("credentials.web.on" in text for text in said)
