@@ -354,7 +354,7 @@ def test_the_table_knows_every_verb_that_can_be_asked_for() -> None:
 def test_every_method_of_a_store_is_known_to_a_dry_run() -> None:
     methods = {name for name, member in vars(Store).items() if callable(member) and not name.startswith("_")}
     of_passes = {"enroll", "move", "settle_in", "stir", "due", "claim", "release", "credential", "pass_ended"}
-    of_what_is_sent = {"followers", "note_follower", "notices", "keep_notices", "last_checkpoint"}
+    of_what_is_sent = {"followers", "note_follower", "forget_follower", "notices", "keep_notices", "last_checkpoint"}
     counting = {"fleet", "count", "counts", "react"}
     apart = of_passes | of_what_is_sent | counting | {"ask", "sight"}
     assert methods - READS - {*vars(DryStore)} == apart, "these no verb calls; where one did, a dry run would refuse"
