@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from rotator.testbed.process import HOST, free_port
 
 _SERVER_ANSWERS_WITHIN = 60.0  # seconds
 _THREAD_ENDS_WITHIN = 10.0  # seconds
+_PORT_WITHIN = 10.0  # seconds
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "expect"})
 _WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
@@ -148,7 +150,18 @@ class Gate:
         try:
             yield
         finally:
-            self._listener = _Listener(self, self._port)
+            self._listener = self._again()
+
+    def _again(self) -> _Listener:
+        """The same port; a connection of somebody else's may have it as its own end for a moment."""
+        end = time.monotonic() + _PORT_WITHIN
+        while True:
+            try:
+                return _Listener(self, self._port)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Close the port and all connections; repeatable."""
