@@ -13,6 +13,7 @@ from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking
 from rotator.config import select
+from rotator.domain.errors import SetupError
 
 
 @click.command(
@@ -37,7 +38,11 @@ def card(names: Sequence[str], selector: str | None, out: Path | None, config: s
     if out is None:
         click.echo("\n".join(made.values()), nl=False)
         return Status.DONE
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        message = f"cannot make the folder {out}: {problem.strerror}"
+        raise SetupError(message, remedy="choose another folder") from None
     for name, text in made.items():
         replace(out / f"{name}.md", [text])
     say.tell(f"{len(made)} cards are in {out}")

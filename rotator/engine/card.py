@@ -51,9 +51,7 @@ def _steps(managed: Managed, current: Version | None, older: Sequence[Version]) 
     yield from _block("2. Keep it in variables: paste it; nothing shows, and nothing is in the history", _kept(managed))
     for number, target in enumerate(managed.targets):
         yield from _block(f"3{chr(ord('a') + number % 26)}. Write it to {target.destination.address}", _written(target))
-    told = [f"# tell the readers of {t.destination.address}: {t.reload.name}" for t in managed.targets if t.reload]
-    if told:
-        yield from _block("4. Have it read", told)
+    yield from _block("4. Have it read", [_told(target) for target in managed.targets])
     ended = [line for v in (current, *older) if v is not None for line in _ended(managed, v)]
     yield from _block("5. Only once every reader has the new key: end the old one", ended)
     after = [
@@ -119,6 +117,11 @@ def _kept(managed: Managed) -> Iterator[str]:
 
 _BY_HAND = ("version", "fingerprint")
 """Facts that a key made by hand does not have."""
+
+
+def _told(target: Target) -> str:
+    how = f"as we do: {target.reload.name}" if target.reload else "restart them, unless they look by themselves"
+    return f"# the readers of {target.destination.address}: {how}"
 
 
 def _variable(name: str, form: str | None) -> str:

