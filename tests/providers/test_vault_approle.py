@@ -178,6 +178,9 @@ def test_trying_one_leaves_no_token(provider: SecretIds, console: Role) -> None:
 
 
 def test_the_rules_of_the_page_are_enough_and_none_is_too_much(connect: Connect, console: Role) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert RULES.format(mount="approle", role="app").strip() in page
+
     def whole(provider: SecretIds) -> None:
         provider.account()
         made = provider.create(LABEL)
