@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos model usage-year record-plans check fmt bench docs rendered site verified \
+.PHONY: help demo test crash-matrix appends simulate mutants chaos soak model usage-year record-plans check fmt bench docs rendered site verified \
         hashes sbom audit-dependencies clean
 
 help: ## say what there is
@@ -27,6 +27,9 @@ chaos: $(VENV)/.dev ## daemons on real servers that are killed, frozen, cut and 
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1800) --takeovers 1000
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(or $(SECONDS),1800) --rotations 2000 --only database
 	RESTORES=12 $(BIN)/python -m pytest tests/engine/test_reconcile.py -k one_after_the_other --capture=no
+
+soak: $(VENV)/.dev ## one daemon with 500 credentials for an hour in which its clock goes a week, then 60 stops: memory, ticks
+	$(BIN)/python -m tests.soak
 
 model: $(VENV)/.dev ## search every state of the protocol; TRACES=1 prints how each weakened one does harm
 	$(BIN)/python -m docs.model $(if $(TRACES),--traces)

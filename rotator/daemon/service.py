@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotator import logs, wiring
 from rotator.config import Config, load
+from rotator.daemon import memory
 from rotator.daemon.systemd import Systemd
 from rotator.daemon.words import complain, many
 from rotator.domain.errors import RotatorError, SetupError, StaleLease, StoreUnavailable
@@ -80,6 +81,7 @@ class Daemon:
         Raises SetupError where configuration, sealing key or database cannot work. A database that does not answer,
         or waits for `rotator db upgrade`, is waited for.
         """
+        memory.shared()
         with self._listening():
             self._wanted = load(self._path)
             self._tell(self._take_over())

@@ -1,0 +1,1 @@
+"""Memory, descriptors, ticks and stops of a daemon that runs for long."""
