@@ -50,6 +50,9 @@ def reconcile(keep: Sequence[str], reason: str | None, yes: bool, dry_run: bool,
         if not standing and not any(picture.lines for picture in shown):
             say.tell("nothing has stopped this installation, and all is as on record; nothing was changed")
             return Status.DONE
+        if not standing and not any(picture.asks for picture in shown):
+            say.tell("nothing has stopped this installation, and there is nothing to confirm; nothing was changed")
+            return Status.DONE
         unknown = sorted(set(keep) - {key.id for picture in shown for key in picture.extra})
         if unknown:
             message = f"{', '.join(unknown)} is none of the keys above that would be taken away"

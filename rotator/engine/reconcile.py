@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import RetirementReason, RotationState, VersionState
+from rotator.domain.model import RetirementReason, RotationState, Version, VersionState
 from rotator.engine import adoption, drift, regress
 from rotator.engine import rotation as rotation_steps
 from rotator.engine.drift import Drift
@@ -32,6 +32,12 @@ class Picture:
     lines: Sequence[str]
     served: Sequence[tuple[Drift, Sequence[tuple[Target, Look]]]]  # unknown keys that consumers read, newest first
     extra: Sequence[Key]  # keys with our label and no row that no destination serves
+    left: Sequence[str]  # what confirming does not change: what settles each
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to confirm."""
+        return bool(self.served or self.extra)
 
 
 def look_at(work: Work) -> Picture:
@@ -39,6 +45,7 @@ def look_at(work: Work) -> Picture:
     account = work.ask(work.provider.account)
     keys = work.ask(work.provider.keys)
     lines: list[str] = []
+    left: list[str] = []
     served: dict[str, tuple[Drift, list[tuple[Target, Look]]]] = {}
     for target in work.managed.targets:
         seen = look(work, target.destination, target.templates)
@@ -48,20 +55,24 @@ def look_at(work: Work) -> Picture:
         lines.append(found.what)
         if found.key is not None:
             served.setdefault(found.key.id, (found, []))[1].append((target, seen))
+        else:
+            left.append(f"{target.destination.address} is left as it is; {found.remedy}")
     mine = [key for key in regress.unknown_labels(work, keys) if called(key) == work.managed.name]
     extra = [key for key in mine if key.id not in served]
     lines += [f"the key {key.id} ({key.label}) is not on record, and no destination serves it" for key in extra]
-    lines += _gone(work, keys)
+    gone = _gone(work, keys)
+    lines += [f"version {v.number} ({v.key_id}), {v.state} on record, is gone at the provider" for v in gone]
+    if any(version.state is VersionState.CURRENT for version in gone):
+        left.append(f"the current key stays gone; `rotate --now {work.managed.name}` makes another one")
     newest_first = sorted(served.values(), key=lambda s: (s[0].key and s[0].key.created_at) or LONG_AGO, reverse=True)
-    return Picture(name=work.managed.name, account=account, lines=lines, served=newest_first, extra=extra)
+    return Picture(name=work.managed.name, account=account, lines=lines, served=newest_first, extra=extra, left=left)
 
 
-def _gone(work: Work, keys: Sequence[Key]) -> list[str]:
+def _gone(work: Work, keys: Sequence[Key]) -> list[Version]:
     if not work.provider.capabilities.can_tell:
         return []
     listed = {key.id for key in keys}
-    versions = [v for v in work.situation.versions if v.state.living and v.key_id and v.key_id not in listed]
-    return [f"version {v.number} ({v.key_id}), {v.state} on record, is gone at the provider" for v in versions]
+    return [v for v in work.situation.versions if v.state.living and v.key_id and v.key_id not in listed]
 
 
 def effects(picture: Picture, keep: Collection[str]) -> list[str]:
@@ -77,7 +88,7 @@ def effects(picture: Picture, keep: Collection[str]) -> list[str]:
     for key in picture.extra:
         becomes = "is left alone" if key.id in keep else "is taken away after grace and soak, unless it is used"
         lines.append(f"{key.id} {becomes}")
-    return lines
+    return [*lines, *picture.left]
 
 
 def pictures(engine: Engine, *, dry: bool = False) -> list[Picture]:

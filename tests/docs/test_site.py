@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.docs.generate import DOCS, pages
 
 ROOT = DOCS.parent
+_FETCHED = re.compile(r"<(script|img|iframe)[^>]* src=\"?https?:|<link[^>]*stylesheet[^>]* href=\"?https?:")
 
 
 def build(folder: Path, configuration: str = "mkdocs.yml") -> subprocess.CompletedProcess[str]:
@@ -31,6 +33,10 @@ def test_every_page_has_a_place_in_the_site_and_every_link_leads_somewhere(tmp_p
     # What stands outside docs/ is there, and leads back.
     assert 'href="../../daemon/"' in (tmp_path / "repository" / "deploy" / "index.html").read_text(encoding="utf-8")
     assert (tmp_path / "model" / "tables.py").is_file()
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not _FETCHED.search(text), page  # a reader's browser asks nobody else
+        assert 'class="mermaid"' not in text, page  # for which the theme fetches a program
 
 
 def test_a_page_that_no_nav_names_and_a_dead_link_are_found(tmp_path: Path) -> None:

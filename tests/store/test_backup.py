@@ -110,3 +110,17 @@ def test_what_is_served_is_taken_up_before_anything_has_noticed_the_restore(hous
     again = house.run("reconcile", "--yes")
     assert "all is as on record" in again.out
     assert house.rotate("--now", "web").status == 0
+
+
+def test_what_confirming_does_not_change_is_named_with_what_does(house: House) -> None:
+    assert house.rotate().status == 0
+    older = (house.folder / "app.env").read_text()
+    assert house.rotate("--now", "web").status == 0
+    (house.folder / "app.env").write_text(older)
+    before = len(house.events())
+    ran = house.run("reconcile", "--yes")
+    assert ran.status == 0
+    assert "app.env is left as it is; `rotator drift overwrite web app`" in ran.out
+    assert "there is nothing to confirm; nothing was changed" in ran.out
+    assert "confirmed" not in ran.out.replace("if confirmed", "")
+    assert len(house.events()) == before
