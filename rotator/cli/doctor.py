@@ -25,7 +25,7 @@ import click
 from rotator import __version__
 from rotator.cli import options, say
 from rotator.cli.exits import Status
-from rotator.config import find, load
+from rotator.config import files, find, load
 from rotator.config.document import read_document
 from rotator.domain import secret
 from rotator.domain.errors import RotatorError, SetupError
@@ -103,34 +103,25 @@ def _configuration(config: str | None) -> dict[str, str]:
     try:
         path = find(config, os.environ)
         loaded = load(path)
-        files = [path, *(file for pattern in _included(path) for file in sorted(path.parent.glob(pattern)))]
-        read = {str(file): read_document(file, file.name).data for file in files if file.is_file()}
+        read = {str(file): read_document(file, file.name).data for file in files(path)}
     except RotatorError as problem:
         return {"configuration.txt": f"{problem.message}\n{problem.remedy or ''}\n"}
     return {"configuration.json": _json({"environment": loaded.environment, "files": read})}
 
 
-def _included(path: Path) -> Sequence[str]:
-    patterns: Sequence[str] = read_document(path, path.name).data.get("include") or ()
-    return patterns
-
-
 def _known_secrets(config: str | None) -> list[Secret]:
     """Whatever the configuration refers to: while these are in memory, `without_secrets` finds them."""
     try:
-        path = find(config, os.environ)
-        files = [path, *(file for pattern in _included(path) for file in path.parent.glob(pattern))]
-        texts = [
-            _SEALING_KEY,
-            *(text for file in files if file.is_file() for text in _texts(read_document(file, file.name).data)),
-        ]
-    except (RotatorError, AttributeError):
+        read = files(find(config, os.environ))
+        texts = [_SEALING_KEY, *(text for file in read for text in _texts(read_document(file, file.name).data))]
+    except RotatorError:
         return []
+    folder = read[0].parent
     found = []
     for text in texts:
         if text.startswith(("env:", "file:")):
             try:
-                found.append(SecretReference(text, path.parent).read())
+                found.append(SecretReference(text, folder).read())
             except (RotatorError, ValueError):
                 continue  # it leads nowhere, and then it cannot leak
     return found

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from rotator import logs, wiring
 from rotator.cli import words
+from rotator.cli.options import Page
 from rotator.config import Config, find, load, select
 from rotator.domain.errors import Busy
 from rotator.engine import removed
@@ -63,6 +64,21 @@ def shown(service: wiring.Service, names: Iterable[str], selector: str | None) -
     if gone and not rest:
         return gone
     return gone + [credential.name for credential in select(service.config, rest, selector)]
+
+
+def paged(
+    service: wiring.Service, names: Iterable[str], selector: str | None, page: Page | None
+) -> tuple[list[str] | None, int]:
+    """What `shown` gives, or the page of it, and how many come after that."""
+    found = shown(service, names, selector)
+    if page is None:
+        return found, 0
+    return page.of(everything(service) if found is None else found)
+
+
+def everything(service: wiring.Service) -> list[str]:
+    """The names of all credentials, also of those that are on record only."""
+    return sorted({*service.managed, *(credential.name for credential in service.store.credentials())})
 
 
 def chosen(service: wiring.Service, names: Iterable[str], selector: str | None, *, unnamed: bool = True) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -49,8 +49,9 @@ def common(command: Decorated) -> Decorated:
     """`--config`, `-v` and `--log-format`, which every command has."""
     command = click.option(
         "--config",
-        metavar="FILE",
-        help="The configuration. Default: $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
+        metavar="PATH",
+        help="The configuration: a file, or a folder of them. "
+        "Default: $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
     )(command)
     return verbose(command)
 
@@ -86,6 +87,42 @@ selector = click.option(
     metavar="LABELS",
     help="Credentials with these labels: team=web,env!=dev; also owner=..., provider=..., name=....",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A part of a long list of names."""
+
+    limit: int | None
+    after: str | None
+
+    def of(self, names: Iterable[str]) -> tuple[list[str], int]:
+        """The names that it shows, in their order, and how many come after them."""
+        rest = sorted(name for name in set(names) if self.after is None or name > self.after)
+        shown = rest[: self.limit]
+        return shown, len(rest) - len(shown)
+
+
+def following(page: Page | None, shown: Sequence[str] | None, more: int) -> dict[str, str | None]:
+    """For JSON: what `--after` is to be given next, None at the end; nothing at all where no page was asked for."""
+    if page is None:
+        return {}
+    return {"next": shown[-1] if shown and more else None}
+
+
+def page(command: Callable[..., int]) -> Callable[..., int]:
+    """`--limit` and `--after`; the command is given them as its `page`, None where all is wanted."""
+
+    @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show so many, in the order of their names.")
+    @click.option("--after", metavar="NAME", help="Show those that come after this one.")
+    @functools.wraps(command)
+    def paged(limit: int | None, after: str | None, **given: Any) -> int:
+        given["page"] = Page(limit=limit, after=after) if limit or after else None
+        return command(**given)
+
+    return paged
+
+
 reason = click.option("--reason", metavar="TEXT", help="Why; goes into the audit trail.")
 yes = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what it would do and record; touch nothing.")

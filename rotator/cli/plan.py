@@ -10,7 +10,7 @@ import click
 
 from rotator.cli import options, say, tables, words
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, looking, shown
+from rotator.cli.opening import configuration, everything, looking, paged
 from rotator.engine.plan import plan as plan_of
 
 HEADS = ("begins", "credential", "version", "why", "old key works until", "old key is gone", "notes")
@@ -38,24 +38,35 @@ Entry = Mapping[str, Any]
     help="Name the days on which more than so many rotations begin.",
 )
 @options.selector
+@options.page
 @options.as_json
 @options.common
-def plan(names: Sequence[str], days: int, busy: int, selector: str | None, as_json: bool, config: str | None) -> int:
+def plan(
+    names: Sequence[str],
+    days: int,
+    busy: int,
+    selector: str | None,
+    page: options.Page | None,
+    as_json: bool,
+    config: str | None,
+) -> int:
     """The rotations of NAME... (default: all) that are to come, by the rules that passes go by.
 
     It is assumed that nothing fails, that passes come in time, and that nothing holds an old key. Says which day or
     hour has too many of them, what is held and by what, and what waits for a person. Touches nothing, asks nobody.
+    With --limit and --after, days and hours are counted over what is shown.
     """
     with looking(configuration(config)) as service:
-        chosen = shown(service, names, selector)
+        chosen, more = paged(service, names, selector, page)
         if chosen is None:
-            chosen = sorted({*service.managed, *(credential.name for credential in service.store.credentials())})
+            chosen = everything(service)
         in_flight = service.config.engine.in_flight
         found = plan_of(service.report(), chosen, days=days, busy=busy, in_flight=in_flight)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({**found, **options.following(page, chosen, more)}, indent=2, ensure_ascii=False))
     else:
         _show(found, days)
+        say.tell_of_more("rotator plan", chosen, more)
     return Status.DONE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 import click
@@ -18,6 +19,12 @@ _PLAIN_SETUP = "setup"  # the reason of errors that have none of their own
 def tell(text: str) -> None:
     """A result, on stdout."""
     click.echo(clean(text))
+
+
+def tell_of_more(command: str, shown: Sequence[str] | None, more: int) -> None:
+    """That a page is not all, and what shows the rest."""
+    if shown and more:
+        tell(f"{more} more: `{command} --after {shown[-1]}`, with the same options")
 
 
 def warn(text: str) -> None:

@@ -12,7 +12,7 @@ import click
 
 from rotator.cli import options, own, say, tables, words
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, looking, shown
+from rotator.cli.opening import configuration, looking, paged, shown
 from rotator.cli.verdicts import STUCK
 from rotator.cli.words import Entry
 from rotator.config import CredentialConfig, json_schema, select
@@ -25,7 +25,11 @@ HEADS = ("credential", "status", "version", "next rotation", "destinations", "wh
 
 @click.command(
     epilog=options.examples(
-        "rotator status", "rotator status --self", "rotator status -l team=web", "rotator status web --json"
+        "rotator status",
+        "rotator status --self",
+        "rotator status -l team=web",
+        "rotator status web --json",
+        "rotator status --limit 100 --after web   the next hundred",
     )
 )
 @options.names
@@ -33,25 +37,34 @@ HEADS = ("credential", "status", "version", "next rotation", "destinations", "wh
 @options.as_json
 @options.quiet
 @click.option("--self", "ours", is_flag=True, help="Our own credentials instead: age, expiry, and what rotates each.")
+@options.page
 @options.common
 def status(
-    names: Sequence[str], selector: str | None, as_json: bool, quiet: bool, ours: bool, config: str | None
+    names: Sequence[str],
+    selector: str | None,
+    as_json: bool,
+    quiet: bool,
+    ours: bool,
+    page: options.Page | None,
+    config: str | None,
 ) -> int:
-    """Where every credential stands. Exits 1 when any of them is blocked or overdue.
+    """Where every credential stands. Exits 1 when any of those that it shows is blocked or overdue.
 
     With --self the services are asked about the credentials that we ourselves use; nothing is changed.
     """
     if ours:
-        if names or selector:
-            message = "--self is about all credentials of ours: leave NAME and -l out"
+        if names or selector or page:
+            message = "--self is about all credentials of ours: leave NAME, -l, --limit and --after out"
             raise click.UsageError(message)
         return own.show(configuration(config), as_json=as_json)
     with looking(configuration(config)) as service:
-        found = service.report().status(shown(service, names, selector))
+        wanted, more = paged(service, names, selector, page)
+        found = service.report().status(wanted)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({**found, **options.following(page, wanted, more)}, indent=2, ensure_ascii=False))
     else:
         _show(found, quiet=quiet)
+        say.tell_of_more("rotator status", wanted, more)
     stuck = any(entry["status"] in STUCK for entry in found["credentials"])
     return Status.TROUBLE if stuck else Status.DONE
 

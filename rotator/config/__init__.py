@@ -1,7 +1,7 @@
 """The configuration file: models, loading, all errors at once."""
 
 from rotator.config.kept import entry_of, with_removed
-from rotator.config.load import find, load
+from rotator.config.load import files, find, load
 from rotator.config.models import (
     Config,
     CredentialConfig,
@@ -36,6 +36,7 @@ __all__ = [
     "StoreConfig",
     "Target",
     "entry_of",
+    "files",
     "find",
     "json_schema",
     "load",

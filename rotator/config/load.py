@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rotator.access.aws import AwsSettings
 from rotator.config.accounts import Known, read_entries
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES, SINK_TYPES
 from rotator.config.consumers import read_consumers
-from rotator.config.document import Document, read_document
+from rotator.config.document import Document, KeyPath, read_document
 from rotator.config.entries import (
     AuditEntry,
     CredentialEntry,
@@ -47,6 +48,11 @@ from rotator.engine.work import Bounds, Limits
 from rotator.ports.provider import Capabilities, Provider
 
 FALLBACKS = (Path("rotator.yaml"), Path("/etc/rotator/rotator.yaml"))
+
+MAIN = "rotator.yaml"
+"""The file of a folder that may hold everything; the others of it are as if it included them."""
+
+_BESIDE = ("*.yaml", "*.yml")
 
 _SHARED = {"credentials", "defaults", "defaults.policy", *known_keys(PolicyEntry, "defaults.policy.")}
 _SECTIONS = {
@@ -88,17 +94,39 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def load(path: Path) -> Config:
-    """Read the file and everything it includes.
+    """Read the file and everything it includes; of a folder, its `rotator.yaml` and every other YAML file beside it.
 
     Opens no database, asks no provider and reads no secret. Raises ConfigError with every problem at once, and
     SetupError where the file itself cannot be read. May be repeated.
     """
     problems: list[Problem] = []
-    main = Part.whole(read_document(path, path.name), problems, _MAIN)
-    config = _read(path, main)
+    file, beside = _main_of(path)
+    main = Part.whole(read_document(file, file.name), problems, _MAIN)
+    config = _read(file, main, beside)
     if problems or config is None:
-        raise ConfigError(path, _in_order(problems))
+        raise ConfigError(file, _in_order(problems))
     return config
+
+
+def files(path: Path) -> list[Path]:
+    """The files that `load` reads, whatever is wrong with them. Raises SetupError where the main one cannot be read."""
+    file, beside = _main_of(path)
+    data = read_document(file, file.name).data
+    patterns = data.get("include") if isinstance(data, dict) else None
+    found = [file]
+    for pattern in (*(patterns if isinstance(patterns, list) else ()), *beside):
+        with suppress(NotImplementedError, ValueError, OSError, TypeError):
+            found += _matched(file.parent, pattern)
+    return list(dict.fromkeys(found))
+
+
+def _main_of(path: Path) -> tuple[Path, Sequence[str]]:
+    """The main file, and the patterns of those that are included without being named."""
+    return (path / MAIN, _BESIDE) if path.is_dir() else (path, ())
+
+
+def _matched(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -107,7 +135,7 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda problem: (files.index(problem.file), problem.line or 0))
 
 
-def _read(path: Path, main: Part) -> Config | None:
+def _read(path: Path, main: Part, beside: Sequence[str]) -> Config | None:
     if main.data is None:
         main.report("the file is empty", "`rotator init` writes one to start from")
         return None
@@ -124,7 +152,8 @@ def _read(path: Path, main: Part) -> Config | None:
     servers = read_entries(main.at("destinations"), DESTINATION_TYPES, DestinationConfig)
     places = Places({name: known.config for name, known in servers.items()}, engine.call_budget)
     names: dict[str, Part] = {}
-    credentials = dict(_credentials(main, head.include or (), providers, places, names))
+    files = (main, *_included(main, head.include or (), beside))
+    credentials = dict(_credentials(files, providers, places, names))
     _former_names(names)
     _own_keys(credentials, providers, places, names)
     return Config(
@@ -217,34 +246,38 @@ def _audit(main: Part) -> tuple[AuditConfig, Mapping[str, SinkConfig], tuple[str
     return signing, {name: known.config for name, known in sinks.items() if known.config}, required
 
 
-def _included(main: Part, patterns: Sequence[str]) -> Iterator[Part]:
-    """Every file that a pattern matches, once, in the order of the patterns and then of the names."""
+def _included(main: Part, patterns: Sequence[str], beside: Sequence[str]) -> Iterator[Part]:
+    """Every file that a pattern matches, once, in the order of the patterns and then of the names.
+
+    The patterns `beside` are not the file's own, and may match nothing.
+    """
     folder = main.document.folder
     seen = {(folder / main.document.name).resolve()}
-    for position, pattern in enumerate(patterns):
+    for position, pattern in enumerate((*patterns, *beside)):
+        at = ("include", position) if position < len(patterns) else ()
         try:
-            files = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+            files = _matched(folder, pattern)
         except (NotImplementedError, ValueError, OSError):
-            main.report("is not a pattern relative to this file, such as teams/*.yaml", at=("include", position))
+            main.report("is not a pattern relative to this file, such as teams/*.yaml", at=at)
             continue
-        if not files:
-            main.report("matches no file", at=("include", position))
+        if not files and at:
+            main.report("matches no file", at=at)
         for path in files:
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
-            document = _document(main, position, path)
+            document = _document(main, path, at)
             if document is not None:
                 yield Part.whole(document, main.problems, _SHARED)
 
 
-def _document(main: Part, position: int, path: Path) -> Document | None:
+def _document(main: Part, path: Path, at: KeyPath) -> Document | None:
     folder = main.document.folder
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     try:
         return read_document(path, name)
     except SetupError as problem:
-        main.report(problem.message, problem.remedy, at=("include", position))
+        main.report(problem.message, problem.remedy, at=at)
         return None
 
 
@@ -291,15 +324,15 @@ def _own_keys(
 
 
 def _credentials(
-    main: Part,
-    patterns: Sequence[str],
+    files: Sequence[Part],
     providers: Mapping[str, Known[ProviderConfig]],
     places: Places,
     names: dict[str, Part],
 ) -> Iterator[tuple[str, CredentialConfig]]:
-    """Every credential that is right. `names` is filled with the parts of all."""
+    """Every credential that is right, of the main file and all included. `names` is filled with the parts of all."""
+    main = files[0]
     shared = _defaults(main)
-    for file in (main, *_included(main, patterns)):
+    for file in files:
         layers = list(shared)
         if file is not main and file.data is not None:
             if not isinstance(file.data, dict):

@@ -131,6 +131,27 @@ def test_status_can_be_limited(house: House) -> None:
     assert house.run("status", "--quiet").said == ""
 
 
+@pytest.mark.parametrize("verb", ["status", "plan"])
+def test_a_long_list_is_shown_in_pages(house: House, verb: str) -> None:
+    house.rotate()
+    first = house.run(verb, "--limit", "1", "--json").json
+    second = house.run(verb, "--limit", "1", "--after", first["next"], "--json").json
+    names = [[entry["name"] for entry in page["credentials"]] for page in (first, second)]
+    assert names == [["mail"], ["web"]]
+    assert second["next"] is None
+    valid([first, second], verb)
+    assert "next" not in house.run(verb, "--json").json
+    said = house.run(verb, "--limit", "1").out
+    assert f"1 more: `rotator {verb} --after mail`" in said
+    assert "web" not in said.partition("1 more")[0]
+    assert "more:" not in house.run(verb, "--after", "mail").out
+    assert [e["name"] for e in house.run(verb, "web", "mail", "--limit", "5", "--json").json["credentials"]] == [
+        "mail",
+        "web",
+    ]
+    assert house.run(verb, "--limit", "0").status == 2
+
+
 def test_a_credential_that_was_taken_out_is_still_shown(house: House) -> None:
     house.rotate()
     text = (house.folder / "rotator.yaml").read_text(encoding="utf-8")
