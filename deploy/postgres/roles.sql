@@ -39,4 +39,4 @@ GRANT SELECT, INSERT, UPDATE ON version, rotation, retirement, delivery, request
 
 -- Rows that go or are replaced: what is sealed, with its version; places that are forgotten; a credential without a key.
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON credential, configured, lease, placement, sealed, sealing_key, sighting, follower, notice, account TO keyturn_app;
+    ON credential, configured, lease, placement, sealed, sealing_key, sighting, sampling, sample, follower, notice, account TO keyturn_app;

@@ -329,6 +329,33 @@ def places() -> None:
         reference("sighting", "credential_id", "credential"),
     )
     op.create_table(
+        "sampling",
+        text("credential_id"),
+        moment("since", null=False),
+        moment("at", null=False),
+        key("sampling", "credential_id"),
+        reference("sampling", "credential_id", "credential"),
+    )
+    bucket = ("credential_id", "key_id", "at", "width", "service", "model", "region", "address", "ours")
+    op.create_table(
+        "sample",
+        text("credential_id"),
+        text("key_id"),
+        moment("at", null=False),
+        large("width"),
+        text("service"),
+        text("model"),
+        text("region"),
+        text("address"),
+        flag("ours"),
+        large("requests"),
+        large("cost"),
+        text("currency"),
+        moment("last_at"),
+        key("sample", *bucket),
+        reference("sample", "credential_id", "credential"),
+    )
+    op.create_table(
         "finding",
         text("id"),
         text("kind"),

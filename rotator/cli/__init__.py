@@ -22,6 +22,7 @@ COMMANDS = {
     "policy": ("status:policy", "Each policy value of a credential and where it comes from."),
     "leak": ("leak:leak", "Take in that a key was seen where it does not belong."),
     "card": ("card:card", "How to replace and end a key by hand, when this service cannot."),
+    "usage": ("usage:usage", "How the keys of a credential are used, as far as the provider tells."),
     "seen": ("seen:seen", "A consumer reports which key it holds."),
     "adopt": ("adopt:adopt", "Record keys that live already, without rotating."),
     "supply": ("supply:supply", "Hand over the key that only a person can make."),

@@ -210,6 +210,7 @@ class EngineEntry(Entry):
     workers: int = Field(default=8, ge=1, le=64)
     in_flight: int = Field(default=8, ge=1, le=64)
     watch: PositiveSpan = timedelta(minutes=5)
+    sample: PositiveSpan = timedelta(minutes=15)
     retry: RetryEntry = RetryEntry()
     brake: BrakeEntry = BrakeEntry()
     reactions: ReactionsEntry = ReactionsEntry()
@@ -407,4 +408,5 @@ class CredentialEntry(Entry):
     allowed_ips: Annotated[list[NetworkText], AfterValidator(_some)] | None = None
     allowed_ips_confirmed: Day | None = None
     expect_policies: list[str | dict[str, Any]] | None = None
+    budget: float | None = Field(default=None, gt=0, le=1e9)
     on: Annotated[dict[str, Reaction], AfterValidator(_checks)] | None = None

@@ -44,6 +44,7 @@ from rotator.config.problems import ConfigError, Problem, did_you_mean, reason, 
 from rotator.config.targets import Places, Source, names_of, read_targets, slowest
 from rotator.domain.errors import RotatorError, SetupError
 from rotator.domain.reactions import Caps
+from rotator.domain.usage import MILLION
 from rotator.engine.work import Bounds, Limits
 from rotator.ports.provider import Capabilities, Provider
 
@@ -222,6 +223,7 @@ def _engine(main: Part) -> Limits:
         brake_pause=entry.brake.pause,
         caps=Caps(per_hour=entry.reactions.per_hour, cool_down=entry.reactions.cool_down),
         watch=entry.watch,
+        sample=entry.sample,
         retry_first=entry.retry.first,
         retry_most=entry.retry.most,
     )
@@ -438,6 +440,7 @@ def _bounds(part: Part, entry: CredentialEntry | None, capabilities: Capabilitie
         networks=None if entry.allowed_ips is None else tuple(entry.allowed_ips),
         confirmed=entry.allowed_ips_confirmed,
         policies=None if entry.expect_policies is None else tuple(entry.expect_policies),
+        budget=None if entry.budget is None else round(entry.budget * MILLION),
     )
 
 

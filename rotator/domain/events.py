@@ -69,6 +69,8 @@ class Subject(StrEnum):
     DRIFT = "drift"
     STRANGER = "stranger"
     LEAK = "leak"  # a key of ours was seen where it does not belong
+    ANOMALY = "anomaly"  # a key of ours is used in a way that it should not be, or never was
+    UNMETERED = "unmetered"  # the provider does not let us read how keys are used
     KEY_GONE = "key_gone"
     KEY_DISABLED = "key_disabled"
     UNREADY = "unready"
@@ -89,6 +91,7 @@ FINDINGS = (
     *(Subject.KEY_DISABLED, Subject.UNREADY, Subject.PROVIDER_REMOVED, Subject.ACCOUNT_BRAKED, Subject.MAX_AGE),
     *(Subject.EXPIRES, Subject.HOURS_BROKEN, Subject.NOTIFY, Subject.UNHEARD, Subject.PROBE, Subject.BROWNOUT),
     *(Subject.WIDENED, Subject.UNCONFIRMED, Subject.FOLLOWER, Subject.LEAK),
+    *(Subject.ANOMALY, Subject.UNMETERED),
 )
 """All kinds of findings: what can be `found`, lasts, and is `cleared`."""
 

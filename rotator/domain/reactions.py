@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from rotator.domain.anomalies import Check
 from rotator.domain.model import Cause, Request
 
 HOUR = timedelta(hours=1)
@@ -32,7 +33,7 @@ class Reaction(StrEnum):
 LEAK = "leak"
 """A key of ours was seen where it does not belong."""
 
-CHECKS = (LEAK,)
+CHECKS = (LEAK, *(check.value for check in Check))
 """What `on:` may name."""
 
 DEFAULT = Reaction.NOTIFY

@@ -46,9 +46,22 @@ class Sample:
         return not self.ours and (self.requests > 0 or self.last_at is not None)
 
     @property
+    def bucket(self) -> Sample:
+        """What tells it from the samples of other buckets."""
+        return replace(self, requests=0, cost=0, currency="", last_at=None)
+
+    @property
     def surely_at(self) -> datetime:
         """The latest moment at which there surely was use."""
         return self.last_at or self.at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How far the use of a credential's keys is on record."""
+
+    since: datetime  # from when on
+    at: datetime  # the last look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +87,13 @@ def rolled_up(samples: Iterable[Sample], now: datetime) -> tuple[list[Sample], l
     """What is due: the days that hours have become, in all; and the samples that are kept no more."""
     held = list(samples)
     old = [s for s in held if s.width == HOUR and s.at < begin(now - HOURS_KEPT, DAY)]
-    days = {_bucket(s): s for s in held if s.width == DAY}
+    days = {s.bucket: s for s in held if s.width == DAY}
     grown: dict[Sample, Sample] = {}
     for hour in old:
         day = replace(hour, at=begin(hour.at, DAY), width=DAY)
-        so_far = grown.get(_bucket(day)) or days.get(_bucket(day))
-        grown[_bucket(day)] = day if so_far is None else _added(so_far, day)
+        so_far = grown.get(day.bucket) or days.get(day.bucket)
+        grown[day.bucket] = day if so_far is None else _added(so_far, day)
     return list(grown.values()), [*old, *(s for s in held if s.width == DAY and s.at < now - DAYS_KEPT)]
-
-
-def _bucket(sample: Sample) -> Sample:
-    return replace(sample, requests=0, cost=0, currency="", last_at=None)
 
 
 def _added(one: Sample, other: Sample) -> Sample:

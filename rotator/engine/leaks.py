@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import Finding, Request, RequestId, RequestState, Version
-from rotator.domain.reactions import ACTOR, LEAK, Caps, Reaction, verb_of, wanted
+from rotator.domain.model import Finding, Version
+from rotator.domain.reactions import LEAK, Caps, Reaction, verb_of, wanted
 from rotator.engine import requests
 from rotator.engine.findings import News, clear_all_but, find
+from rotator.engine.reacting import react
 from rotator.engine.work import Managed, Surroundings, Work
 from rotator.ports.store import NewEvent, Store
 
@@ -109,7 +110,8 @@ def _take_in_one(
     _find(store, around, credential, version, where)
     verb = verb_of(policy, version.key_id)
     if verb is not None:
-        held = _react(store, credential, around, version, verb, caps)
+        because = f"the key {version.key_id} has leaked"
+        held = react(store, around, credential, version, LEAK, verb, caps, because)
         return Known(credential, version, where, "held" if held else "asked", held)
     if not confirm(credential, version):
         return Known(credential, version, where, "open")
@@ -143,36 +145,6 @@ def _find(store: Store, around: Surroundings, credential: str, version: Version,
     )
     cleared = NewEvent(event=name(Subject.LEAK, Outcome.CLEARED), actor=around.actor, credential=credential)
     find(store, around.new_id, news, told, cleared)
-
-
-def _react(
-    store: Store,
-    credential: str,
-    around: Surroundings,
-    version: Version,
-    verb: tuple[str, Mapping[str, Any]],
-    caps: Caps,
-) -> str | None:
-    """What the policy does by itself; why not, where the caps hold it."""
-    what, arguments = verb
-    because = f"the key {version.key_id} has leaked"
-    request = Request(
-        id=RequestId(around.new_id()),
-        credential_id=version.credential_id,
-        state=RequestState.STANDING,
-        verb=what,
-        arguments=arguments,
-        actor=f"{ACTOR}{LEAK}",
-        asked_at=store.now(),
-        because=because,
-    )
-    told = NewEvent(
-        event=name(Subject.REQUEST, Outcome.STARTED),
-        actor=request.actor,
-        credential=credential,
-        detail={**requests.described(what, arguments, because), "reported_by": around.actor},
-    )
-    return store.react(request, told, caps)
 
 
 def clear(work: Work, standing: Sequence[Finding]) -> None:

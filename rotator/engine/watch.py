@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import adoption, brownout, creation, deadlines, drift, hooks, leaks, permissions, regress
+from rotator.engine import adoption, brownout, creation, deadlines, drift, hooks, leaks, permissions, regress, usage
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -55,6 +55,7 @@ def watch(work: Work) -> None:
     try:
         _watch_keys(work, standing)
         permissions.watch(work, standing)
+        usage.watch(work, standing)
     except StoreUnavailable:
         raise
     except (TemporaryError, PermanentError) as problem:

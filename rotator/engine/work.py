@@ -107,6 +107,7 @@ class Bounds:
     networks: tuple[str, ...] | None = None  # `allowed_ips`: from where they work; None: nobody has said
     confirmed: date | None = None  # when a person last looked at the allow list of a console
     policies: tuple[str | Mapping[str, Any], ...] | None = None  # `expect_policies`: names, ARNs or documents
+    budget: int | None = None  # a calendar month, in millionths of the provider's currency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,7 @@ class Limits:
     brake_pause: timedelta = timedelta(minutes=15)
     caps: Caps = field(default_factory=Caps)
     watch: timedelta = timedelta(minutes=5)  # between two looks at a credential that nobody asked for
+    sample: timedelta = timedelta(minutes=15)  # between two looks at the use of its keys
     retry_first: timedelta = timedelta(seconds=2)
     retry_most: timedelta = timedelta(minutes=15)
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
+from rotator.domain.usage import Sample
 
 
 class Verdict(StrEnum):
@@ -215,6 +216,18 @@ class Meters(Protocol):
         """The latest use of the key since then; None: none is accounted for. What `authenticate` does is no such use.
 
         May be repeated. Raises PermanentError where the account may not see it, or it cannot be understood.
+        """
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A provider that accounts for use in buckets of time, besides what it tells in `last_used_at`."""
+
+    def samples(self, key_id: str, since: datetime) -> Sequence[Sample]:
+        """The use of a key in every bucket that ends after `since`; what is not told of an hour is told of its day.
+
+        A bucket that is not over may have more in it at the next look. May be repeated. Raises as `metered`.
         """
         ...
 

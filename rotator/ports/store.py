@@ -28,6 +28,7 @@ from rotator.domain.model import (
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
+from rotator.domain.usage import Sample, Sampling
 
 Row = Version | Rotation | Retirement | Delivery | Request
 
@@ -382,6 +383,21 @@ class Store(Protocol):
 
     def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
         """The last word of each consumer of a credential, by the consumers' names."""
+        ...
+
+    def sampling(self, credential_id: CredentialId) -> Sampling | None:
+        """How far the use of a credential's keys is on record; None: nobody has looked yet."""
+        ...
+
+    def samples(self, credential_id: CredentialId) -> Sequence[Sample]:
+        """The use on record, by key and then by time."""
+        ...
+
+    def keep_samples(self, credential_id: CredentialId, samples: Sequence[Sample], since: datetime) -> None:
+        """Note a look: these take the place of samples of the same buckets, and what is old is rolled up or goes.
+
+        `since`: from when on use is on record, if this is the first look. Needs no lease; may be repeated.
+        """
         ...
 
     def placed(self, identity: str) -> Mapping[str, Placement]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -40,6 +41,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
+from rotator.domain.usage import DAY, HOUR, MILLION, Sample, begin
 from rotator.ports.ours import Own, Permission
 from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Listed, Metered, Verdict
 
@@ -260,12 +262,33 @@ class ServiceAccountKeys:
 
         `GET /models` is no such request. Needs an admin key that may read usage.
         """
-        found = [use for kind in _METERED for use in self._uses(kind, key_id, since)]
-        return max(found, key=lambda use: use.at, default=None)
-
-    def _uses(self, kind: str, key_id: str, since: datetime) -> Iterator[Metered]:
         span = datetime.now(UTC) - since
         width, most = next((width, most) for longest, width, most in _WIDTHS if span <= longest or width == "1d")
+        found = [
+            Metered(at=min(end, datetime.now(UTC)), what=_words(count, kind))
+            for kind in _METERED
+            for _, end, count in self._buckets(f"usage/{kind}", key_id, since, width, most, _requests)
+            if count
+        ]
+        return max(found, key=lambda use: use.at, default=None)
+
+    def samples(self, key_id: str, since: datetime) -> Sequence[Sample]:
+        """Requests of each hour by kind, and what each day cost. Some minutes behind; the admin key may read usage."""
+        hours = [
+            Sample(key_id=key_id, at=start, width=HOUR, service=kind, requests=count)
+            for kind in _METERED
+            for start, _, count in self._buckets(f"usage/{kind}", key_id, since, "1h", 168, _requests)
+        ]
+        days = [
+            Sample(key_id=key_id, at=start, width=DAY, cost=cost, currency=currency)
+            for start, _, (cost, currency) in self._buckets("costs", key_id, begin(since, DAY), "1d", 180, _cost)
+        ]
+        return [*hours, *days]
+
+    def _buckets(
+        self, path: str, key_id: str, since: datetime, width: str, most: int, read: Callable[[Json], T]
+    ) -> Iterator[tuple[datetime, datetime, T]]:
+        """Begin, end and content of the buckets in which the key is; other keys' are passed over."""
         query = {
             "start_time": str(int(since.timestamp())),
             "bucket_width": width,
@@ -274,9 +297,13 @@ class ServiceAccountKeys:
             "group_by[]": "api_key_id",
         }
         for _ in range(MOST_PAGES):
-            page = self._api.ask("GET", f"/organization/usage/{kind}", "read the usage of a key", query=query).fields
+            page = self._api.ask("GET", f"/organization/{path}", "read the usage of a key", query=query).fields
             try:
-                yield from _counted(page, kind, key_id)
+                for bucket in page["data"]:
+                    start, end = moment(bucket["start_time"]), moment(bucket["end_time"])
+                    for result in bucket["results"]:
+                        if start is not None and end is not None and result.get("api_key_id") == key_id:
+                            yield start, end, read(result)
                 after = text(page["next_page"]) if page["has_more"] else None
             except UNREADABLE:
                 message = "OpenAI's usage data is not what its documentation says"
@@ -324,14 +351,18 @@ class ServiceAccountKeys:
             raise absent from None
 
 
-def _counted(page: Json, kind: str, key_id: str) -> Iterator[Metered]:
-    """The buckets of a page in which the key made requests. Other keys' are passed over, should they be there."""
-    for bucket in page["data"]:
-        count = sum(r["num_model_requests"] for r in bucket["results"] if r.get("api_key_id") == key_id)
-        end = moment(bucket["end_time"])
-        if count and end is not None:
-            words = f"{count} request{'s' if count > 1 else ''} for {kind.replace('_', ' ')}"
-            yield Metered(at=min(end, datetime.now(UTC)), what=words)
+def _requests(result: Json) -> int:
+    return int(result["num_model_requests"])
+
+
+def _cost(result: Json) -> tuple[int, str]:
+    """In millionths of the currency."""
+    amount = result["amount"]
+    return round(Decimal(str(amount["value"])) * MILLION), text(amount["currency"])
+
+
+def _words(count: int, kind: str) -> str:
+    return f"{count} request{'s' if count > 1 else ''} for {kind.replace('_', ' ')}"
 
 
 def _key(row: Json, at: datetime) -> tuple[Key, str]:

@@ -144,7 +144,7 @@ def _give_way(connection: Connection, there: Credential, to: CredentialId) -> bo
         return False
     finding = tables.finding
     connection.execute(update(finding).where(finding.c.credential_id == there.id).values(credential_id=to))
-    for table in (tables.lease, tables.configured, tables.sighting):
+    for table in (tables.lease, tables.configured, tables.sighting, tables.sample, tables.sampling):
         connection.execute(delete(table).where(table.c.credential_id == there.id))
     connection.execute(delete(tables.credential).where(tables.credential.c.id == there.id))
     return True

@@ -27,6 +27,7 @@ from rotator.domain.model import (
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
+from rotator.domain.usage import Sample, Sampling
 from rotator.ports.store import (
     Checkpoint,
     Count,
@@ -57,6 +58,7 @@ from rotator.store import (
     reading,
     records,
     requests,
+    samples,
     schema,
     sightings,
     tables,
@@ -308,6 +310,20 @@ class SqlStore:
         """The last word of each consumer."""
         with self.database.read() as connection:
             return sightings.of(connection, credential_id)
+
+    def sampling(self, credential_id: CredentialId) -> Sampling | None:
+        """How far use is on record; None: nobody has looked."""
+        with self.database.read() as connection:
+            return samples.look(connection, credential_id)
+
+    def samples(self, credential_id: CredentialId) -> Sequence[Sample]:
+        """The use on record."""
+        with self.database.read() as connection:
+            return samples.of(connection, credential_id)
+
+    def keep_samples(self, credential_id: CredentialId, found: Sequence[Sample], since: datetime) -> None:
+        """Note a look at the use of keys."""
+        samples.keep(self.database, credential_id, found, since)
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """Field → placement."""

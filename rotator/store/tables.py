@@ -247,6 +247,32 @@ sighting = Table(  # the last word of each consumer; it changes no row of work, 
     Column("seen_at", Moment, nullable=False),
 )
 
+sampling = Table(  # how far the use of keys is on record
+    "sampling",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+sample = Table(  # the use of a key in a bucket of time; what is old is rolled up, and goes
+    "sample",
+    METADATA,
+    Column("credential_id", Text, ForeignKey("credential.id"), primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("at", Moment, primary_key=True),
+    Column("width", Span, primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("region", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("ours", Boolean, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),  # in millionths
+    Column("currency", Text, nullable=False),
+    Column("last_at", Moment),
+)
+
 request = Table(
     "request",
     METADATA,

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from rotator.testbed.listener import Endpoint, Json, Listener, Refusal, Request
-from rotator.testbed.openai_http import USAGE, page, refuse, usage_page
+from rotator.testbed.openai_http import USAGE, costs_page, page, refuse, usage_page
 
 State = Literal["live", "settling", "expired", "deleted"]
 Restriction = Literal["missing_scopes", "ip_not_authorized", "insufficient_quota"]
@@ -94,6 +94,7 @@ class OpenAIEmulator:
         self.list_lag = 0.0  # seconds during which a new key is missing from lists
         self.delete_lag = 0.0  # seconds during which a deleted key still works
         self.usage_lag = 0.0  # seconds until a request shows in the usage data
+        self.price = 0.0  # dollars for each request to a model
         self.usage_allowed = True  # False: an admin key that may not read usage
         self.main_admin_key_is_listed = True  # False: as if there were no admin key but those made later
 
@@ -155,16 +156,19 @@ class OpenAIEmulator:
         """Delete a key as a person in the console does."""
         self._change(key_id, deleted_at=self.clock())
 
-    def consume(self, value: str, kind: str = "completions") -> bool:
-        """A consumer's request to a model with this value: in the usage data, and in `last_used_at`."""
+    def consume(self, value: str, kind: str = "completions", *, at: float | None = None, times: int = 1) -> bool:
+        """A consumer's requests to a model with this value: in the usage data, and in `last_used_at`.
+
+        `at`: seconds since 1970, where that is long ago.
+        """
         with self._lock:
             key = self._key_of(value)
             if key is None or key.restriction is not None:
                 return False
-            now = self.clock()
+            now = self.clock() if at is None else at
             if self.use_is_seen:
-                self._keys[key.id] = replace(key, last_used_at=now)
-            self._requests.append(ModelRequest(at=now, kind=kind, key_id=key.id))
+                self._keys[key.id] = replace(key, last_used_at=max(now, key.last_used_at or now))
+            self._requests += [ModelRequest(at=now, kind=kind, key_id=key.id)] * times
             return True
 
     def restrict(self, key_id: str, how: Restriction | None) -> None:
@@ -338,6 +342,14 @@ class OpenAIEmulator:
         seen = [one for one in self._requests if one.kind == kind and one.at + self.usage_lag <= self.clock()]
         return usage_page(request, kind, [(one.at, one.key_id) for one in seen], self.clock())
 
+    def costs(self, request: Request) -> Json:
+        """Answer what each day has cost."""
+        self._authorize(request)
+        if not self.usage_allowed:
+            _lacking(403, "api.usage.read")
+        seen = [(one.at, one.key_id) for one in self._requests if one.at + self.usage_lag <= self.clock()]
+        return costs_page(request, seen, self.clock(), self.price)
+
     _ADMIN_KEYS = "/organization/admin_api_keys"
     _PROJECT = "/organization/projects/{project}"
     _ACCOUNTS = f"{_PROJECT}/service_accounts"
@@ -349,6 +361,7 @@ class OpenAIEmulator:
         Endpoint("GET", _ADMIN_KEYS + "/{key}", _get_admin_key),
         Endpoint("DELETE", _ADMIN_KEYS + "/{key}", _delete_admin_key),
         *map(_usage_endpoint, USAGE),
+        Endpoint("GET", "/organization/costs", costs),
         Endpoint("GET", "/organization/projects", _list_projects),
         Endpoint("GET", _PROJECT, _get_project),
         Endpoint("GET", _ACCOUNTS, _list_service_accounts),

@@ -61,6 +61,7 @@ def usage_page(request: Request, kind: str, requests: Sequence[tuple[float, str]
         refuse(400, "bucket_width has to be one of 1m, 1h and 1d.")
     seconds, usual, most = _BUCKETS[width]
     limit = query.get("limit", str(usual))
+    most = 180 if request.path.endswith("/costs") else most
     if not limit.isdecimal() or not 1 <= int(limit) <= most:
         refuse(400, f"limit has to be between 1 and {most}.")
     first = int(query.get("page", "page_" + query["start_time"]).removeprefix("page_")) // seconds * seconds
@@ -75,6 +76,23 @@ def usage_page(request: Request, kind: str, requests: Sequence[tuple[float, str]
         "has_more": len(starts) > len(shown),
         "next_page": f"page_{starts[len(shown)]}" if len(starts) > len(shown) else None,
     }
+
+
+def costs_page(request: Request, requests: Sequence[tuple[float, str]], now: float, price: float) -> Json:
+    """Return the costs of days, as `usage_page` does for requests; each request costs `price` dollars."""
+    answer = usage_page(request, "completions", requests, now)
+    for bucket in answer["data"]:
+        bucket["results"] = [
+            {
+                "object": "organization.costs.result",
+                "amount": {"value": result["num_model_requests"] * price, "currency": "usd"},
+                "line_item": None,
+                "project_id": None,
+                "api_key_id": result["api_key_id"],
+            }
+            for result in bucket["results"]
+        ]
+    return answer
 
 
 def _bucket(kind: str, start: int, seconds: int, requests: Sequence[tuple[float, str]], *, by_key: bool) -> Json:

@@ -57,6 +57,7 @@ from rotator.domain.notices import Notice, Outgoing, Severity
 from rotator.domain.notices import State as NoticeState
 from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material
+from rotator.domain.usage import DAYS_KEPT, HOURS_KEPT, Sample, Sampling, begin
 from rotator.ports.store import (
     Checkpoint,
     Count,
@@ -452,6 +453,45 @@ class StoreContract:
         assert [e["detail"]["by"] for e in bodies(whole_trail(work.store)[before:])] == ["web-2", "web-1", "web-1"]
         other = Work(work.store, "mail")
         assert list(work.store.sightings(other.id)) == []
+
+    def test_use_is_kept_by_bucket_and_a_later_look_at_the_same_bucket_takes_its_place(
+        self, work: Work, clock: VirtualClock
+    ) -> None:
+        def sample(hour: int, requests: int, service: str = "completions", key: str = "key_a") -> Sample:
+            return Sample(key_id=key, at=START + HOUR * hour, width=HOUR, service=service, requests=requests)
+
+        assert work.store.sampling(work.id) is None
+        assert list(work.store.samples(work.id)) == []
+        first = clock.advance(SECOND)
+        work.store.keep_samples(work.id, [sample(2, 5), sample(1, 3, key="key_b"), sample(1, 3)], START)
+        assert work.store.sampling(work.id) == Sampling(since=START, at=first)
+        second = clock.advance(SECOND)
+        seen = replace(sample(3, 0), last_at=START + HOUR * 3 + MINUTE, region="us-east-1", ours=True)
+        work.store.keep_samples(work.id, [sample(2, 9), sample(2, 1, "images"), seen], START + HOUR)
+        assert work.store.sampling(work.id) == Sampling(since=START, at=second)
+        found = list(work.store.samples(work.id))
+        assert [(s.key_id, s.at, s.service, s.requests) for s in found if s.at != seen.at] == [
+            ("key_a", START + HOUR, "completions", 3),
+            *sorted([("key_a", START + HOUR * 2, "completions", 9), ("key_a", START + HOUR * 2, "images", 1)]),
+            ("key_b", START + HOUR, "completions", 3),
+        ]
+        assert seen in found
+        work.store.keep_samples(work.id, [], START)
+        assert list(work.store.samples(work.id)) == found
+        assert work.store.sampling(Work(work.store, "mail").id) is None
+
+    def test_use_of_long_ago_is_rolled_up_into_days_and_goes(self, work: Work, clock: VirtualClock) -> None:
+        day = begin(START, DAY)
+        hours = [Sample(key_id="key_a", at=day + HOUR * n, width=HOUR, requests=n, cost=n) for n in range(3)]
+        work.store.keep_samples(work.id, hours, day)
+        clock.advance(HOURS_KEPT + DAY * 2)
+        work.store.keep_samples(work.id, [], day)
+        assert list(work.store.samples(work.id)) == [
+            Sample(key_id="key_a", at=day, width=DAY, requests=3, cost=3),
+        ]
+        clock.advance(DAYS_KEPT)
+        work.store.keep_samples(work.id, [], day)
+        assert list(work.store.samples(work.id)) == []
 
     def test_of_many_who_speak_for_one_consumer_at_once_the_newest_is_kept(self, work: Work) -> None:
         def say(number: int) -> None:

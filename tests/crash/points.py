@@ -48,6 +48,8 @@ READS = frozenset(
         "placed",
         "request",
         "requests",
+        "samples",
+        "sampling",
         "sightings",
         "version",
     }

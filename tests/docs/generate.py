@@ -261,6 +261,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "guards": _guards,
     "metrics": _metrics,
     "commands": reference.commands,
+    "checks": reference.checks,
     "providers": reference.providers,
     "destinations": reference.destinations,
     **{name: _table(model) for name, model in MODELS.items()},

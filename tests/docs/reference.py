@@ -12,6 +12,7 @@ import click
 from rotator.cli import COMMANDS, OnDemand
 from rotator.cli import commands as root
 from rotator.config.adapters import DESTINATION_TYPES, PROVIDER_TYPES
+from rotator.domain.anomalies import MEANINGS, Check
 from rotator.settings import format_duration
 
 WIDTH = 100
@@ -93,6 +94,12 @@ def providers(_: str) -> str:
             }
         )
     return _table(rows)
+
+
+def checks(_: str) -> str:
+    """What each check of the use of keys finds."""
+    rows = "".join(f"| `{check.value}` | {MEANINGS[check]} |\n" for check in Check)
+    return f"| check | finds |\n|---|---|\n{rows}"
 
 
 def destinations(_: str) -> str:

@@ -47,6 +47,7 @@ from rotator.domain.model import (
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.reactions import ACTOR, Caps
 from rotator.domain.secret import Material
+from rotator.domain.usage import Sample, Sampling, rolled_up
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
     LONG_WAIT,
@@ -100,6 +101,7 @@ class Tables:
     placements: dict[tuple[str, str], Placement] = field(default_factory=dict)
     credentials: dict[CredentialId, Credential] = field(default_factory=dict)
     sightings: dict[tuple[CredentialId, str], Sighting] = field(default_factory=dict)
+    samples: dict[CredentialId, tuple[Sampling, tuple[Sample, ...]]] = field(default_factory=dict)
     entries: dict[CredentialId, str] = field(default_factory=dict)
     leases: dict[CredentialId, Lease] = field(default_factory=dict)
     idle: dict[CredentialId, Idle] = field(default_factory=dict)
@@ -253,6 +255,7 @@ class MemoryStore:
             rows.pop(there, None)
         for word in [word for word in self.tables.sightings if word[0] == there]:
             del self.tables.sightings[word]
+        self.tables.samples.pop(there, None)
         return True
 
     def unfinished(self) -> Mapping[str, str | None]:
@@ -453,6 +456,25 @@ class MemoryStore:
     def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
         found = self.tables.sightings
         return [found[at] for at in sorted(found) if at[0] == credential_id] if found else ()
+
+    def sampling(self, credential_id: CredentialId) -> Sampling | None:
+        kept = self.tables.samples.get(credential_id)
+        return kept[0] if kept else None
+
+    def samples(self, credential_id: CredentialId) -> Sequence[Sample]:
+        kept = self.tables.samples.get(credential_id)
+        return kept[1] if kept else ()
+
+    def keep_samples(self, credential_id: CredentialId, found: Sequence[Sample], since: datetime) -> None:
+        with self._lock:
+            now, before = self.now(), self.sampling(credential_id)
+            kept = {sample.bucket: sample for sample in (*self.samples(credential_id), *found)}
+            days, gone = rolled_up(kept.values(), now)
+            for sample in gone:
+                del kept[sample.bucket]
+            kept |= {day.bucket: day for day in days}
+            rows = tuple(sorted(kept.values(), key=lambda s: (s.key_id, s.at, s.width)))
+            self.tables.samples[credential_id] = Sampling(since=before.since if before else since, at=now), rows
 
     # leases
 

@@ -27,6 +27,7 @@ from rotator.domain.model import (
 from rotator.domain.notices import Outgoing, Rows
 from rotator.domain.reactions import Caps
 from rotator.domain.secret import Material, Secret
+from rotator.domain.usage import Sample, Sampling
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import (
     Checkpoint,
@@ -199,6 +200,15 @@ class WorkerStore:
 
     def sight(self, sighting: Sighting, event: NewEvent) -> bool:
         return self._call("find", lambda: self.real.sight(sighting, event))
+
+    def sampling(self, credential_id: CredentialId) -> Sampling | None:
+        return self._read(lambda: self.real.sampling(credential_id))
+
+    def samples(self, credential_id: CredentialId) -> Sequence[Sample]:
+        return self._read(lambda: self.real.samples(credential_id))
+
+    def keep_samples(self, credential_id: CredentialId, samples: Sequence[Sample], since: datetime) -> None:
+        self._call("find", lambda: self.real.keep_samples(credential_id, samples, since))
 
     def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
         return self._read(lambda: self.real.sightings(credential_id))

@@ -1,0 +1,193 @@
+"""How the keys of a credential are used: sampled where the provider tells, and judged by `domain.anomalies`.
+
+A sample changes nothing outside. What a check finds is a finding, with its figures; `on` says what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from rotator.domain.anomalies import RECENT, WARM_UP, Anomaly, Check, KeyLife, Use, judge
+from rotator.domain.errors import PermanentError
+from rotator.domain.events import Outcome, Subject
+from rotator.domain.model import Finding, RetirementState, Situation, Version, VersionState
+from rotator.domain.reactions import Reaction, verb_of, wanted
+from rotator.domain.usage import HOUR, Record, Sample, Sampling, begin
+from rotator.engine.evidence import OWN_USE, was_us
+from rotator.engine.findings import News, clear_all_but, find
+from rotator.engine.reacting import react
+from rotator.engine.work import Bounds, Work
+from rotator.ports.provider import Key, Samples
+from rotator.ports.store import Store
+
+SETTLES = timedelta(hours=2)
+"""What a provider tells of the last hours may still grow."""
+
+ENDED = timedelta(days=30)
+"""A key that has been gone for longer is asked about no more."""
+
+
+def watch(work: Work, standing: Sequence[Finding]) -> None:
+    """Sample, where it is time and the provider tells; then judge. Raises what asking the provider raises."""
+    if not work.provider.capabilities.tells_last_use:
+        return
+    before = work.store.sampling(work.credential.id)
+    if before is not None and before.at <= work.now() < before.at + work.limits.sample:
+        return
+    since = _since(work, before)
+    found = list(_last_uses(work, work.ask(work.provider.keys)))
+    refused: PermanentError | None = None
+    try:
+        found += _metered(work, since)
+    except PermanentError as problem:
+        refused = problem
+    _tell_refused(work, standing, refused)
+    work.store.keep_samples(work.credential.id, found, since)
+    _tell(work, standing, judge(use(work.store, work.situation, work.managed.bounds)))
+
+
+def _since(work: Work, before: Sampling | None) -> datetime:
+    """From when on the provider is asked; at first so far back, where it can tell, that what is usual is known."""
+    if before is not None:
+        return begin(before.at - SETTLES, HOUR)
+    if not isinstance(work.provider, Samples):
+        return work.now()
+    made = [v.issued_at or v.created_at for v in work.situation.versions if v.key_id is not None]
+    return begin(max(work.now() - WARM_UP, min(made, default=work.now())), HOUR)
+
+
+def _last_uses(work: Work, keys: Sequence[Key]) -> Iterator[Sample]:
+    listed = {key.id: key for key in keys}
+    for version in work.situation.versions:
+        key = listed.get(version.key_id or "")
+        if key is not None and key.last_used_at is not None:
+            yield Sample(
+                key_id=key.id,
+                at=begin(key.last_used_at, HOUR),
+                width=HOUR,
+                service=key.last_used_by or "",
+                region=key.last_used_in or "",
+                ours=_may_be_ours(work, version, key.last_used_at, key),
+                last_at=key.last_used_at,
+            )
+
+
+def _may_be_ours(work: Work, version: Version, at: datetime, key: Key) -> bool:
+    """Whether it was our own check; where the provider does not tell who it was, whatever came no later than that."""
+    if work.provider.capabilities.own_use is not None:
+        return was_us(work, version, key)
+    return version.checked_at is not None and at <= version.checked_at + OWN_USE
+
+
+def _metered(work: Work, since: datetime) -> list[Sample]:
+    provider = work.provider
+    if not isinstance(provider, Samples):
+        return []
+    keys = [v.key_id for v in work.situation.versions if v.key_id is not None and _matters(v, work.now())]
+    return [sample for key_id in keys for sample in work.ask(provider.samples, key_id, since)]
+
+
+def _matters(version: Version, now: datetime) -> bool:
+    return version.state.living or (version.retired_at is not None and version.retired_at > now - ENDED)
+
+
+def use(store: Store, situation: Situation, bounds: Bounds) -> Use:
+    """Everything that the checks are asked about, as it is on record."""
+    samples = store.samples(situation.credential.id)
+    sampling = store.sampling(situation.credential.id)
+    now = store.now()
+    return Use(
+        now=now,
+        since=sampling.since if sampling is not None else now,
+        keys=[life for version in situation.versions if (life := _life(situation, version)) is not None],
+        record=Record.of(samples),
+        samples=[sample for sample in samples if sample.surely_at > now - RECENT],
+        networks=bounds.networks,
+        budget=bounds.budget,
+    )
+
+
+def _life(situation: Situation, version: Version) -> KeyLife | None:
+    if version.key_id is None:
+        return None
+    row = next((r for r in situation.retirements if r.version_id == version.id), None)
+    disabled = row is not None and row.state is RetirementState.DISABLED and row.not_before is not None
+    return KeyLife(
+        key_id=version.key_id,
+        number=version.number,
+        state=version.state,
+        made_at=version.issued_at or version.created_at,
+        retiring_from=row.opened_at + row.grace if row is not None else None,
+        disabled_at=row.not_before - row.soak if disabled and row and row.not_before else None,
+        gone_at=version.retired_at if version.state is VersionState.RETIRED else None,
+    )
+
+
+def _tell_refused(work: Work, standing: Sequence[Finding], refused: PermanentError | None) -> None:
+    """Without its usage data fewer checks can find anything, and nobody should believe that all is quiet."""
+    name = work.managed.name
+    cleared = work.event(Subject.UNMETERED, Outcome.CLEARED)
+    clear_all_but(work.store, standing, Subject.UNMETERED, [name] if refused else [], cleared)
+    if refused is not None:
+        news = News(
+            kind=Subject.UNMETERED,
+            subject=name,
+            what=f"the provider of {name} does not let us read how its keys are used: {refused.message}",
+            remedy=refused.remedy,
+            credential_id=work.credential.id,
+        )
+        found = work.event(Subject.UNMETERED, Outcome.FOUND, reason=refused.reason)
+        find(work.store, work.around.new_id, news, found, cleared)
+
+
+def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly]) -> None:
+    """A finding for each, unless the policy ignores its check; and what else the policy wants, once for each."""
+    told = {_subject(work, anomaly): anomaly for anomaly in found}
+    told = {about: anomaly for about, anomaly in told.items() if _wanted(work, anomaly.check) is not Reaction.IGNORE}
+    clear_all_but(work.store, standing, Subject.ANOMALY, told.keys(), work.event(Subject.ANOMALY, Outcome.CLEARED))
+    for about, anomaly in told.items():
+        _tell_one(work, about, anomaly)
+
+
+def _subject(work: Work, anomaly: Anomaly) -> str:
+    return " ".join(filter(None, (work.managed.name, anomaly.check.value, anomaly.about)))
+
+
+def _wanted(work: Work, check: Check) -> Reaction:
+    return wanted(work.managed.on, check)
+
+
+def _tell_one(work: Work, about: str, anomaly: Anomaly) -> None:
+    name = work.managed.name
+    version = next((v for v in work.situation.versions if v.key_id == anomaly.key_id), None) or work.situation.current
+    news = News(
+        kind=Subject.ANOMALY,
+        subject=about,
+        what=f"{name}: {anomaly.what} ({anomaly.check})",
+        seen=anomaly.seen,
+        remedy=f"`rotator usage {name}` shows its use; if it was nobody of yours, `rotate --now {name} --compromised`",
+        credential_id=work.credential.id,
+    )
+    event = work.event(
+        Subject.ANOMALY,
+        Outcome.FOUND,
+        version=version.id if version is not None else None,
+        reason=anomaly.check.value,
+        figures=dict(anomaly.figures),
+    )
+    is_new = find(work.store, work.around.new_id, news, event, work.event(Subject.ANOMALY, Outcome.CLEARED))
+    if not is_new or version is None or version.key_id is None:
+        return
+    verb = verb_of(_wanted(work, anomaly.check), version.key_id)
+    if verb is not None:
+        react(
+            work.store,
+            work.around,
+            name,
+            version,
+            anomaly.check,
+            verb,
+            work.limits.caps,
+            because=f"{anomaly.what}; {anomaly.seen}",
+        )

@@ -1,0 +1,189 @@
+"""The use of keys is sampled, judged, told with its figures, and reacted to as the policy says."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from rotator.domain.usage import Sample
+from tests.engine.conftest import OpenAIWeb
+from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
+from tests.engine.test_watch import EAGER, findings
+from tests.engine.test_when import aged
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def used(web_embedded: OpenAIWeb) -> OpenAIWeb:
+    """One key; every pass looks at its use. It costs a cent for each request."""
+    web = web_embedded
+    web.emulator.price = 0.01
+    configure(web)
+    web.place.rotate()
+    return web
+
+
+def configure(web: OpenAIWeb, policy: dict[str, Any] | None = None, **entry: Any) -> None:
+    """Each look samples; `entry` is what else the credential has in the configuration."""
+    web.place.engine = {**EAGER, "sample": "1ms"}
+    web.write(policy={"rotate_every": "90d", **(policy or {})})
+    content = yaml.safe_load(web.place.file.read_text())
+    content["credentials"]["web"] |= entry
+    web.place.file.write_text(yaml.safe_dump(content))
+
+
+def samples(web: OpenAIWeb) -> Sequence[Sample]:
+    with web.place.service(unlock=False) as service:
+        return service.store.samples(service.store.credentials()[0].id)
+
+
+def value(web: OpenAIWeb) -> str:
+    found = web.value(1)
+    assert found is not None
+    return found
+
+
+def look(web: OpenAIWeb) -> list[str]:
+    """One pass; then what stands, as which check each is of."""
+    web.place.rotate(patience=0.2)
+    return [f["message"].partition("; ")[0].rpartition("(")[2].rstrip(")") for f in findings(web.place, "anomaly")]
+
+
+def busy(web: OpenAIWeb, each: int = 5) -> None:
+    """The key is older, and was used evenly for a month; nobody has looked yet."""
+    aged(web, timedelta(days=40))
+    for hour in range(2, 30 * 24):
+        web.emulator.consume(value(web), at=time.time() - hour * HOUR, times=each)
+    change(web, "DELETE FROM sample", "DELETE FROM sampling")
+
+
+def change(web: OpenAIWeb, *statements: str) -> None:
+    with closing(sqlite3.connect(web.place.folder / "rotator.db", isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def test_what_the_provider_tells_is_kept_and_only_others_use_is_use(used: OpenAIWeb) -> None:
+    used.place.rotate(patience=0.2)
+    assert [s for s in samples(used) if s.used] == []
+    used.emulator.consume(value(used), times=3)
+    used.emulator.consume(value(used), "embeddings")
+    assert look(used) == []
+    kept = {(s.service, s.requests) for s in samples(used) if s.requests}
+    assert kept == {("completions", 3), ("embeddings", 1)}
+    (day,) = [s for s in samples(used) if s.cost]
+    assert (day.cost, day.currency) == (40_000, "usd")
+    used.emulator.consume(value(used), times=2)  # the same hour again: it takes the place of what it was
+    look(used)
+    assert sum(s.requests for s in samples(used)) == 6
+
+
+def test_far_more_requests_than_usual_are_told_within_one_look_with_their_figures(used: OpenAIWeb) -> None:
+    busy(used)
+    assert look(used) == []
+    used.emulator.consume(value(used), times=1000)
+    assert "high_rate" in look(used)
+    (found,) = (f for f in findings(used.place, "anomaly") if "(high_rate)" in f["message"])
+    assert "it makes far more requests than is usual for it" in found["message"]
+    assert "1000 in the hour from " in found["message"]
+    assert "5 were the most in 28 days" in found["message"]
+    assert "rotator usage web" in found["remedy"]
+    (event,) = (e for e in used.place.events if e["event"] == "anomaly.found" and e["reason"] == "high_rate")
+    assert event["detail"]["figures"]["requests"] == 1000
+    assert event["detail"]["figures"]["busiest"] == 5
+    before = len(used.place.told("anomaly.found"))
+    look(used)
+    assert len(used.place.told("anomaly.found")) == before, "told once for as long as it lasts"
+
+
+def test_a_new_service_and_a_budget_that_is_passed(used: OpenAIWeb) -> None:
+    busy(used, each=1)
+    configure(used, budget=1.5)
+    assert look(used) == ["budget"] if spent_this_month(used) > 1.5 else look(used) == []
+    used.emulator.consume(value(used), "images", times=200)
+    assert {"budget", "new_service"} <= set(look(used))
+    (found,) = (f for f in findings(used.place, "anomaly") if "(budget)" in f["message"])
+    assert "it has passed its budget of 1.50" in found["message"]
+
+
+def spent_this_month(web: OpenAIWeb) -> float:
+    web.place.rotate(patience=0.2)
+    now = datetime.now(UTC)
+    return sum(s.cost for s in samples(web) if (s.at.year, s.at.month) == (now.year, now.month)) / 1_000_000
+
+
+def test_use_of_a_key_whose_grace_is_over_is_told_and_replaces_it_where_the_policy_says_so(used: OpenAIWeb) -> None:
+    """A thief goes on with the old key, so that it cannot be taken away."""
+    configure(used, policy={"grace": "1h", "require_idle": "1h"}, on={"in_retirement": "revoke"})
+    old = value(used)
+    used.place.rotate("web", now=True, patience=2)
+    with closing(sqlite3.connect(used.place.folder / "rotator.db")) as database:
+        (opened,) = database.execute("SELECT opened_at FROM retirement").fetchone()
+    earlier = (datetime.fromisoformat(opened) - timedelta(hours=4)).isoformat(timespec="microseconds")
+    change(used, f"UPDATE retirement SET opened_at = '{earlier}'")
+    assert used.emulator.consume(old)
+    assert look(used) == ["in_retirement"]
+    (request,) = (e for e in used.place.events if e["event"] == "request.started")
+    assert request["actor"] == "reaction:in_retirement"
+    assert request["detail"]["verb"] == "revoke"
+    used.place.rotate(patience=5)
+    assert not used.emulator.accepts(old)
+    assert used.emulator.accepts(value(used))
+    assert used.place.told("request.started") == ["request.started"]
+
+
+def test_what_the_policy_ignores_is_not_told(used: OpenAIWeb) -> None:
+    busy(used)
+    configure(used, on={"high_rate": "ignore", "high_cost": "ignore"})
+    used.emulator.consume(value(used), times=1000)
+    assert look(used) == []
+
+
+def test_usage_that_may_not_be_read_is_a_finding_and_stops_nothing(used: OpenAIWeb) -> None:
+    used.emulator.usage_allowed = False
+    look(used)
+    (found,) = findings(used.place)
+    assert found["kind"] == "unmetered"
+    assert "does not let us read how its keys are used" in found["message"]
+    used.emulator.consume(value(used))
+    look(used)
+    assert any(s.last_at for s in samples(used)), "what is told of the last use is kept all the same"
+    used.place.rotate("web", now=True)
+    assert used.place.status("web")["current"]["version"] == 2
+    used.emulator.usage_allowed = True
+    look(used)
+    assert findings(used.place) == []
+
+
+def test_it_is_sampled_on_its_own_schedule(used: OpenAIWeb) -> None:
+    def asked() -> int:
+        return len([r for r in used.gate.requests if "/organization/usage/" in r.path])
+
+    look(used)
+    before = asked()
+    used.place.engine["sample"] = "1h"
+    used.write()
+    for _ in range(3):
+        used.place.rotate(patience=0.2)
+    assert asked() == before
+
+
+def test_the_last_use_that_iam_tells_is_kept_with_service_and_region(deployer: Deployer) -> None:  # noqa: F811
+    deployer.place.engine = {**deployer.place.engine, "watch": "1ms", "sample": "1ms"}
+    deployer.write()
+    deployer.place.rotate()
+    deployer.place.rotate(patience=0.2)
+    with deployer.place.service(unlock=False) as service:
+        found = service.store.samples(service.store.credentials()[0].id)
+        assert service.store.sampling(service.store.credentials()[0].id) is not None
+    for sample in found:
+        assert sample.service
+        assert sample.last_at is not None
