@@ -6,19 +6,20 @@ A sample changes nothing outside. What a check finds is a finding, with its figu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.domain.anomalies import RECENT, WARM_UP, Anomaly, Check, KeyLife, Use, judge
+from rotator.domain.anomalies import NEWS_LASTS, RECENT, WARM_UP, Anomaly, Check, KeyLife, Use, judge
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, RetirementState, Situation, Version, VersionState
 from rotator.domain.reactions import Reaction, verb_of, wanted
-from rotator.domain.usage import HOUR, Record, Sample, Sampling, begin
+from rotator.domain.usage import HOUR, Change, Record, Sample, Sampling, begin
 from rotator.engine.evidence import OWN_USE, was_us
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.reacting import react
 from rotator.engine.work import Bounds, Work
-from rotator.ports.provider import Key, Samples
+from rotator.ports.provider import Key, Logs, Samples
 from rotator.ports.store import Store
 
 SETTLES = timedelta(hours=2)
@@ -37,14 +38,17 @@ def watch(work: Work, standing: Sequence[Finding]) -> None:
         return
     since = _since(work, before)
     found = list(_last_uses(work, work.ask(work.provider.keys)))
+    foreign: Sequence[Change] = ()
     refused: PermanentError | None = None
     try:
         found += _metered(work, since)
+        foreign = _changes(work)
     except PermanentError as problem:
         refused = problem
     _tell_refused(work, standing, refused)
     work.store.keep_samples(work.credential.id, found, since)
-    _tell(work, standing, judge(use(work.store, work.situation, work.managed.bounds)))
+    known = use(work.store, work.situation, work.managed.bounds)
+    _tell(work, standing, judge(replace(known, foreign=foreign)), unknown=[Check.FOREIGN_CHANGE] if refused else [])
 
 
 def _since(work: Work, before: Sampling | None) -> datetime:
@@ -84,8 +88,20 @@ def _metered(work: Work, since: datetime) -> list[Sample]:
     provider = work.provider
     if not isinstance(provider, Samples):
         return []
-    keys = [v.key_id for v in work.situation.versions if v.key_id is not None and _matters(v, work.now())]
-    return [sample for key_id in keys for sample in work.ask(provider.samples, key_id, since)]
+    return [sample for key_id in _asked_about(work) for sample in work.ask(provider.samples, key_id, since)]
+
+
+def _changes(work: Work) -> Sequence[Change]:
+    """As far back as a change is news: nothing of it is kept but the finding."""
+    provider = work.provider
+    if not isinstance(provider, Logs):
+        return ()
+    return work.ask(provider.changes, _asked_about(work), work.now() - NEWS_LASTS)
+
+
+def _asked_about(work: Work) -> list[str]:
+    """The keys that work, and those that have not been gone for long."""
+    return [v.key_id for v in work.situation.versions if v.key_id is not None and _matters(v, work.now())]
 
 
 def _matters(version: Version, now: datetime) -> bool:
@@ -141,11 +157,16 @@ def _tell_refused(work: Work, standing: Sequence[Finding], refused: PermanentErr
         find(work.store, work.around.new_id, news, found, cleared)
 
 
-def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly]) -> None:
-    """A finding for each, unless the policy ignores its check; and what else the policy wants, once for each."""
+def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly], unknown: Sequence[Check]) -> None:
+    """A finding for each, unless the policy ignores its check; and what else the policy wants, once for each.
+
+    Of the checks in `unknown` nothing could be seen, so that what they have found stands.
+    """
     told = {_subject(work, anomaly): anomaly for anomaly in found}
     told = {about: anomaly for about, anomaly in told.items() if _wanted(work, anomaly.check) is not Reaction.IGNORE}
-    clear_all_but(work.store, standing, Subject.ANOMALY, told.keys(), work.event(Subject.ANOMALY, Outcome.CLEARED))
+    still = {f.subject for f in standing if any(f" {check.value} " in f"{f.subject} " for check in unknown)}
+    cleared = work.event(Subject.ANOMALY, Outcome.CLEARED)
+    clear_all_but(work.store, standing, Subject.ANOMALY, told.keys() | still, cleared)
     for about, anomaly in told.items():
         _tell_one(work, about, anomaly)
 

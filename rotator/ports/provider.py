@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from rotator.domain.permissions import Permissions
 from rotator.domain.secret import Material, Secret
-from rotator.domain.usage import Sample
+from rotator.domain.usage import Change, Sample
 
 
 class Verdict(StrEnum):
@@ -228,6 +228,18 @@ class Samples(Protocol):
         """The use of a key in every bucket that ends after `since`; what is not told of an hour is told of its day.
 
         A bucket that is not over may have more in it at the next look. May be repeated. Raises as `metered`.
+        """
+        ...
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """A provider with an audit log of its own, which tells who changed keys."""
+
+    def changes(self, key_ids: Sequence[str], since: datetime) -> Sequence[Change]:
+        """What others than us did to these keys and to their owner since then; empty where we are not to read the log.
+
+        May be repeated. Raises as `metered`.
         """
         ...
 

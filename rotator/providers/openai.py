@@ -5,7 +5,7 @@ See `access.openai` for where facts are from, and for the admin key that it take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,7 @@ from rotator.domain.errors import (
 )
 from rotator.domain.permissions import Grant, Permissions
 from rotator.domain.secret import Material, Secret
-from rotator.domain.usage import DAY, HOUR, MILLION, Sample, begin
+from rotator.domain.usage import DAY, HOUR, MILLION, Change, Sample, begin
 from rotator.ports.ours import Own, Permission
 from rotator.ports.provider import AllowList, Answer, Capabilities, IssuedKey, Key, Listed, Metered, Verdict
 
@@ -85,18 +85,25 @@ class KeyOptions(settings.Settings):
     expires_in: Life | None = None
 
 
+class OpenAISettings(AccountSettings):
+    """What the other provider of the same API does not read as well."""
+
+    audit_log: bool = False  # read it, where the organization keeps one and the admin key may
+
+
 class OpenAI:
     """One organization. The HTTP client is made at the first request and shared by all threads."""
 
-    Settings: ClassVar[type[Any]] = AccountSettings
+    Settings: ClassVar[type[Any]] = OpenAISettings
     Options: ClassVar[type[Any]] = KeyOptions
 
-    def __init__(self, settings: AccountSettings, timeout: timedelta) -> None:
+    def __init__(self, settings: OpenAISettings, timeout: timedelta) -> None:
         self._api = Administration(settings, timeout.total_seconds())
+        self._reads_log = settings.audit_log
 
     def bind(self, options: KeyOptions) -> ServiceAccountKeys:
         """The keys of one service account."""
-        return ServiceAccountKeys(self._api, options)
+        return ServiceAccountKeys(self._api, options, reads_log=self._reads_log)
 
     def own_credentials(self) -> Sequence[Own]:
         """The admin key: the one whose redacted value fits, where exactly one does."""
@@ -119,15 +126,16 @@ class OpenAI:
 
 
 class ServiceAccountKeys:
-    """A provider (`ports.provider.Provider`, `Issues`, `Permits` and `Meters`).
+    """A provider (`ports.provider.Provider`, `Issues`, `Permits`, `Meters`, `Samples` and `Logs`).
 
     `keys` lists every key of the *project*, with `owner` `service_account:<id>` or `user:<id>`: a value that is to
     be adopted may belong to a person, and those keys can be deleted, though never created, by the API.
     """
 
-    def __init__(self, api: Administration, options: KeyOptions) -> None:
+    def __init__(self, api: Administration, options: KeyOptions, *, reads_log: bool) -> None:
         self._api = api
         self._options = options
+        self._reads_log = reads_log
         self._project = f"/organization/projects/{options.project}"
         self._account = f"{self._project}/service_accounts/{options.service_account}"
 
@@ -285,6 +293,23 @@ class ServiceAccountKeys:
         ]
         return [*hours, *days]
 
+    def changes(self, key_ids: Sequence[str], since: datetime) -> Sequence[Change]:
+        """What the organization's audit log has of these keys and their service account, by anybody else.
+
+        We are whoever made one of these keys: the log tells no other name of ours.
+        """
+        if not self._reads_log:
+            return ()
+        of_keys = [entry for key_id in key_ids for entry in self._logged({"resource_ids[]": key_id})]
+        us = {by for change, by in of_keys if change.what == "api_key.created"}
+        lately = {"effective_at[gte]": str(int(since.timestamp())), "resource_ids[]": self._options.service_account}
+        found = [*of_keys, *self._logged(lately)]
+        return [change for change, by in found if by not in us and change.at >= since]
+
+    def _logged(self, query: Mapping[str, str]) -> list[tuple[Change, str]]:
+        """Entries of the audit log, each with the id of who did it."""
+        return list(self._api.pages("/organization/audit_logs", "read the audit log", _change, query))
+
     def _buckets(
         self, path: str, key_id: str, since: datetime, width: str, most: int, read: Callable[[Json], T]
     ) -> Iterator[tuple[datetime, datetime, T]]:
@@ -349,6 +374,22 @@ class ServiceAccountKeys:
         except NotThere:
             absent = self._absent("project", self._options.project)
             raise absent from None
+
+
+def _change(row: Json, _at: datetime) -> tuple[Change, str]:
+    """An entry of the audit log, and the id of who did it."""
+    what, actor = text(row["type"]), row.get("actor") or {}
+    session, key = actor.get("session") or {}, actor.get("api_key") or {}
+    person = session.get("user") or key.get("user") or {}
+    by = key.get("id") or person.get("id") or (key.get("service_account") or {}).get("id") or ""
+    words = person.get("email") or (f"the API key {by}" if key else by) or "somebody"
+    at = moment(row["effective_at"])
+    if at is None:
+        raise ValueError
+    about = str((row.get(what) or {}).get("id", ""))
+    return Change(
+        id=text(row["id"]), at=at, what=what, about=about, by=words, address=session.get("ip_address") or ""
+    ), by
 
 
 def _requests(result: Json) -> int:

@@ -98,6 +98,8 @@ class OpenAIEmulator:
         self.usage_allowed = True  # False: an admin key that may not read usage
         self.main_admin_key_is_listed = True  # False: as if there were no admin key but those made later
 
+        self.audit_log_kept = True  # False: an organization that keeps none
+        self._log: list[Json] = []
         self.creates: list[CreateRequest] = []
         self._requests: list[ModelRequest] = []
         self._keys: dict[str, EmulatedKey] = {}
@@ -135,7 +137,9 @@ class OpenAIEmulator:
     ) -> EmulatedKey:
         """Make a key as a person in the console does; `owner` is the seeded service account unless told."""
         with self._lock:
-            return self._issue(name, owner or self.service_account, owner_has_access=owner_has_access)
+            key = self._issue(name, owner or self.service_account, owner_has_access=owner_has_access)
+            self._note("api_key.created", key.id)
+            return key
 
     def drain(self, seconds: float = 5) -> None:
         """Wait until everything that dead clients have sent is done: no request takes effect after this."""
@@ -155,6 +159,7 @@ class OpenAIEmulator:
     def revoke(self, key_id: str) -> None:
         """Delete a key as a person in the console does."""
         self._change(key_id, deleted_at=self.clock())
+        self._note("api_key.deleted", key_id)
 
     def consume(self, value: str, kind: str = "completions", *, at: float | None = None, times: int = 1) -> bool:
         """A consumer's requests to a model with this value: in the usage data, and in `last_used_at`.
@@ -289,6 +294,7 @@ class OpenAIEmulator:
         scopes, life = _wanted(request.fields())
         key = self._issue(name, account, scopes=scopes or (), life=life)
         self.creates[-1] = replace(self.creates[-1], key_id=key.id)
+        self._note("api_key.created", key.id, request)
         return _issued(key)
 
     def _list_keys(self, request: Request, project: str) -> Json:
@@ -324,6 +330,7 @@ class OpenAIEmulator:
             found = self._change(key, scopes=scopes)
         if life is not None:
             found = self._change(key, expires_at=self.clock() + life)
+        self._note("api_key.updated", key, request)
         return self._shown(found)
 
     def _delete_key(self, request: Request, project: str, key: str) -> Json:
@@ -331,7 +338,8 @@ class OpenAIEmulator:
         found = self._find_key(key)
         if found.owner in self._service_accounts and not self.delete_of_service_account_keys_allowed:
             refuse(400, "The API key belongs to a service account and cannot be deleted.")
-        self.revoke(key)
+        self._change(key, deleted_at=self.clock())
+        self._note("api_key.deleted", key, request)
         return {"object": "organization.project.api_key.deleted", "id": key, "deleted": True}
 
     def usage(self, request: Request, kind: str) -> Json:
@@ -350,6 +358,27 @@ class OpenAIEmulator:
         seen = [(one.at, one.key_id) for one in self._requests if one.at + self.usage_lag <= self.clock()]
         return costs_page(request, seen, self.clock(), self.price)
 
+    def _list_log(self, request: Request) -> Json:
+        self._authorize(request)
+        if not self.audit_log_kept:
+            _lacking(403, "api.audit_logs.read")
+        about, since = request.query.get("resource_ids[]"), int(request.query.get("effective_at[gte]", "0"))
+        rows = [row for row in reversed(self._log) if row["effective_at"] >= since]
+        return page(request, [row for row in rows if about in (None, row[row["type"]]["id"])])
+
+    def _note(self, what: str, about: str, request: Request | None = None) -> None:
+        """An entry of the audit log: by an admin key, or by a person in the console."""
+        actor: Json = {
+            "type": "session",
+            "session": {"user": {"id": "user_emulated", "email": "person@example.com"}, "ip_address": "203.0.113.7"},
+        }
+        if request is not None:
+            key = self._admin_key_of(request.bearer)
+            assert key is not None
+            actor = {"type": "api_key", "api_key": {"id": key.id, "type": "user", "user": {"id": "user_of_admin_key"}}}
+        entry = {"id": f"audit_log-{len(self._log)}", "type": what, "effective_at": int(self.clock()), "actor": actor}
+        self._log.append({**entry, what: {"id": about}})
+
     _ADMIN_KEYS = "/organization/admin_api_keys"
     _PROJECT = "/organization/projects/{project}"
     _ACCOUNTS = f"{_PROJECT}/service_accounts"
@@ -362,6 +391,7 @@ class OpenAIEmulator:
         Endpoint("DELETE", _ADMIN_KEYS + "/{key}", _delete_admin_key),
         *map(_usage_endpoint, USAGE),
         Endpoint("GET", "/organization/costs", costs),
+        Endpoint("GET", "/organization/audit_logs", _list_log),
         Endpoint("GET", "/organization/projects", _list_projects),
         Endpoint("GET", _PROJECT, _get_project),
         Endpoint("GET", _ACCOUNTS, _list_service_accounts),

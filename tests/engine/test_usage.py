@@ -163,6 +163,24 @@ def test_usage_that_may_not_be_read_is_a_finding_and_stops_nothing(used: OpenAIW
     assert findings(used.place) == []
 
 
+def test_what_somebody_else_did_to_our_keys_is_told_by_the_providers_audit_log(used: OpenAIWeb) -> None:
+    assert look(used) == []
+    content = yaml.safe_load(used.place.file.read_text())
+    content["providers"]["openai"]["audit_log"] = True
+    used.place.file.write_text(yaml.safe_dump(content))
+    used.place.rotate("web", now=True, patience=5)  # what we do ourselves is nobody else's
+    assert look(used) == []
+    used.emulator.revoke(used.live()[0])
+    used.place.rotate("web", now=True, patience=5)  # it was an outage
+    assert look(used) == ["foreign_change"]
+    (found,) = findings(used.place, "anomaly")
+    assert "person@example.com did api_key.deleted on key_" in found["message"]
+    assert "from 203.0.113.7, which we did not" in found["message"]
+    used.emulator.audit_log_kept = False
+    look(used)
+    assert {f["kind"] for f in findings(used.place)} == {"unmetered", "anomaly"}, "what nobody can see now stands"
+
+
 def test_it_is_sampled_on_its_own_schedule(used: OpenAIWeb) -> None:
     def asked() -> int:
         return len([r for r in used.gate.requests if "/organization/usage/" in r.path])
