@@ -10,7 +10,7 @@ from typing import Any
 
 from rotator import logs, wiring
 from rotator.access.volumes import Volumes
-from rotator.cli import in_a_pod, permitted, routes, sealers
+from rotator.cli import exposure, in_a_pod, permitted, routes, sealers
 from rotator.cli.finding import Finding
 from rotator.cli.reasons import advice
 from rotator.config import Config, CredentialConfig
@@ -109,6 +109,8 @@ def preflights(
     yield Preflight("audit", "checkpoints of the audit trail", lambda: _signing(config, store()))
     for name in names:
         yield from _of_credential(config.credentials[name], managed[name], store)
+        exposed = partial(exposure.findings, config, config.credentials[name])
+        yield Preflight("exposure", "its places", lambda exposed=exposed: list(exposed()), name)  # type: ignore[misc]
     for unused in _unused(config):
         yield Preflight("provider", unused.subject, lambda unused=unused: [unused])  # type: ignore[misc]
     channels = wiring.channels(config)

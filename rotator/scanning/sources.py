@@ -138,6 +138,16 @@ def in_work_tree(path: str) -> bool:
     return shutil.which("git") is not None and any((up / ".git").exists() for up in (folder, *folder.parents))
 
 
+def was_committed(file: Path) -> bool:
+    """Whether any commit of its repository has a version of the file. Without git, or where it fails, nobody knows."""
+    if not in_work_tree(str(file.parent)):
+        return False
+    try:
+        return bool(_run(str(file.parent), "log", "--all", "--max-count=1", "--format=%H", "--", file.name))
+    except SetupError:
+        return False
+
+
 def history(paths: Sequence[str]) -> Iterator[History]:
     """Every commit that any branch, tag or stash of the repositories leads to. Raises SetupError where git fails."""
     for path in paths:
