@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(cores + min(cores, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash-matrix appends simulate mutants chaos soak model usage-year record-plans check fmt bench docs rendered site verified \
+.PHONY: help demo demo-leak test crash-matrix appends simulate mutants chaos soak model usage-year record-plans check fmt bench docs rendered site verified \
         hashes sbom audit-dependencies clean
 
 help: ## say what there is
@@ -16,6 +16,9 @@ help: ## say what there is
 
 demo: $(VENV)/.demo ## the whole job on this machine, in about half a minute
 	@$(BIN)/rotator demo
+
+demo-leak: $(VENV)/.demo ## keys leak, are stolen and reported: how long the thieves can use them
+	@$(BIN)/rotator demo --leak
 
 test: check ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal

@@ -78,10 +78,12 @@ credentials:
     destinations:
       - {{to: vault, path: web/openai}}
       - {{to: web}}
+    on: {{leak: compromised}}
   deployer:
     provider: aws
     options: {{user: {user}}}
     destinations: ["sm:ci/deployer"]
+    on: {{leak: compromised}}
   session:
     provider: local
     options: {{length: {length}}}
@@ -156,10 +158,10 @@ class Stage:
             "ROTATOR_AWS_SECRET": self.rotator.secret_access_key,
         }
 
-    def command(self, line: str, *, capture: bool = False) -> tuple[int, str]:
+    def command(self, line: str, *, capture: bool = False, stdin: str | None = None) -> tuple[int, str]:
         """Run `rotator …` or `rotate …` in a process of its own; return its exit status and, captured, what it printed.
 
-        A command that is interrupted is given the time to park its step.
+        A command that is interrupted is given the time to park its step. `stdin` is what it is given to read.
         """
         program, *arguments = shlex.split(line)
         if program == "rotate":
@@ -167,12 +169,13 @@ class Stage:
         with subprocess.Popen(
             [sys.executable, "-m", "rotator", *arguments],
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE if capture else None,
             encoding="utf-8",
         ) as process:
             try:
-                printed, _ = process.communicate()
+                printed, _ = process.communicate(stdin)
             except BaseException:
                 _end(process)
                 raise

@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -37,8 +37,8 @@ class Signalled(BaseException):
     """SIGTERM came: end like after Ctrl-C."""
 
 
-def tell(*, keep: bool, quick: bool) -> int:
-    """Play it from beginning to end; see `rotator.demo.run`."""
+def tell(play: Callable[[Console, Stage], None], *, keep: bool, quick: bool) -> int:
+    """Play one story from beginning to end; see `rotator.demo.run`."""
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     status, folder = 1, None
@@ -48,7 +48,7 @@ def tell(*, keep: bool, quick: bool) -> int:
             if not keep:
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
             try:
-                _play(console, _raise_curtain(console, stack, folder, quick=quick))
+                play(console, _raise_curtain(console, stack, folder, quick=quick))
                 status = 0
             finally:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not stop the cleaning up
@@ -77,39 +77,39 @@ def _raise_curtain(console: Console, stack: ExitStack, folder: Path, *, quick: b
     return stage
 
 
-def _play(console: Console, stage: Stage) -> None:
+def play(console: Console, stage: Stage) -> None:
+    """The story of the demo: three keys are rotated while they are used."""
     with Crowd(stage.consumers()) as crowd:
-        _scene(console, "A person once made an OpenAI key and put it into Vault. It is taken over as it is.")
-        _run(console, stage, "rotator db upgrade")
-        _run(console, stage, "rotator check")
-        _run(console, stage, "rotator adopt openai-web")
-        _scene(
-            console, "One pass, as a CronJob runs it: a first key for those that have none, and the env file's copy."
-        )
-        _run(console, stage, "rotate")
-        _scene(console, "Now all three are rotated, while four consumers read and use what they find all along.")
-        _run(console, stage, f"rotate --now {' '.join(ROTATED)}")
-        _run(console, stage, "rotator status")
-        _run(console, stage, "rotator explain openai-web")
-        _scene(console, "The next pass takes the old keys away: grace, then disabled where that can be, then deleted.")
-        _run(console, stage, "rotate")
-        _run(console, stage, "rotator status")
-        _scene(console, "Every step is in the audit trail, and the trail has not been touched.")
-        _run(console, stage, "rotator audit verify")
+        scene(console, "A person once made an OpenAI key and put it into Vault. It is taken over as it is.")
+        run(console, stage, "rotator db upgrade")
+        run(console, stage, "rotator check")
+        run(console, stage, "rotator adopt openai-web")
+        scene(console, "One pass, as a CronJob runs it: a first key for those that have none, and the env file's copy.")
+        run(console, stage, "rotate")
+        scene(console, "Now all three are rotated, while four consumers read and use what they find all along.")
+        run(console, stage, f"rotate --now {' '.join(ROTATED)}")
+        run(console, stage, "rotator status")
+        run(console, stage, "rotator explain openai-web")
+        scene(console, "The next pass takes the old keys away: grace, then disabled where that can be, then deleted.")
+        run(console, stage, "rotate")
+        run(console, stage, "rotator status")
+        scene(console, "Every step is in the audit trail, and the trail has not been touched.")
+        run(console, stage, "rotator audit verify")
     _judge(console, stage, crowd)
 
 
-def _scene(console: Console, text: str) -> None:
+def scene(console: Console, text: str) -> None:
+    """What happens next, in words."""
     console.print(f"\n[bold]{text}[/]")
 
 
-def _run(console: Console, stage: Stage, line: str) -> None:
-    """Run a command where the user can see it. Raises Failed where it does not end well."""
+def run(console: Console, stage: Stage, line: str, *, status: int = 0, stdin: str | None = None) -> None:
+    """Run a command where the user can see it. Raises Failed where it does not end as it should."""
     console.print(f"[cyan]$ {line}[/]")
     console.file.flush()
-    status, _ = stage.command(line)
-    if status:
-        message = f"`{line}` ended with status {status}."
+    ended, _ = stage.command(line, stdin=stdin)
+    if ended != status:
+        message = f"`{line}` ended with status {ended}."
         raise Failed(message)
 
 

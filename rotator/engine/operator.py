@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -149,7 +149,16 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
+    _answered(work, {version.key_id for version in versions})
     return new_key_needed
+
+
+def _answered(work: Work, keys: Collection[str | None]) -> None:
+    """Nobody has to be told any more that these have leaked: it is being done about."""
+    cleared = work.event(Subject.LEAK, Outcome.CLEARED)
+    for finding in work.store.findings():
+        if finding.kind == Subject.LEAK and finding.credential_id == work.credential.id and finding.subject in keys:
+            work.store.clear(Subject.LEAK, finding.subject, cleared)
 
 
 def needs_new_key(work: Work, key: str | None) -> bool:

@@ -61,6 +61,7 @@ def test_a_leaked_key_is_told_and_replaced_when_a_person_says_so(rotated: House)
     assert (ran.status, "is replaced as compromised by the next pass" in ran.out) == (0, True)
     assert rotated.rotate().status == 0
     assert rotated.values()["WEB"] != old
+    assert findings(rotated) == [], "it was answered"
     events = rotated.events()
     assert [e["detail"]["where"] for e in events if e["event"] == "leak.failed"] == [["pastebin"]]
     assert STRANGE not in json.dumps(events)

@@ -17,15 +17,15 @@ import pytest
 
 from rotator.demo import main
 
-SECONDS = 120
+SECONDS = 240
 
 
 @contextmanager
-def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The quick demo, which makes its folders in `folder`."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     with subprocess.Popen(
-        [sys.executable, "-m", "rotator", "demo", "--quick"],
+        [sys.executable, "-m", "rotator", "demo", "--quick", *options],
         env={**environment, "HOME": str(folder), "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -71,6 +71,21 @@ def test_the_demo_proves_that_nobody_met_a_dead_key_and_leaves_nothing_behind(tm
     assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
     assert listeners(text) == []
+
+
+def test_leaked_keys_are_refused_soon_after_each_kind_of_report(tmp_path: Path) -> None:
+    """Within a minute: by a webhook's file, by stdin, and by a scan; and no consumer meets a dead key."""
+    with demo(tmp_path, "--leak") as process:
+        text, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, text
+    took = dict(
+        re.findall(r"^(\S+): refused ([\d.]+) s after the report; a thief used it [\d,]+ times$", text, re.MULTILINE)
+    )
+    assert took.keys() == {"openai-web", "deployer"}
+    assert re.search(r"looks at 4 destinations, 0 met a dead key$", text, re.MULTILINE), text
+    assert "session: version 1 is gone" in text
+    assert "finding leak" not in text
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
