@@ -423,7 +423,7 @@ class Store(Protocol):
         """Say that every call made under the lease has come back. No error where it is ours no more.
 
         `fenced_at` is written as the lease has it: a call that came back without an answer may still take effect.
-        The credential is due again when `idle` says so; without it, at once.
+        The credential is due again when `idle` says so; without it, or where a request stands, at once.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, bindparam, select, union_all, update
+from sqlalchemy import CompoundSelect, Connection, bindparam, case, exists, null, select, text, union_all, update
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Lease
@@ -15,13 +15,19 @@ from rotator.ports.store import Count, Held, Idle
 from rotator.store import tallies
 from rotator.store.database import Database
 from rotator.store.holder import provably_dead
+from rotator.store.tables import REQUEST_STANDS
 from rotator.store.tables import credential as named
 from rotator.store.tables import lease as table
+from rotator.store.tables import request as asked
 
 _ROW = select(*(table.c[field.name] for field in fields(Lease))).where(table.c.credential_id == bindparam("credential"))
 _ROW_TO_LOCK = _ROW.with_for_update()
 _WRITE = update(table).where(table.c.credential_id == bindparam("credential"))
 _RELEASE = _WRITE.where(table.c.epoch == bindparam("of_epoch"))
+_ASKED = exists().where(asked.c.credential_id == table.c.credential_id, text(f"request.{REQUEST_STANDS}"))
+_LEAVE_IDLE = _RELEASE.values(  # what was asked for while the lease was held is due: that has woken nobody
+    idle_until=case((_ASKED, null()), else_=bindparam("idle", type_=table.c.idle_until.type))
+)
 _IDLE = (
     select(named.c.name, table.c.credential_id, table.c.edition)
     .join_from(table, named)
@@ -87,11 +93,12 @@ def renew(database: Database, lease: Lease, ttl: timedelta) -> Lease:
 def release(database: Database, lease: Lease, idle: Idle | None) -> None:
     """Mark the lease as released, with its `fenced_at` and until when it is idle, if it is still of this epoch."""
     values: dict[str, Any] = {"released": True, "fenced_at": lease.fenced_at}
+    statement = _RELEASE
     if idle is not None:
-        values |= {"idle_until": idle.until, "edition": idle.edition}
+        statement, values = _LEAVE_IDLE, {**values, "idle": idle.until, "edition": idle.edition}
     with database.write() as connection:
         mine = {"credential": lease.credential_id, "of_epoch": lease.epoch}
-        connection.execute(_RELEASE, {**mine, **values})
+        connection.execute(statement, {**mine, **values})
 
 
 def due(connection: Connection, now: datetime, within: timedelta) -> list[str]:

@@ -619,6 +619,13 @@ class StoreContract:
         work.store.release(work.lease)
         assert work.store.due(HOUR) == ["web"]
 
+    def test_what_was_asked_for_while_it_was_held_is_due_though_it_is_released_idle(self, work: Work) -> None:
+        other = Work(work.store, "other")
+        work.store.ask(request_to(work.id, START), happened())
+        work.store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
+        other.store.release(other.lease, Idle(until=START + MINUTE, edition="1"))
+        assert work.store.due(HOUR) == ["web"]
+
     def test_a_claim_makes_due_whatever_becomes_of_it(self, work: Work, clock: VirtualClock) -> None:
         work.store.release(work.lease, Idle(until=START + MINUTE, edition="1"))
         work.store.claim(work.id, holder_elsewhere(), SECOND)

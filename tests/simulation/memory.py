@@ -514,7 +514,7 @@ class MemoryStore:
             row = self.tables.leases.get(lease.credential_id)
             if row is not None and row.epoch == lease.epoch:
                 self.tables.leases[lease.credential_id] = changed(row, {"released": True, "fenced_at": lease.fenced_at})
-                if idle is not None:
+                if idle is not None and not self.requests(lease.credential_id):
                     self.tables.idle[lease.credential_id] = idle
 
     def due(self, within: timedelta) -> Sequence[str]:
