@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from rotator.access.network import Network
 
 Json = Mapping[str, Any]
+Query = Mapping[str, str | list[str]]
+"""Parameters; a list is sent as one parameter for each of its values."""
 
 HEADER_SAFE = re.compile(r"[!-~]+")
 """What a key must consist of to be sent in a header."""
@@ -188,7 +190,7 @@ class Http:
         purpose: str,
         *,
         headers: Mapping[str, str],
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         body: Json | None = None,
         content: bytes | None = None,
         changes: bool | None = None,
@@ -217,7 +219,7 @@ class Http:
         url: str,
         *,
         headers: Mapping[str, str],
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         body: Json | None = None,
         content: bytes | None = None,
     ) -> Reply:

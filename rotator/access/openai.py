@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, TypeVar
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from rotator import settings
-from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Reply, api_address, fits, unclear
+from rotator.access.http import HEADER_SAFE, Http, Json, ProxyAddress, Query, Reply, api_address, fits, unclear
 from rotator.domain.errors import AccessDenied, Refused, RotatorError, Unavailable
 from rotator.domain.secret import Secret
 from rotator.ports.ours import Own
@@ -84,10 +84,10 @@ class Administration:
         return Own(what="admin key", key_id=found[0].get("id"), since=since, expires_at=until, may=may)
 
     def pages(
-        self, path: str, purpose: str, read: Callable[[Json, datetime], T], query: Mapping[str, str] | None = None
+        self, path: str, purpose: str, read: Callable[[Json, datetime], T], query: Query | None = None
     ) -> Iterator[T]:
         """Each row of a list, page by page, as `read` makes it of the row and the provider's time."""
-        asked = {"limit": str(_PAGE), **(query or {})}
+        asked: dict[str, str | list[str]] = {"limit": str(_PAGE), **(query or {})}
         for _ in range(MOST_PAGES):
             reply = self.ask("GET", path, purpose, query=asked)
             try:
@@ -104,7 +104,7 @@ class Administration:
         raise Unavailable(message)
 
     def ask(
-        self, method: str, path: str, purpose: str, *, query: Mapping[str, str] | None = None, body: Json | None = None
+        self, method: str, path: str, purpose: str, *, query: Query | None = None, body: Json | None = None
     ) -> Reply:
         """Send with the admin key; return a 2xx answer with a JSON object in it, raise for any other."""
         key = self._settings.admin_key.read()
@@ -123,7 +123,7 @@ class Administration:
         purpose: str,
         *,
         key: Secret,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         body: Json | None = None,
     ) -> Reply:
         """One request, one answer, whatever it says. Unavailable; LostAnswer where it may have changed something."""

@@ -281,11 +281,14 @@ class ServiceAccountKeys:
         return max(found, key=lambda use: use.at, default=None)
 
     def samples(self, key_id: str, since: datetime) -> Sequence[Sample]:
-        """Requests of each hour by kind, and what each day cost. Some minutes behind; the admin key may read usage."""
+        """Requests of each hour by kind and model, and what each day cost. Some minutes behind.
+
+        Needs an admin key that may read usage.
+        """
         hours = [
-            Sample(key_id=key_id, at=start, width=HOUR, service=kind, requests=count)
+            Sample(key_id=key_id, at=start, width=HOUR, service=kind, model=model, requests=count)
             for kind in _METERED
-            for start, _, count in self._buckets(f"usage/{kind}", key_id, since, "1h", 168, _requests)
+            for start, _, (count, model) in self._buckets(f"usage/{kind}", key_id, since, "1h", 168, _of_model, "model")
         ]
         days = [
             Sample(key_id=key_id, at=start, width=DAY, cost=cost, currency=currency)
@@ -311,15 +314,15 @@ class ServiceAccountKeys:
         return list(self._api.pages("/organization/audit_logs", "read the audit log", _change, query))
 
     def _buckets(
-        self, path: str, key_id: str, since: datetime, width: str, most: int, read: Callable[[Json], T]
+        self, path: str, key_id: str, since: datetime, width: str, most: int, read: Callable[[Json], T], *groups: str
     ) -> Iterator[tuple[datetime, datetime, T]]:
         """Begin, end and content of the buckets in which the key is; other keys' are passed over."""
-        query = {
+        query: dict[str, str | list[str]] = {
             "start_time": str(int(since.timestamp())),
             "bucket_width": width,
             "limit": str(most),
             "api_key_ids[]": key_id,  # with brackets, as OpenAI's own libraries send lists
-            "group_by[]": "api_key_id",
+            "group_by[]": ["api_key_id", *groups],
         }
         for _ in range(MOST_PAGES):
             page = self._api.ask("GET", f"/organization/{path}", "read the usage of a key", query=query).fields
@@ -390,6 +393,10 @@ def _change(row: Json, _at: datetime) -> tuple[Change, str]:
     return Change(
         id=text(row["id"]), at=at, what=what, about=about, by=words, address=session.get("ip_address") or ""
     ), by
+
+
+def _of_model(result: Json) -> tuple[int, str]:
+    return _requests(result), result.get("model") or ""
 
 
 def _requests(result: Json) -> int:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +32,7 @@ class Request:
     query: Mapping[str, str]
     bearer: str = field(repr=False)
     body: bytes = field(repr=False)
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)  # all of what `query` has the last one of
 
     def fields(self) -> Json:
         """Return the JSON object in the body."""
@@ -159,11 +160,12 @@ class _Exchange(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         target = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(target.query).items()}
+        lists = parse_qs(target.query)
+        query = {name: values[-1] for name, values in lists.items()}
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip() or self.headers.get(
             "x-api-key", ""
         )
-        status, answer = self.server.answer(Request(self.command, target.path, query, bearer, body))
+        status, answer = self.server.answer(Request(self.command, target.path, query, bearer, body, lists))
         payload = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -62,6 +62,7 @@ class ModelRequest:
     at: float
     kind: str  # as the path of its usage data says
     key_id: str
+    model: str
 
 
 def _usage_endpoint(kind: str) -> Endpoint:
@@ -161,7 +162,15 @@ class OpenAIEmulator:
         self._change(key_id, deleted_at=self.clock())
         self._note("api_key.deleted", key_id)
 
-    def consume(self, value: str, kind: str = "completions", *, at: float | None = None, times: int = 1) -> bool:
+    def consume(
+        self,
+        value: str,
+        kind: str = "completions",
+        *,
+        at: float | None = None,
+        times: int = 1,
+        model: str = "gpt-emulated",
+    ) -> bool:
         """A consumer's requests to a model with this value: in the usage data, and in `last_used_at`.
 
         `at`: seconds since 1970, where that is long ago.
@@ -173,7 +182,7 @@ class OpenAIEmulator:
             now = self.clock() if at is None else at
             if self.use_is_seen:
                 self._keys[key.id] = replace(key, last_used_at=max(now, key.last_used_at or now))
-            self._requests += [ModelRequest(at=now, kind=kind, key_id=key.id)] * times
+            self._requests += [ModelRequest(at=now, kind=kind, key_id=key.id, model=model)] * times
             return True
 
     def restrict(self, key_id: str, how: Restriction | None) -> None:
@@ -348,14 +357,15 @@ class OpenAIEmulator:
         if not self.usage_allowed:
             _lacking(403, "api.usage.read")
         seen = [one for one in self._requests if one.kind == kind and one.at + self.usage_lag <= self.clock()]
-        return usage_page(request, kind, [(one.at, one.key_id) for one in seen], self.clock())
+        return usage_page(request, kind, [(one.at, one.key_id, one.model) for one in seen], self.clock())
 
     def costs(self, request: Request) -> Json:
         """Answer what each day has cost."""
         self._authorize(request)
         if not self.usage_allowed:
             _lacking(403, "api.usage.read")
-        seen = [(one.at, one.key_id) for one in self._requests if one.at + self.usage_lag <= self.clock()]
+        past = [one for one in self._requests if one.at + self.usage_lag <= self.clock()]
+        seen = [(one.at, one.key_id, one.model) for one in past]
         return costs_page(request, seen, self.clock(), self.price)
 
     def _list_log(self, request: Request) -> Json:

@@ -48,8 +48,12 @@ def page(request: Request, rows: Iterable[Json]) -> Json:
     }
 
 
-def usage_page(request: Request, kind: str, requests: Sequence[tuple[float, str]], now: float) -> Json:
-    """Return the part of the usage data that the request asks for; `requests` are the moments of all, and their keys.
+Made = tuple[float, str, str]
+"""When a request was made, with which key, and to which model."""
+
+
+def usage_page(request: Request, kind: str, requests: Sequence[Made], now: float) -> Json:
+    """Return the part of the usage data that the request asks for, of all requests that were made.
 
     The document names the lists' parameters without brackets, OpenAI's own libraries send them with brackets.
     """
@@ -68,17 +72,18 @@ def usage_page(request: Request, kind: str, requests: Sequence[tuple[float, str]
     end = int(query.get("end_time", now + 1))
     starts = list(range(first, end, seconds))
     shown = starts[: int(limit)]
-    wanted, by_key = query.get("api_key_ids"), query.get("group_by") == "api_key_id"
-    counted = [(at, key_id) for at, key_id in requests if wanted in (None, key_id)]
+    wanted = query.get("api_key_ids")
+    groups = {*request.lists.get("group_by", ()), *request.lists.get("group_by[]", ())}
+    counted = [one for one in requests if wanted in (None, one[1])]
     return {
         "object": "page",
-        "data": [_bucket(kind, start, seconds, counted, by_key=by_key) for start in shown],
+        "data": [_bucket(kind, start, seconds, counted, groups) for start in shown],
         "has_more": len(starts) > len(shown),
         "next_page": f"page_{starts[len(shown)]}" if len(starts) > len(shown) else None,
     }
 
 
-def costs_page(request: Request, requests: Sequence[tuple[float, str]], now: float, price: float) -> Json:
+def costs_page(request: Request, requests: Sequence[Made], now: float, price: float) -> Json:
     """Return the costs of days, as `usage_page` does for requests; each request costs `price` dollars."""
     answer = usage_page(request, "completions", requests, now)
     for bucket in answer["data"]:
@@ -95,16 +100,21 @@ def costs_page(request: Request, requests: Sequence[tuple[float, str]], now: flo
     return answer
 
 
-def _bucket(kind: str, start: int, seconds: int, requests: Sequence[tuple[float, str]], *, by_key: bool) -> Json:
-    keys = [key_id if by_key else None for at, key_id in requests if start <= at < start + seconds]
+def _bucket(kind: str, start: int, seconds: int, requests: Sequence[Made], groups: set[str]) -> Json:
+    made = [
+        (key_id if "api_key_id" in groups else None, model if "model" in groups else None)
+        for at, key_id, model in requests
+        if start <= at < start + seconds
+    ]
     results = [
         {
             "object": f"organization.usage.{kind}.result",
             **USAGE[kind],
-            "num_model_requests": keys.count(key_id),
-            **dict.fromkeys(("project_id", "user_id", "model")),
+            "num_model_requests": made.count((key_id, model)),
+            **dict.fromkeys(("project_id", "user_id")),
+            "model": model,
             "api_key_id": key_id,
         }
-        for key_id in dict.fromkeys(keys)
+        for key_id, model in dict.fromkeys(made)
     ]
     return {"object": "bucket", "start_time": start, "end_time": start + seconds, "results": results}
