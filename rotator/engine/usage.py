@@ -167,8 +167,9 @@ def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly], unk
     still = {f.subject for f in standing if any(f" {check.value} " in f"{f.subject} " for check in unknown)}
     cleared = work.event(Subject.ANOMALY, Outcome.CLEARED)
     clear_all_but(work.store, standing, Subject.ANOMALY, told.keys() | still, cleared)
+    known = {f.subject for f in standing if f.kind == Subject.ANOMALY}
     for about, anomaly in told.items():
-        _tell_one(work, about, anomaly)
+        _tell_one(work, about, anomaly, is_new=about not in known)
 
 
 def _subject(work: Work, anomaly: Anomaly) -> str:
@@ -179,14 +180,16 @@ def _wanted(work: Work, check: Check) -> Reaction:
     return wanted(work.managed.on, check)
 
 
-def _tell_one(work: Work, about: str, anomaly: Anomaly) -> None:
+def _tell_one(work: Work, about: str, anomaly: Anomaly, *, is_new: bool) -> None:
+    """React first: should this process die in between, the next one tells it, and `cool_down` keeps it at one."""
     name = work.managed.name
     version = next((v for v in work.situation.versions if v.key_id == anomaly.key_id), None) or work.situation.current
+    held = _react(work, anomaly, version) if is_new and version is not None else None
     news = News(
         kind=Subject.ANOMALY,
         subject=about,
         what=f"{name}: {anomaly.what} ({anomaly.check})",
-        seen=anomaly.seen,
+        seen=f"{anomaly.seen}; nothing else is done by itself: {held}" if held else anomaly.seen,
         remedy=f"`rotator usage {name}` shows its use; if it was nobody of yours, `rotate --now {name} --compromised`",
         credential_id=work.credential.id,
     )
@@ -197,18 +200,14 @@ def _tell_one(work: Work, about: str, anomaly: Anomaly) -> None:
         reason=anomaly.check.value,
         figures=dict(anomaly.figures),
     )
-    is_new = find(work.store, work.around.new_id, news, event, work.event(Subject.ANOMALY, Outcome.CLEARED))
-    if not is_new or version is None or version.key_id is None:
-        return
-    verb = verb_of(_wanted(work, anomaly.check), version.key_id)
-    if verb is not None:
-        react(
-            work.store,
-            work.around,
-            name,
-            version,
-            anomaly.check,
-            verb,
-            work.limits.caps,
-            because=f"{anomaly.what}; {anomaly.seen}",
-        )
+    find(work.store, work.around.new_id, news, event, work.event(Subject.ANOMALY, Outcome.CLEARED))
+
+
+def _react(work: Work, anomaly: Anomaly, version: Version) -> str | None:
+    """What the policy wants besides telling; why not, where the caps hold it. A key that is gone is past all of it."""
+    works = version.state.living and version.compromised_at is None
+    verb = verb_of(_wanted(work, anomaly.check), version.key_id) if works and version.key_id is not None else None
+    if verb is None:
+        return None
+    because, caps = f"{anomaly.what}; {anomaly.seen}", work.limits.caps
+    return react(work.store, work.around, work.managed.name, version, anomaly.check, verb, caps, because)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from rotator.domain.usage import Sample
+from rotator.testbed.aws import AwsKey
 from tests.engine.conftest import OpenAIWeb
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_watch import EAGER, findings
@@ -205,3 +206,93 @@ def test_the_last_use_that_iam_tells_is_kept_with_service_and_region(deployer: D
     for sample in found:
         assert sample.service
         assert sample.last_at is not None
+
+
+def told(web: OpenAIWeb, check: str) -> dict[str, Any]:
+    """The only event of this check."""
+    (event,) = (e for e in web.place.events if e["event"] == "anomaly.found" and e["reason"] == check)
+    return event
+
+
+def test_a_model_that_was_never_used_is_told_and_not_the_usual_one(used: OpenAIWeb) -> None:
+    busy(used, each=1)
+    assert "new_model" not in look(used)
+    used.emulator.consume(value(used), model="gpt-huge")
+    assert "new_model" in look(used)
+    assert told(used, "new_model")["detail"]["figures"]["model"] == "gpt-huge"
+
+
+def test_a_day_that_costs_far_more_than_usual_is_told(used: OpenAIWeb) -> None:
+    busy(used, each=1)  # 24 cents a day
+    used.emulator.consume(value(used), times=500)
+    assert "high_cost" in look(used)
+    assert told(used, "high_cost")["detail"]["figures"]["cost"].startswith("5.")
+
+
+def test_a_key_that_nobody_uses_and_one_that_wakes(used: OpenAIWeb) -> None:
+    aged(used, timedelta(days=60))
+    used.place.rotate(patience=0.2)
+    assert look(used) == ["unused"]
+    assert told(used, "unused")["detail"]["figures"] == {"days": 60}
+    used.emulator.consume(value(used))
+    assert look(used) == ["woke"]
+    assert told(used, "woke")["detail"]["figures"]["days"] >= 59
+
+
+def test_a_key_that_is_used_although_it_is_gone(used: OpenAIWeb) -> None:
+    """Its provider goes on accepting it; nothing is left to be done about it, whatever the policy says."""
+    configure(used, on={"not_current": "revoke"})
+    old = value(used)
+    used.place.rotate("web", now=True, patience=5)
+    assert used.place.status("web")["previous"] == []
+    used.emulator.delete_lag = 3 * HOUR
+    assert used.emulator.consume(old, at=time.time() + 2 * HOUR)  # in an hour that began after its end
+    used.emulator.clock = lambda: time.time() + 2 * HOUR
+    assert "not_current" in look(used)
+    assert "request.started" not in used.place.told()
+
+
+def test_a_signal_that_is_broken_rotates_as_often_as_the_caps_allow(used: OpenAIWeb) -> None:
+    busy(used, each=1)
+    caps = {"reactions": {"per_hour": 1}}
+    configure(used, on={"high_cost": "rotate", "new_model": "compromised", "new_service": "rotate"})
+    used.place.engine |= caps
+    configure_again(used, caps)
+    used.emulator.consume(value(used), "images", times=500, model="gpt-huge")
+    found = look(used)
+    assert {"high_cost", "new_model", "new_service"} <= set(found)
+    asked = [e["actor"] for e in used.place.events if e["event"] == "request.started"]
+    assert len(asked) == 1
+    held = [f for f in findings(used.place, "anomaly") if "nothing else is done by itself" in f["message"]]
+    assert len(held) == 2
+    assert all("`engine.reactions.per_hour` allows" in f["message"] for f in held)
+    look(used)
+    assert len([e for e in used.place.events if e["event"] == "request.started"]) == 1
+
+
+def configure_again(web: OpenAIWeb, engine: dict[str, Any]) -> None:
+    content = yaml.safe_load(web.place.file.read_text())
+    content["engine"] |= engine
+    web.place.file.write_text(yaml.safe_dump(content))
+
+
+def test_a_region_and_a_service_of_iam_that_are_new_are_told(deployer: Deployer) -> None:  # noqa: F811
+    """A month of last uses is on record; then a key of it is used somewhere else."""
+    deployer.place.engine = {**deployer.place.engine, "watch": "1ms", "sample": "1ms"}
+    deployer.write()
+    deployer.place.rotate()
+    deployer.place.rotate(patience=0.2)
+    with closing(sqlite3.connect(deployer.place.folder / "rotator.db", isolation_level=None)) as database:
+        earlier = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        database.execute("UPDATE sampling SET since = ?", (earlier,))
+    body = deployer.body()
+    key = AwsKey(body["AWS_ACCESS_KEY_ID"], body["AWS_SECRET_ACCESS_KEY"])
+    client = deployer.aws.client("s3", key)
+    with suppress(client.exceptions.ClientError):  # it may not: that is use all the same
+        client.list_buckets()
+    client.close()
+    deployer.place.rotate(patience=0.2)
+    reasons = {e["reason"] for e in deployer.place.events if e["event"] == "anomaly.found"}
+    assert {"new_service", "new_region"} & reasons
+    (event,) = (e for e in deployer.place.events if e["reason"] == "new_service")
+    assert event["detail"]["figures"]["service"] == "s3"
