@@ -31,6 +31,8 @@ ANSWERED: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", ADMIN_KEY, None),
     ("DELETE", ADMIN_KEY, None),
     *(("GET", f"/organization/usage/{kind}?start_time=1730419200", None) for kind in USAGE),
+    ("GET", "/organization/costs?start_time=1730419200", None),
+    ("GET", "/organization/audit_logs", None),
     ("GET", "/organization/projects", None),
     ("GET", PROJECT, None),
     ("GET", PROJECT + "/service_accounts", None),
@@ -257,6 +259,13 @@ def test_requests_to_models_are_accounted_for_by_key(call: Caller, openai: OpenA
         assert sum(result["num_model_requests"] for result in results) == 2
         assert {result["api_key_id"] for result in results} == {call.key.id}
     assert not openai.consume("sk-wrong")
+    assert openai.consume(call.key.secret, model="gpt-other", times=3)
+    by = f"api_key_ids[]={call.key.id}&group_by[]=api_key_id&group_by[]=model"
+    _, told = call("GET", f"/organization/usage/completions?start_time={start}&bucket_width=1d&{by}")
+    found = {(r["model"], r["num_model_requests"]) for bucket in told["data"] for r in bucket["results"]}
+    assert found == {("gpt-emulated", 2), ("gpt-other", 3)}
+    _, told = call("GET", f"/organization/costs?start_time={start}&bucket_width=1d&{by}")
+    assert [r["amount"]["currency"] for bucket in told["data"] for r in bucket["results"]][:1] == ["usd"]
     openai.usage_lag = 60
     _, told = call("GET", f"/organization/usage/completions?start_time={start}&bucket_width=1h")
     assert all(bucket["results"] == [] for bucket in told["data"])
