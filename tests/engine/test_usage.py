@@ -296,3 +296,38 @@ def test_a_region_and_a_service_of_iam_that_are_new_are_told(deployer: Deployer)
     assert {"new_service", "new_region"} & reasons
     (event,) = (e for e in deployer.place.events if e["reason"] == "new_service")
     assert event["detail"]["figures"]["service"] == "s3"
+
+
+def test_use_at_hours_at_which_it_never_worked_is_told(used: OpenAIWeb) -> None:
+    aged(used, timedelta(days=40))
+    for day in range(1, 30):
+        for apart in (11, 12, 13):
+            used.emulator.consume(value(used), at=time.time() - (24 * day + apart) * HOUR, times=20)
+    change(used, "DELETE FROM sample", "DELETE FROM sampling")
+    assert look(used) == []
+    used.emulator.consume(value(used), times=30)
+    assert look(used) == ["unusual_hours"]
+    assert told(used, "unusual_hours")["detail"]["figures"]["requests"] == 30
+
+
+def test_use_of_a_disabled_key_of_iam_is_told(deployer: Deployer) -> None:  # noqa: F811
+    """AWS may go on accepting a key for a while after it was made inactive."""
+    deployer.place.engine = {**deployer.place.engine, "watch": "1ms", "sample": "1ms"}
+    deployer.write(soak="3h")
+    deployer.place.rotate()
+    body = deployer.body()
+    client = deployer.aws.client("s3", AwsKey(body["AWS_ACCESS_KEY_ID"], body["AWS_SECRET_ACCESS_KEY"]))
+    with suppress(client.exceptions.ClientError):
+        client.list_buckets()
+    client.close()
+    deployer.place.rotate("deployer", now=True, patience=2)
+    deployer.place.rotate(patience=0.2)
+    assert deployer.listed()[body["AWS_ACCESS_KEY_ID"]] == "Inactive"
+    with closing(sqlite3.connect(deployer.place.folder / "rotator.db", isolation_level=None)) as database:
+        (until,) = database.execute("SELECT not_before FROM retirement WHERE state = 'disabled'").fetchone()
+        earlier = (datetime.fromisoformat(until) - timedelta(hours=1)).isoformat(timespec="microseconds")
+        database.execute("UPDATE retirement SET not_before = ?", (earlier.replace("+00:00", "Z"),))
+    deployer.place.rotate(patience=0.2)
+    (event,) = (e for e in deployer.place.events if e["event"] == "anomaly.found")
+    assert (event["reason"], event["key_id"]) == ("disabled_key", body["AWS_ACCESS_KEY_ID"])
+    assert {"last_used_at", "since"} == set(event["detail"]["figures"])
