@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import os
@@ -54,9 +55,13 @@ class Canaries:
         if isinstance(text, bytes):
             text = text.decode(errors="replace")
         text = text.lower()
-        return sorted(
-            {name for secret in self._secrets for name, spelling in _spellings(secret) if spelling.lower() in text}
-        )
+        return sorted({name for secret in self._secrets for name, spelling in _lowered(secret) if spelling in text})
+
+
+@functools.cache
+def _lowered(secret: str) -> list[tuple[str, str]]:
+    """Its spellings in small letters, each once: thousands of texts are searched for the same secrets."""
+    return list(dict.fromkeys((name, spelling.lower()) for name, spelling in _spellings(secret)))
 
 
 def _spellings(secret: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,14 +88,14 @@ class Figures:
 
     def lines(self) -> list[str]:
         """For people."""
-        kept = {name: [getattr(sample, name) for sample in self.samples] for name in ("descriptors", "threads")}
         memory = [f"{median(s.memory for s in self.of_day(n / 7, (n + 1) / 7)):.1f}" for n in range(7)]
         return [
             f"{self.credentials:,} credentials, {self.seconds:,.0f} s, in which the clock went {self.days:.1f} days",
             f"{self.ticks:,} ticks, one each {self.interval:.2f} s; never longer than {self.idle:.2f} s without one",
             f"{self.rotations:,} rotations, {self.overdue:,} times overdue; {self.scrapes:,} scrapes",
             f"memory by sevenths of the time, MB: {', '.join(memory)}; {self.growth(lambda s: s.memory):+.1%}",
-            *(f"{name}: {min(of)} to {max(of)}, {self.growth(partial(_of, name)):+.1%}" for name, of in kept.items()),
+            f"descriptors: {_range(s.descriptors for s in self.samples)}, {self.growth(lambda s: s.descriptors):+.1%}",
+            f"threads: {_range(s.threads for s in self.samples)}, as many as are at work",
             f"{len(self.stops):,} times SIGTERM at any moment: ended after {max(self.stops, default=0):.1f} s at most",
             f"{self.looks:,} looks of the consumer, {self.dead:,} dead keys",
             f"{len(self.violations):,} violations",
@@ -103,9 +103,9 @@ class Figures:
         ]
 
 
-def _of(name: str, sample: Sample) -> float:
-    value: float = getattr(sample, name)
-    return value
+def _range(counts: Iterable[int]) -> str:
+    found = list(counts)
+    return f"{min(found)} to {max(found)}"
 
 
 class Stage:
