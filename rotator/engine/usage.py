@@ -14,7 +14,7 @@ from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, RetirementState, Situation, Version, VersionState
 from rotator.domain.reactions import Reaction, verb_of, wanted
-from rotator.domain.usage import HOUR, Change, Record, Sample, Sampling, begin
+from rotator.domain.usage import DAY, HOUR, Change, Record, Sample, Sampling, begin
 from rotator.engine.evidence import OWN_USE, was_us
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.reacting import react
@@ -31,10 +31,13 @@ ENDED = timedelta(days=30)
 
 def watch(work: Work, standing: Sequence[Finding]) -> None:
     """Sample, where it is time and the provider tells; then judge. Raises what asking the provider raises."""
-    if not work.provider.capabilities.tells_last_use:
+    current = work.situation.current
+    if not work.provider.capabilities.tells_last_use or current is None:
         return
     before = work.store.sampling(work.credential.id)
-    if before is not None and before.at <= work.now() < before.at + work.limits.sample:
+    # A fleet of new keys has other things to ask its provider, and nothing has used them yet.
+    last = before.at if before is not None else current.current_at or current.created_at
+    if last <= work.now() < last + work.limits.sample:
         return
     since = _since(work, before)
     found = list(_last_uses(work, work.ask(work.provider.keys)))
@@ -58,7 +61,7 @@ def _since(work: Work, before: Sampling | None) -> datetime:
     if not isinstance(work.provider, Samples):
         return work.now()
     made = [v.issued_at or v.created_at for v in work.situation.versions if v.key_id is not None]
-    return begin(max(work.now() - WARM_UP, min(made, default=work.now())), HOUR)
+    return begin(max(begin(work.now() - WARM_UP, DAY), min(made, default=work.now())), HOUR)
 
 
 def _last_uses(work: Work, keys: Sequence[Key]) -> Iterator[Sample]:
@@ -88,7 +91,8 @@ def _metered(work: Work, since: datetime) -> list[Sample]:
     provider = work.provider
     if not isinstance(provider, Samples):
         return []
-    return [sample for key_id in _asked_about(work) for sample in work.ask(provider.samples, key_id, since)]
+    asked = [(kind, key_id) for key_id in _asked_about(work) for kind in provider.kinds]
+    return [sample for kind, key_id in asked for sample in work.ask(provider.samples, kind, key_id, since)]
 
 
 def _changes(work: Work) -> Sequence[Change]:

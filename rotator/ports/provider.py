@@ -224,8 +224,13 @@ class Meters(Protocol):
 class Samples(Protocol):
     """A provider that accounts for use in buckets of time, besides what it tells in `last_used_at`."""
 
-    def samples(self, key_id: str, since: datetime) -> Sequence[Sample]:
-        """The use of a key in every bucket that ends after `since`; what is not told of an hour is told of its day.
+    @property
+    def kinds(self) -> Sequence[str]:
+        """What is accounted for apart, each by a question of its own."""
+        ...
+
+    def samples(self, kind: str, key_id: str, since: datetime) -> Sequence[Sample]:
+        """The use of a key of this kind in every bucket that ends after `since`.
 
         A bucket that is not over may have more in it at the next look. May be repeated. Raises as `metered`.
         """

@@ -49,6 +49,7 @@ T = TypeVar("T")
 
 _METERED = ("completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions")
 """What OpenAI accounts for by key. Its other usage belongs to such a request, or is told for a whole project only."""
+_COSTS = "costs"
 _WIDTHS = ((timedelta(days=1), "1m", 1440), (timedelta(days=7), "1h", 168), (timedelta(days=3650), "1d", 31))
 """For a span of up to so long: the width of a bucket, and the most of them in one answer."""
 _PROJECT_KEYS = "https://platform.openai.com/api-keys"
@@ -280,21 +281,25 @@ class ServiceAccountKeys:
         ]
         return max(found, key=lambda use: use.at, default=None)
 
-    def samples(self, key_id: str, since: datetime) -> Sequence[Sample]:
-        """Requests of each hour by kind and model, and what each day cost. Some minutes behind.
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of requests, and what all of them cost."""
+        return (*_METERED, _COSTS)
+
+    def samples(self, kind: str, key_id: str, since: datetime) -> Sequence[Sample]:
+        """Requests of each hour by model, or what each day cost. Some minutes behind.
 
         Needs an admin key that may read usage.
         """
-        hours = [
+        if kind == _COSTS:
+            return [
+                Sample(key_id=key_id, at=start, width=DAY, cost=cost, currency=currency)
+                for start, _, (cost, currency) in self._buckets(_COSTS, key_id, begin(since, DAY), "1d", 180, _cost)
+            ]
+        return [
             Sample(key_id=key_id, at=start, width=HOUR, service=kind, model=model, requests=count)
-            for kind in _METERED
             for start, _, (count, model) in self._buckets(f"usage/{kind}", key_id, since, "1h", 168, _of_model, "model")
         ]
-        days = [
-            Sample(key_id=key_id, at=start, width=DAY, cost=cost, currency=currency)
-            for start, _, (cost, currency) in self._buckets("costs", key_id, begin(since, DAY), "1d", 180, _cost)
-        ]
-        return [*hours, *days]
 
     def changes(self, key_ids: Sequence[str], since: datetime) -> Sequence[Change]:
         """What the organization's audit log has of these keys and their service account, by anybody else.

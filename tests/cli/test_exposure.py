@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rotator.cli.exposure import names
+from rotator.config import Target
 from tests.cli.house import House
 
 
@@ -23,17 +25,17 @@ def test_a_place_that_only_its_readers_see_is_not_warned_of(house: House) -> Non
 
 
 @pytest.mark.parametrize("name", ["NEXT_PUBLIC_KEY", "VITE_API_KEY", "REACT_APP_SECRET", "EXPO_PUBLIC_X"])
-def test_a_name_that_bundlers_publish(house: House, name: str) -> None:
-    house.change('fields: {WEB: "{secret}"}', f'fields: {{{name}: "{{secret}}"}}')
-    found = warned(house)["public_name"]
-    assert (found["credential"], found["outcome"]) == ("web", "warning")
-    assert f"variables named like {name}" in found["message"]
-    assert "keep it on a server" in found["remedy"]
+def test_a_name_that_bundlers_publish(name: str) -> None:
+    target = Target(to="vault", path="web", templates={name: "{secret}", "OTHER": "{secret}"}, position=0)
+    (found,) = names("web", target)
+    assert (found.credential, found.outcome, found.reason) == ("web", "warning", "public_name")
+    assert f"variables named like {name}" in found.message
+    assert "keep it on a server" in str(found.remedy)
 
 
-def test_a_name_that_holds_no_secret_may_be_published(house: House) -> None:
-    house.change('fields: {WEB: "{secret}"}', 'fields: {WEB: "{secret}", VITE_KEY_ID: "{fingerprint}"}')
-    assert warned(house) == {}
+def test_a_name_that_holds_no_secret_may_be_published() -> None:
+    target = Target(to="vault", path="web", templates={"WEB": "{secret}", "VITE_KEY": "{fingerprint}"}, position=0)
+    assert list(names("web", target)) == []
 
 
 @pytest.mark.parametrize("folder", ["public", "static/js", "android/app/src/main/assets"])

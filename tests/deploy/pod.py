@@ -30,7 +30,6 @@ class Ran:
     status: int
     out: str
     err: str
-    memory: float  # MB, at its highest
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,10 @@ class Pod:
         """Run a container to its end."""
         with (self.folder.parent / "out").open("w+") as out, (self.folder.parent / "err").open("w+") as err:
             process = self.start(name, *command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            status = process.wait()
             for stream in (out, err):
                 stream.seek(0)
-            return Ran(process.returncode, out.read(), err.read(), usage.ru_maxrss / 1024)
+            return Ran(status, out.read(), err.read())
 
     def _root(self, container: Mapping[str, Any]) -> Iterator[str]:
         def at(path: str) -> str:

@@ -356,7 +356,8 @@ def test_every_method_of_a_store_is_known_to_a_dry_run() -> None:
     of_passes = {"enroll", "move", "settle_in", "stir", "due", "claim", "release", "credential", "pass_ended"}
     of_what_is_sent = {"followers", "note_follower", "forget_follower", "notices", "keep_notices", "last_checkpoint"}
     counting = {"fleet", "count", "counts", "react"}
-    apart = of_passes | of_what_is_sent | counting | {"ask", "sight"}
+    of_use = {"sampling", "samples", "keep_samples"}
+    apart = of_passes | of_what_is_sent | counting | of_use | {"ask", "sight"}
     assert methods - READS - {*vars(DryStore)} == apart, "these no verb calls; where one did, a dry run would refuse"
 
 
