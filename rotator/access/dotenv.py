@@ -14,6 +14,12 @@ from dataclasses import dataclass
 
 from rotator.domain.errors import Refused
 
+PUBLISHED = (
+    "NEXT_PUBLIC_", "VITE_", "REACT_APP_", "EXPO_PUBLIC_", "NUXT_PUBLIC_", "NUXT_ENV_", "PUBLIC_", "GATSBY_",
+    "VUE_APP_", "STORYBOOK_", "NG_APP_", "SNOWPACK_PUBLIC_", "REDWOOD_ENV_",
+)  # fmt: skip
+"""Beginnings of names that bundlers copy into what browsers get."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+=@,%-]*")  # no tilde: the shell expands it after `=` and `:`
 _START = re.compile(r"\ufeff?[ \t]*(?:export[ \t]+)?(?P<name>[^\s=#'\"]+)[ \t]*=")

@@ -6,17 +6,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from rotator.access.dotenv import PUBLISHED
 from rotator.cli.finding import Finding
 from rotator.config import Config, CredentialConfig, Target
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.template import PUBLIC, Template
 from rotator.scanning import sources
-
-_BUNDLED = (
-    *("NEXT_PUBLIC_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "PUBLIC_", "VITE_", "REACT_APP_", "VUE_APP_", "NG_APP_"),
-    *("GATSBY_", "STORYBOOK_"),
-)
-"""Builds of web sites and apps put variables that begin so into what is delivered, as their documentations say."""
 
 _SERVED = {"public", "static", "www", "wwwroot", "htdocs", "public_html"}
 """Folders that web servers and site builders deliver as they are."""
@@ -42,7 +37,7 @@ def names(credential: str, target: Target) -> Iterator[Finding]:
     """Names that builds publish, of fields that hold a secret."""
     for field, template in target.templates.items():
         secret = set(Template(template).names) - set(PUBLIC)
-        if field != WHOLE_BODY and secret and field.upper().startswith(_BUNDLED):
+        if field != WHOLE_BODY and secret and field.upper().startswith(PUBLISHED):
             message = f"builds put variables named like {field} into what browsers and phones download"
             yield _warning(credential, f"{target.to} {field}", message, reason="public_name", remedy=_INSTEAD)
 

@@ -31,12 +31,6 @@ from rotator.domain.secret import Secret
 from rotator.ports.destination import Capabilities, Reading, shadow_path
 from rotator.settings import FilePath, Settings
 
-PUBLISHED = (
-    "NEXT_PUBLIC_", "VITE_", "REACT_APP_", "EXPO_PUBLIC_", "NUXT_PUBLIC_", "NUXT_ENV_", "PUBLIC_", "GATSBY_",
-    "VUE_APP_", "STORYBOOK_", "NG_APP_", "SNOWPACK_PUBLIC_", "REDWOOD_ENV_",
-)  # fmt: skip
-"""Beginnings of names that bundlers copy into what browsers get."""
-
 _ABSENT = "absent"
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -201,7 +195,7 @@ class FilePlace:
         if WHOLE_BODY in fields and len(fields) > 1:
             message = f"{self.address} cannot hold one value and named fields at once"
             raise Refused(message, reason="mixed_fields", remedy="write either value or fields")
-        public = [name for name in fields if name.startswith(PUBLISHED)]
+        public = [name for name in fields if name.startswith(dotenv.PUBLISHED)]
         if public and not self.server.settings.allow_public_names:
             message = f"bundlers publish what is called {public[0]}: every visitor could read it"
             remedy = "choose another name and call the API from the server, or set allow_public_names: true"
