@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import Finding, Version
+from rotator.domain.model import Version
 from rotator.domain.reactions import LEAK, Caps, Reaction, verb_of, wanted
 from rotator.engine import requests
-from rotator.engine.findings import News, clear_all_but, find
+from rotator.engine.findings import News, find
 from rotator.engine.reacting import react
-from rotator.engine.work import Managed, Surroundings, Work
+from rotator.engine.work import Managed, Surroundings
 from rotator.ports.store import NewEvent, Store
 
 PLACES = 5
@@ -145,10 +145,3 @@ def _find(store: Store, around: Surroundings, credential: str, version: Version,
     )
     cleared = NewEvent(event=name(Subject.LEAK, Outcome.CLEARED), actor=around.actor, credential=credential)
     find(store, around.new_id, news, told, cleared)
-
-
-def clear(work: Work, standing: Sequence[Finding]) -> None:
-    """What is said of keys that work no more, or are being replaced as compromised, holds no more."""
-    still = [v.key_id for v in work.situation.versions if v.state.living and v.compromised_at is None]
-    told = work.event(Subject.LEAK, Outcome.CLEARED)
-    clear_all_but(work.store, standing, Subject.LEAK, [key for key in still if key is not None], told)

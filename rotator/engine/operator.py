@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Delivery,
+    Finding,
     Placement,
     Retirement,
     RetirementReason,
@@ -21,6 +22,7 @@ from rotator.domain.model import (
 )
 from rotator.engine import rehearsal, waves
 from rotator.engine import rotation as rotation_steps
+from rotator.engine.findings import clear_all_but
 from rotator.engine.grace import pace_of
 from rotator.engine.reactivation import REPLACED, retired_again
 from rotator.engine.retirement import REVOKED, deleted
@@ -149,16 +151,15 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
-    _answered(work, {version.key_id for version in versions})
+    clear_leaks(work, [f for f in work.store.findings() if f.credential_id == work.credential.id])
     return new_key_needed
 
 
-def _answered(work: Work, keys: Collection[str | None]) -> None:
-    """Nobody has to be told any more that these have leaked: it is being done about."""
-    cleared = work.event(Subject.LEAK, Outcome.CLEARED)
-    for finding in work.store.findings():
-        if finding.kind == Subject.LEAK and finding.credential_id == work.credential.id and finding.subject in keys:
-            work.store.clear(Subject.LEAK, finding.subject, cleared)
+def clear_leaks(work: Work, standing: Sequence[Finding]) -> None:
+    """What is said of keys that work no more, or are being replaced as compromised, holds no more."""
+    still = [v.key_id for v in work.situation.versions if v.state.living and v.compromised_at is None]
+    told = work.event(Subject.LEAK, Outcome.CLEARED)
+    clear_all_but(work.store, standing, Subject.LEAK, [key for key in still if key is not None], told)
 
 
 def needs_new_key(work: Work, key: str | None) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.domain.errors import PermanentError, RotatorError, StoreUnavailable, TemporaryError, WrongAccount
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import Finding, Observed, Placement, Version
-from rotator.engine import adoption, brownout, creation, deadlines, drift, hooks, leaks, permissions, regress, usage
+from rotator.engine import adoption, brownout, creation, deadlines, drift, hooks, operator, permissions, regress, usage
 from rotator.engine.drift import Drift
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.labels import labelled
@@ -50,7 +50,7 @@ def watch(work: Work) -> None:
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
     hooks.clear(work, standing)
-    leaks.clear(work, standing)
+    operator.clear_leaks(work, standing)
     brownout.clear(work, standing)
     try:
         _watch_keys(work, standing)
