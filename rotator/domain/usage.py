@@ -83,10 +83,15 @@ def begin(moment: datetime, width: timedelta) -> datetime:
     return day if width == DAY else day.replace(hour=moment.hour)
 
 
+def rolled_before(now: datetime) -> datetime:
+    """Hours that begin before this become days. What begins later needs nothing to be done about it."""
+    return begin(now - HOURS_KEPT, DAY)
+
+
 def rolled_up(samples: Iterable[Sample], now: datetime) -> tuple[list[Sample], list[Sample]]:
     """What is due: the days that hours have become, in all; and the samples that are kept no more."""
     held = list(samples)
-    old = [s for s in held if s.width == HOUR and s.at < begin(now - HOURS_KEPT, DAY)]
+    old = [s for s in held if s.width == HOUR and s.at < rolled_before(now)]
     days = {s.bucket: s for s in held if s.width == DAY}
     grown: dict[Sample, Sample] = {}
     for hour in old:

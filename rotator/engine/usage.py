@@ -6,21 +6,19 @@ A sample changes nothing outside. What a check finds is a finding, with its figu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.anomalies import NEWS_LASTS, RECENT, WARM_UP, Anomaly, Check, KeyLife, Use, judge
 from rotator.domain.errors import PermanentError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Finding, RetirementState, Situation, Version, VersionState
+from rotator.domain.model import Finding, RetirementState, Version, VersionState
 from rotator.domain.reactions import Reaction, verb_of, wanted
 from rotator.domain.usage import DAY, HOUR, Change, Record, Sample, Sampling, begin
 from rotator.engine.evidence import OWN_USE, was_us
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.reacting import react
-from rotator.engine.work import Bounds, Work
+from rotator.engine.work import Work
 from rotator.ports.provider import Key, Logs, Samples
-from rotator.ports.store import Store
 
 SETTLES = timedelta(hours=2)
 """What a provider tells of the last hours may still grow."""
@@ -50,8 +48,8 @@ def watch(work: Work, standing: Sequence[Finding]) -> None:
         refused = problem
     _tell_refused(work, standing, refused)
     work.store.keep_samples(work.credential.id, found, since)
-    known = use(work.store, work.situation, work.managed.bounds)
-    _tell(work, standing, judge(replace(known, foreign=foreign)), unknown=[Check.FOREIGN_CHANGE] if refused else [])
+    anomalies = judge(_use(work, since if before is None else before.since, foreign))
+    _tell(work, standing, anomalies, unknown=[Check.FOREIGN_CHANGE] if refused else [])
 
 
 def _since(work: Work, before: Sampling | None) -> datetime:
@@ -112,34 +110,33 @@ def _matters(version: Version, now: datetime) -> bool:
     return version.state.living or (version.retired_at is not None and version.retired_at > now - ENDED)
 
 
-def use(store: Store, situation: Situation, bounds: Bounds) -> Use:
+def _use(work: Work, since: datetime, foreign: Sequence[Change]) -> Use:
     """Everything that the checks are asked about, as it is on record."""
-    samples = store.samples(situation.credential.id)
-    sampling = store.sampling(situation.credential.id)
-    now = store.now()
+    samples, now, bounds = work.store.samples(work.credential.id), work.now(), work.managed.bounds
     return Use(
         now=now,
-        since=sampling.since if sampling is not None else now,
-        keys=[life for version in situation.versions if (life := _life(situation, version)) is not None],
+        since=since,
+        keys=[life for version in work.situation.versions if (life := _life(work, version)) is not None],
         record=Record.of(samples),
         samples=[sample for sample in samples if sample.surely_at > now - RECENT],
+        foreign=foreign,
         networks=bounds.networks,
         budget=bounds.budget,
     )
 
 
-def _life(situation: Situation, version: Version) -> KeyLife | None:
+def _life(work: Work, version: Version) -> KeyLife | None:
     if version.key_id is None:
         return None
-    row = next((r for r in situation.retirements if r.version_id == version.id), None)
-    disabled = row is not None and row.state is RetirementState.DISABLED and row.not_before is not None
+    row = work.situation.retirement_of(version.id)
+    soaks_until = row.not_before if row is not None and row.state is RetirementState.DISABLED else None
     return KeyLife(
         key_id=version.key_id,
         number=version.number,
         state=version.state,
         made_at=version.issued_at or version.created_at,
         retiring_from=row.opened_at + row.grace if row is not None else None,
-        disabled_at=row.not_before - row.soak if disabled and row and row.not_before else None,
+        disabled_at=soaks_until - row.soak if row is not None and soaks_until is not None else None,
         gone_at=version.retired_at if version.state is VersionState.RETIRED else None,
     )
 
@@ -166,9 +163,9 @@ def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly], unk
 
     Of the checks in `unknown` nothing could be seen, so that what they have found stands.
     """
-    told = {_subject(work, anomaly): anomaly for anomaly in found}
+    told = {_subject(work, anomaly.check, anomaly.about): anomaly for anomaly in found}
     told = {about: anomaly for about, anomaly in told.items() if _wanted(work, anomaly.check) is not Reaction.IGNORE}
-    still = {f.subject for f in standing if any(f" {check.value} " in f"{f.subject} " for check in unknown)}
+    still = {f.subject for f in standing for check in unknown if f.subject.startswith(_subject(work, check))}
     cleared = work.event(Subject.ANOMALY, Outcome.CLEARED)
     clear_all_but(work.store, standing, Subject.ANOMALY, told.keys() | still, cleared)
     known = {f.subject for f in standing if f.kind == Subject.ANOMALY}
@@ -176,8 +173,8 @@ def _tell(work: Work, standing: Sequence[Finding], found: Sequence[Anomaly], unk
         _tell_one(work, about, anomaly, is_new=about not in known)
 
 
-def _subject(work: Work, anomaly: Anomaly) -> str:
-    return " ".join(filter(None, (work.managed.name, anomaly.check.value, anomaly.about)))
+def _subject(work: Work, check: Check, about: str = "") -> str:
+    return " ".join(filter(None, (work.managed.name, check.value, about)))
 
 
 def _wanted(work: Work, check: Check) -> Reaction:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rotator.domain.model import CredentialId
-from rotator.domain.usage import Sample, Sampling, rolled_up
+from rotator.domain.usage import Sample, Sampling, rolled_before, rolled_up
 from rotator.store import reading
 from rotator.store.database import Database
 from rotator.store.tables import sample as table
@@ -22,6 +22,7 @@ _SAMPLES = (
     .where(table.c.credential_id == bindparam("credential"))
     .order_by(table.c.key_id, table.c.at, table.c.width)
 )
+_OLD = _SAMPLES.where(table.c.at < bindparam("before"))
 _BUCKET = [column.name for column in table.primary_key]
 _FORGET = delete(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in _BUCKET))
 
@@ -45,7 +46,8 @@ def keep(database: Database, credential_id: CredentialId, samples: Sequence[Samp
         row = Sampling(since=since if before is None else before.since, at=now)
         connection.execute(insert(sampling).values(credential_id=credential_id, **asdict(row)))
         _put(connection, credential_id, samples)
-        days, gone = rolled_up(of(connection, credential_id), now)
+        old = reading.many(connection, Sample, _OLD, credential=credential_id, before=rolled_before(now))
+        days, gone = rolled_up(old, now)
         _forget(connection, credential_id, gone)
         _put(connection, credential_id, days)
 
