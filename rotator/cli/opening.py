@@ -11,7 +11,8 @@ from rotator import logs, wiring
 from rotator.cli import words
 from rotator.cli.options import Page
 from rotator.config import Config, find, load, select
-from rotator.domain.errors import Busy
+from rotator.domain.errors import Busy, SetupError
+from rotator.domain.model import Credential
 from rotator.engine import removed
 from rotator.engine.engine import HELD_WAIT, Engine, HeldByOther
 from rotator.engine.work import Work
@@ -79,6 +80,15 @@ def paged(
 def everything(service: wiring.Service) -> list[str]:
     """The names of all credentials, also of those that are on record only."""
     return sorted({*service.managed, *(credential.name for credential in service.store.credentials())})
+
+
+def on_record(service: wiring.Service, name: str) -> Credential:
+    """The row of a credential. Raises SetupError where it has none."""
+    credential = service.store.credential(name)
+    if credential is None:
+        message = f"there is no credential {name} on record"
+        raise SetupError(message, reason="unknown_credential", remedy="`rotator status` lists them")
+    return credential
 
 
 def chosen(service: wiring.Service, names: Iterable[str], selector: str | None, *, unnamed: bool = True) -> list[str]:

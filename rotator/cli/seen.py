@@ -11,8 +11,7 @@ import click
 from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, looking
-from rotator.domain.errors import SetupError
+from rotator.cli.opening import configuration, looking, on_record
 from rotator.engine import sightings
 from rotator.ports.consumer import Word
 
@@ -50,10 +49,7 @@ def seen(name: str, fingerprint: str, consumer: str, at: datetime | None, quiet:
     what it says again costs no event.
     """
     with looking(configuration(config)) as service:
-        credential = service.store.credential(name)
-        if credential is None:
-            message = f"there is no credential {name} on record"
-            raise SetupError(message, reason="unknown_credential", remedy="`rotator status` lists them")
+        credential = on_record(service, name)
         word = Word(consumer=consumer, fingerprint=fingerprint.strip(), at=at or service.store.now())
         version, new = sightings.seen(service.store, credential, word, actor=wiring.actor(os.environ))
         if not quiet:

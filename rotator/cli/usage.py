@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
 
 from rotator.cli import options, say, tables, words
 from rotator.cli.exits import Status
-from rotator.cli.opening import configuration, looking
-from rotator.domain.anomalies import Use
-from rotator.domain.errors import SetupError
+from rotator.cli.opening import configuration, looking, on_record
 from rotator.domain.events import Subject
-from rotator.domain.usage import DAY, HOUR, MILLION, Sample, Sampling, begin
-from rotator.engine.usage import use as use_of
-from rotator.engine.work import Bounds
+from rotator.domain.model import Version
+from rotator.domain.usage import DAY, HOUR, MILLION, Record, Sample, Sampling, begin
+from rotator.engine.report import stamp
 
 HEADS = ("version", "key", "state", "last used", "by", "24 hours", "{days} days", "cost")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,18 +34,13 @@ def usage(name: str, days: int, as_json: bool, config: str | None) -> int:
     What our own checks do is marked as ours, and judged by no check. Asks nobody; needs the database only.
     """
     with looking(configuration(config)) as service:
-        credential = service.store.credential(name)
-        if credential is None:
-            message = f"there is no credential {name} on record"
-            raise SetupError(message, reason="unknown_credential", remedy="`rotator status` lists them")
-        situation, managed = service.store.load(credential.id), service.managed.get(name)
-        use = use_of(service.store, situation, managed.bounds if managed is not None else Bounds())
-        samples, sampling = service.store.samples(credential.id), service.store.sampling(credential.id)
-        standing = [f for f in service.store.findings() if f.credential_id == credential.id]
-        found = _described(name, use, samples, sampling, days)
-        found["anomalies"] = [
-            {"since": _stamp(f.found_at), "message": f.message} for f in standing if f.kind == Subject.ANOMALY
-        ]
+        credential = on_record(service, name)
+        store = service.store
+        keys = [v for v in store.load(credential.id).versions if v.key_id is not None]
+        samples, sampling = store.samples(credential.id), store.sampling(credential.id)
+        standing = [f for f in store.findings() if (f.credential_id, f.kind) == (credential.id, Subject.ANOMALY)]
+        found = _described(name, store.now(), keys, samples, sampling, days)
+        found["anomalies"] = [{"since": stamp(f.found_at), "message": f.message} for f in standing]
         found["environment"] = service.config.environment
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -56,24 +49,21 @@ def usage(name: str, days: int, as_json: bool, config: str | None) -> int:
     return Status.DONE
 
 
-def _described(name: str, use: Use, samples: Sequence[Sample], sampling: Sampling | None, days: int) -> dict[str, Any]:
-    first = begin(use.now, DAY) - DAY * (days - 1)
-    hours = [begin(use.now, HOUR) - HOUR * back for back in reversed(range(24))]
+def _described(
+    name: str, now: datetime, keys: Sequence[Version], samples: Sequence[Sample], sampling: Sampling | None, days: int
+) -> dict[str, Any]:
+    first = begin(now, DAY) - DAY * (days - 1)
+    hours = [begin(now, HOUR) - HOUR * back for back in reversed(range(24))]
     lately = [sample for sample in samples if sample.at >= first]
     return {
         "name": name,
-        "at": _stamp(use.now),
-        "since": _stamp(sampling.since) if sampling else None,
-        "sampled_at": _stamp(sampling.at) if sampling else None,
-        "currency": use.record.currency or None,
-        "keys": [
-            _key(
-                key.key_id, key.number, key.state.value, [s for s in samples if s.key_id == key.key_id], use.now, first
-            )
-            for key in use.keys
-        ],
+        "at": stamp(now),
+        "since": stamp(sampling.since) if sampling else None,
+        "sampled_at": stamp(sampling.at) if sampling else None,
+        "currency": Record.of(samples).currency or None,
+        "keys": [_key(key, [s for s in samples if s.key_id == key.key_id], now, first) for key in keys],
         "hours": [
-            {"at": _stamp(at), "requests": sum(s.requests for s in lately if s.at == at and s.width == HOUR)}
+            {"at": stamp(at), "requests": sum(s.requests for s in lately if s.at == at and s.width == HOUR)}
             for at in hours
         ],
         "days": [
@@ -87,19 +77,17 @@ def _described(name: str, use: Use, samples: Sequence[Sample], sampling: Samplin
     }
 
 
-def _key(
-    key_id: str, number: int, state: str, samples: Sequence[Sample], now: datetime, first: datetime
-) -> dict[str, Any]:
+def _key(key: Version, samples: Sequence[Sample], now: datetime, first: datetime) -> dict[str, Any]:
     used = max((s for s in samples if s.requests or s.last_at), key=lambda s: s.surely_at, default=None)
     lately = [sample for sample in samples if sample.at >= first]
     return {
-        "version": number,
-        "key_id": key_id,
-        "state": state,
-        "last_used_at": _stamp(used.surely_at) if used else None,
+        "version": key.number,
+        "key_id": key.key_id,
+        "state": key.state.value,
+        "last_used_at": stamp(used.surely_at) if used else None,
         "last_used_by": " ".join(filter(None, (used.service, used.region, used.address))) if used else None,
         "ours": bool(used and used.ours),
-        "requests_24h": sum(s.requests for s in lately if s.width == HOUR and s.at > now - timedelta(days=1)),
+        "requests_24h": sum(s.requests for s in lately if s.width == HOUR and s.at > now - DAY),
         "requests": sum(s.requests for s in lately),
         "cost": sum(s.cost for s in lately) / MILLION,
     }
@@ -143,7 +131,3 @@ def _bars(counts: Sequence[int]) -> Iterator[str]:
     most = max(counts, default=0)
     for count in counts:
         yield _BARS[round(count / most * (len(_BARS) - 1))] if count else " "
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from rotator.domain.events import Outcome, Subject, name
 from rotator.engine.ledger import EXCEPTIONS, Course, Json, Ledger, Life
+from rotator.engine.report import stamp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,9 @@ class _Period:
         verdict = "older" if older else "unknown" if unknown else "within"
         return {
             "report": "rotation",
-            "from": _stamp(self.since),
-            "to": _stamp(self.asked.until),
-            "made_at": _stamp(self.asked.now),
+            "from": stamp(self.since),
+            "to": stamp(self.asked.until),
+            "made_at": stamp(self.asked.now),
             "max_age_seconds": int(self.asked.max_age.total_seconds()),
             "credentials": list(self.asked.names) if self.asked.names is not None else None,
             "verdict": verdict,
@@ -85,11 +86,11 @@ class _Period:
             "managed": life.version is not None,
             "version": life.version,
             "key_id": life.key_id,
-            "made_at": _stamp(life.made_at),
-            "first_seen_at": _stamp(life.seen_at),
-            "current_at": _stamp(life.current_at),
-            "disabled_at": _stamp(life.disabled_at),
-            "gone_at": _stamp(life.ended_at),
+            "made_at": stamp(life.made_at),
+            "first_seen_at": stamp(life.seen_at),
+            "current_at": stamp(life.current_at),
+            "disabled_at": stamp(life.disabled_at),
+            "gone_at": stamp(life.ended_at),
             "proof": life.proof,
             "oldest_seconds": int(oldest.total_seconds()),
             "at_least": life.made_at is None,
@@ -106,7 +107,7 @@ class _Period:
         ]
         living = [life for life in self._lives() if life.lives_at(moment)]
         return {
-            "at": _stamp(moment),
+            "at": stamp(moment),
             "credentials": sorted(names),
             "keys": [_named(life) for life in living if life.version is not None],
             "unmanaged": [_named(life) for life in living if life.version is None],
@@ -144,8 +145,8 @@ class _Period:
             "cause": course.cause,
             "why": course.why,
             "actor": course.actor,
-            "opened_at": _stamp(course.opened_at),
-            "ended_at": _stamp(course.ended_at),
+            "opened_at": stamp(course.opened_at),
+            "ended_at": stamp(course.ended_at),
             "outcome": course.outcome or "open",
             "reason": course.reason,
             "version": course.version,
@@ -153,8 +154,8 @@ class _Period:
             "old_keys": [
                 {
                     **_named(life),
-                    "disabled_at": _stamp(life.disabled_at),
-                    "gone_at": _stamp(life.ended_at),
+                    "disabled_at": stamp(life.disabled_at),
+                    "gone_at": stamp(life.ended_at),
                     "proof": life.proof,
                     "events": life.events,
                 }
@@ -236,9 +237,9 @@ class _Period:
         """What the trail cannot tell, in sentences."""
         first = self.ledger.first
         if self.asked.until > self.asked.now:
-            yield f"the period is not over: this is how it stood at {_stamp(self.asked.now)}"
+            yield f"the period is not over: this is how it stood at {stamp(self.asked.now)}"
         if first is None or first[1] > self.since:
-            begin = _stamp(first[1]) if first else "ever"
+            begin = stamp(first[1]) if first else "ever"
             yield f"the trail begins at {begin}, after the beginning of the period: what there was before is not known"
         elif first[0] > 1:
             yield f"the events before {first[0]} are not here any more: keys that were made before them may be missing"
@@ -255,7 +256,3 @@ class _Period:
 
 def _named(life: Life) -> dict[str, Any]:
     return {"credential": life.credential, "version": life.version, "key_id": life.key_id}
-
-
-def _stamp(moment: datetime | None) -> str | None:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
