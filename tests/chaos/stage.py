@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy.engine import make_url
 
@@ -20,7 +20,17 @@ from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
 from rotator.testbed.tcp_gate import TcpGate
-from tests.crash.worlds import SIBLING, EnvFile, GeneratedValues, IamKeys, Manager, OpenAIKeys, Tenant, Vault
+from tests.crash.worlds import (
+    SIBLING,
+    EnvFile,
+    GeneratedValues,
+    IamKeys,
+    Manager,
+    OpenAIKeys,
+    Tenant,
+    Vault,
+    configured,
+)
 from tests.engine.place import Place
 
 ROOT = Path(__file__).parents[2]
@@ -155,17 +165,10 @@ class Stage:
         """The configuration: everything rotates all the time, or what is under way comes to its end."""
         self.place.engine = {"lease": f"{LEASE:g}s", "call_budget": "1s", "workers": 8, "brake": {"pause": "20s"}}
         self.place.policy["max_creates_per_day"] = 1000
-        providers: dict[str, Any] = {}
-        destinations: dict[str, Any] = {}
-        credentials: dict[str, Any] = {}
-        for tenant in self.tenants:
-            provider = f"of-{tenant.name}"
-            providers[provider] = tenant.issuer.settings
-            names = [shelf.settings["type"] for shelf in tenant.shelves]
-            destinations |= dict(zip(names, (shelf.settings for shelf in tenant.shelves), strict=True))
-            policy = _ALWAYS if always and tenant.name != BY_HAND else _NEVER
-            credentials[tenant.name] = {**tenant.entry(provider, names), "policy": policy}
-        self.place.write(providers=providers, destinations=destinations, credentials=credentials)
+        sections = configured(self.tenants, lambda tenant: f"of-{tenant.name}")
+        for name, entry in sections["credentials"].items():
+            entry["policy"] = _ALWAYS if always and name != BY_HAND else _NEVER
+        self.place.write(**sections)
 
     @contextmanager
     def serving(self) -> Iterator[Sequence[Daemon]]:

@@ -366,6 +366,20 @@ class Tenant:
         return found + [f"{label} was asked for twice" for label in self.issuer.asked_twice()]
 
 
+def configured(tenants: Sequence[Tenant], provider_of: Callable[[Tenant], str]) -> dict[str, dict[str, Any]]:
+    """The sections of a configuration that has all of them, for `Place.write`; each place is called as its type is."""
+    providers: dict[str, Any] = {}
+    destinations: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
+    for tenant in tenants:
+        provider = provider_of(tenant)
+        providers[provider] = tenant.issuer.settings
+        names = [shelf.settings["type"] for shelf in tenant.shelves]
+        destinations |= dict(zip(names, (shelf.settings for shelf in tenant.shelves), strict=True))
+        credentials[tenant.name] = tenant.entry(provider, names)
+    return {"providers": providers, "destinations": destinations, "credentials": credentials}
+
+
 @dataclass
 class World:
     """One installation with one credential at a time: an issuer's keys on some shelves."""

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Self
 from urllib.request import urlopen
 
 from rotator.testbed.aws import Aws
@@ -25,7 +25,7 @@ from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
 from rotator.testbed.process import HOST, NotReady, free_port, wait_until
 from rotator.verifier.trail import verify_store
-from tests.crash.worlds import SIBLING, EnvFile, GeneratedValues, IamKeys, Manager, Shelf, Tenant, Vault
+from tests.crash.worlds import SIBLING, EnvFile, GeneratedValues, IamKeys, Manager, Shelf, Tenant, Vault, configured
 from tests.engine.place import Consumer, Place
 from tests.soak import hurried
 
@@ -162,16 +162,7 @@ class Stage:
         self.place.policy = {**policy, "max_creates_per_day": 1000}
         seconds = max(2, round(5 * self.speed))
         self.place.engine = {"lease": f"{2 * seconds}s", "call_budget": f"{seconds}s", "workers": 8, "watch": "6h"}
-        providers: dict[str, Any] = {}
-        destinations: dict[str, Any] = {}
-        credentials: dict[str, Any] = {}
-        for tenant in self.tenants:
-            provider = tenant.issuer.settings["type"]
-            providers[provider] = tenant.issuer.settings
-            names = [shelf.settings["type"] for shelf in tenant.shelves]
-            destinations |= dict(zip(names, (shelf.settings for shelf in tenant.shelves), strict=True))
-            credentials[tenant.name] = tenant.entry(provider, names)
-        self.place.write(providers=providers, destinations=destinations, credentials=credentials)
+        self.place.write(**configured(self.tenants, lambda tenant: str(tenant.issuer.settings["type"])))
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the daemon."""
@@ -186,10 +177,6 @@ class Stage:
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
-
-    def statuses(self) -> Sequence[dict[str, Any]]:
-        """Of all credentials."""
-        return self.place.statuses()
 
 
 def run(
@@ -291,7 +278,7 @@ def _settle(stage: Stage, process: subprocess.Popen[bytes], figures: Figures) ->
     process.send_signal(signal.SIGHUP)
 
     def quiet() -> bool:
-        return all(one["rotation"] is None and not one["previous"] for one in stage.statuses())
+        return all(one["rotation"] is None and not one["previous"] for one in stage.place.statuses())
 
     if not wait_until(quiet, within=_SETTLES_WITHIN):
         figures.violations.append("it does not settle")
