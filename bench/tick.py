@@ -1,6 +1,6 @@
 """A tick with nothing due, by the number of credentials: what a daemon costs while there is nothing to do.
 
-`python bench/tick.py [MOST]`: from 1,000 credentials to MOST (default 100,000) in steps of ten.
+From `--least` credentials to `--most` in steps of ten, on both databases.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import insert, text
 
+from bench.measure import Goal, Goals, Results, parser
 from rotator import wiring
 from rotator.domain.policy import Policy
 from rotator.engine.engine import Engine
@@ -26,6 +27,11 @@ from rotator.store import schema, tables
 from rotator.store.store import SqlStore, open_store
 from rotator.testbed.postgres import Postgres
 
+FLAT, QUICK = "time of a tick with nothing due, by size", "time of a tick with nothing due"
+GOALS: Goals = {FLAT: Goal(at_most=1.5), QUICK: Goal(at_most=1)}
+TINY = ("--least", "10", "--most", "100")
+
+AT_MOST = 5  # ms
 ROUNDS = 30
 TICK = timedelta(seconds=60)
 BATCH = 20_000
@@ -37,7 +43,7 @@ def fill(store: SqlStore, names: list[str]) -> None:
     later = now + timedelta(hours=1)
     for begin in range(0, len(names), BATCH):
         rows = [(str(uuid.uuid4()), name) for name in names[begin : begin + BATCH]]
-        with store.database.engine.begin() as connection:
+        with store.database.write() as connection:
             connection.execute(
                 insert(tables.credential),
                 [{"id": i, "name": n, "provider": "local", "managed": True, "created_at": now} for i, n in rows],
@@ -59,13 +65,13 @@ def ticks(engine: Engine) -> list[float]:
     return found
 
 
-def measure(url: str, most: int) -> Iterator[tuple[int, list[float]]]:
+def measure(url: str, least: int, most: int) -> Iterator[tuple[int, list[float]]]:
     """The ticks of each size; the database grows from one to the next."""
     schema.upgrade(url, "bench", wiring.new_id)
     provider = Generated(Form(), timedelta(seconds=20)).bind(FormOptions())
     managed: dict[str, Managed] = {}
     store = open_store(url, new_id=wiring.new_id)
-    size = 1000
+    size = least
     while size <= most:
         names = [f"key-{number}" for number in range(len(managed), size)]
         fill(store, names)
@@ -89,17 +95,25 @@ def databases() -> Iterator[dict[str, str]]:
         yield {"SQLite": f"sqlite:///{Path(folder) / 'bench.db'}", "PostgreSQL": postgres.fresh_url()}
 
 
-def main() -> None:
-    """Print medians, and the ratio to the smallest."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; 1 if a goal is missed."""
+    options = parser(__doc__)
+    options.add_argument("--least", type=int, default=1000)
+    options.add_argument("--most", type=int, default=100_000, help="1000000 takes some minutes")
+    asked = options.parse_args(arguments)
+    results = Results("tick", GOALS, asked.results)
     with databases() as urls:
         for kind, url in urls.items():
             first = 0.0
-            for size, found in measure(url, most):
+            for size, found in measure(url, asked.least, asked.most):
                 median = statistics.median(found)
+                case, detail = f"{kind}, {size:,} credentials", f"{median:.2f} ms"
+                results.add(QUICK, case, f"{AT_MOST} ms", [one / AT_MOST for one in found], detail)
+                if first:
+                    results.add(FLAT, case, f"{asked.least:,} credentials", [one / first for one in found], detail)
                 first = first or median
-                print(f"{kind}: {size} credentials, a tick {median:.2f} ms, {median / first:.2f} of the first")
+    return results.end()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
