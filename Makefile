@@ -21,6 +21,7 @@ demo-leak: $(VENV)/.demo ## keys leak, are stolen and reported: how long the thi
 	@$(BIN)/rotator demo --leak
 
 test: check ## everything that CI runs
+	@$(BIN)/python -m compileall -q rotator tests  # thousands of processes would each compile it anew
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 crash-matrix: $(VENV)/.dev ## SIGKILL at every moment of everything, for an hour or two; the test run tries a slice
@@ -48,8 +49,8 @@ ROTATIONS ?= 20000
 STORE ?= memory
 PROFILE ?= everything
 
-simulate: $(VENV)/.dev ## the engine in worlds full of faults, on all cores: SEED=1 ROTATIONS=20000 STORE=memory|sql PROFILE=everything
-	$(BIN)/python -m tests.simulation --seed $(SEED) --rotations $(ROTATIONS) --store $(STORE) --profile $(PROFILE)
+simulate: $(VENV)/.dev ## the engine in worlds full of faults, on all cores: SEED=1 ROTATIONS=20000 STORE=memory|sql PROFILE=everything KEEP=folder
+	$(BIN)/python -m tests.simulation --seed $(SEED) --rotations $(ROTATIONS) --store $(STORE) --profile $(PROFILE) $(if $(KEEP),--keep $(KEEP))
 
 usage-year: $(VENV)/.dev ## a year of normal use of KEYS=200 keys, made up: how many anomalies are false; some minutes
 	$(BIN)/python -m tests.domain.usage_year --keys $(or $(KEYS),200)
@@ -67,10 +68,9 @@ fmt: $(VENV)/.dev ## format, and mend what can be mended
 appends: $(VENV)/.dev ## eight processes append 10,000 events each to one trail on PostgreSQL; minutes
 	APPENDS=10000 $(BIN)/python -m pytest tests/store/test_appends.py --capture=no
 
-bench: $(VENV)/.dev ## measurements, as ratios
-	$(BIN)/python bench/help.py
-	$(BIN)/python bench/tick.py
-	$(BIN)/python bench/verify.py
+bench: $(VENV)/.dev ## measurements, as ratios, and the page about them; a quarter of an hour
+	$(BIN)/python -m bench
+	$(BIN)/python -m tests.docs.generate
 
 docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(BIN)/python -m tests.docs.generate

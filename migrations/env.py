@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from rotator.store.database import connect
+from rotator.store.database import Database, connect
 from rotator.store.tables import METADATA
 
 
@@ -18,9 +18,8 @@ def run(connection: Connection) -> None:
 
 def run_on_given_url() -> None:
     engine = connect(context.get_x_argument(as_dictionary=True)["url"])
-    with engine.connect() as connection:
+    with Database(engine).write() as connection:
         run(connection)
-        connection.commit()
     engine.dispose()
 
 

@@ -32,6 +32,7 @@ from rotator.engine.notify import Channel
 from rotator.engine.report import Report
 from rotator.engine.work import Managed, Reader, Surroundings, Target
 from rotator.ports.adapter import AskedConsumer, ProviderAccount, Sink
+from rotator.ports.destination import Surveys
 from rotator.ports.doing import Doing, Lookout
 from rotator.ports.hook import Hook
 from rotator.ports.sealer import Sealer
@@ -324,6 +325,10 @@ class Adapters:
         self._config = config
         self._seam = seam or Seam()
         self._own = set(rotated_by(config).values())
+        # Said once: each credential's edition has them, and saying them takes longer than all else about it.
+        self._engine = repr(config.engine)
+        self._providers = {name: repr(entry) for name, entry in config.providers.items()}
+        self._destinations = {name: repr(entry) for name, entry in config.destinations.items()}
         self._accounts = {name: p.adapter(p.settings, timeout) for name, p in config.providers.items()}
         self._servers = {name: d.adapter(name, d.settings, timeout) for name, d in config.destinations.items()}
         origin = Origin(config.environment, socket.gethostname())
@@ -350,6 +355,13 @@ class Adapters:
         """The account of this entry of `providers:`."""
         found: ProviderAccount = self._accounts[provider]
         return found
+
+    def surveyed(self) -> Iterator[tuple[Surveys, set[str | None]]]:
+        """Every server that can look through what it holds, and the paths that the configuration names there."""
+        for name, server in self._servers.items():
+            if isinstance(server, Surveys):
+                targets = (target for one in self._config.credentials.values() for target in one.destinations)
+                yield server, {target.path for target in targets if target.to == name}
 
     def managed(self) -> dict[str, Managed]:
         """Every credential, bound to its provider and places."""
@@ -399,9 +411,9 @@ class Adapters:
         said = [
             __version__,
             entry_of(credential),
-            repr(self._config.engine),
-            repr(self._config.providers[credential.provider]),
-            *(repr(self._config.destinations[name]) for name in sorted(used)),
+            self._engine,
+            self._providers[credential.provider],
+            *(self._destinations[name] for name in sorted(used)),
         ]
         return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
 

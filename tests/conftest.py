@@ -12,13 +12,14 @@ import shlex
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from rotator.testbed.aws import Aws
-from rotator.testbed.gate import Gate
+from rotator.testbed.gate import Delay, Gate
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.postgres import Postgres
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from rotator.testbed.anthropic_emulator import AnthropicEmulator
     from rotator.testbed.openai_emulator import OpenAIEmulator
 
-# Where the test run was put into the background, Ctrl-C is ignored, and every process started here would inherit that.
+# Where the test run was put into the background, Ctrl-C is ignored, and under nohup SIGHUP; every process started here
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _STRIPPED = ("AWS_", "OPENAI_", "VAULT_", "BAO_", "ROTATOR_", "PG")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -92,6 +95,19 @@ def canary(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> 
     canaries = Canaries()
     request.node.stash[_CANARIES] = canaries
     return canaries
+
+
+@pytest.fixture
+def patience(request: pytest.FixtureRequest) -> timedelta:
+    """How long an adapter waits for an answer: long, since a busy machine stalls; hastily where none is to come.
+
+    None is to come where a parameter of the test is a Delay, or one of the contracts' names for it, or where the test
+    is marked `hasty`.
+    """
+    callspec = getattr(request.node, "callspec", None)
+    given = list(callspec.params.values()) if callspec is not None else []
+    late = any(isinstance(value, Delay) or value in ("no answer in time", "late") for value in given)
+    return timedelta(seconds=1.5 if late or request.node.get_closest_marker("hasty") else 20)
 
 
 @pytest.hookimpl(wrapper=True)

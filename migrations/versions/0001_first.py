@@ -266,6 +266,7 @@ def retirements() -> None:
         flag("browned_out"),
         moment("restore_at"),
         text("brownout_failure", null=True),
+        moment("unconfirmed_until"),
         *waiting(),
         key("retirement", "id"),
         reference("retirement", "credential_id", "credential"),
@@ -372,6 +373,7 @@ def places() -> None:
         reference("finding", "credential_id", "credential"),
     )
     partial("one_standing_finding", "finding", "kind", "subject", where="cleared_at IS NULL")
+    partial("findings_of_credential", "finding", "credential_id", where="cleared_at IS NULL", unique=False)
 
 
 def installation() -> None:

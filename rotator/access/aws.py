@@ -13,15 +13,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from rotator.access.http import Http, NotConnected, NoWholeAnswer, ProxyAddress
+from rotator.access.http import USER_AGENT, Http, NotConnected, NoWholeAnswer, ProxyAddress
 from rotator.domain.errors import (
     AccessDenied,
     LostAnswer,
@@ -147,7 +149,8 @@ class Access:
         self._role: dict[str, str] | None = None  # keyword arguments of create_client
         self._stale_at = float("inf")  # on the monotonic clock
         self._clients: dict[str, Any] = {}
-        self._number: str | None = None
+        self._asking: Any = None  # a client of no credential; building one costs more than its request
+        self._number: str | None = None  # the account's, once it was asked for with this credential
         self._built_from: tuple[object, ...] | None = None
 
     @property
@@ -171,15 +174,24 @@ class Access:
             raise
 
     def account(self) -> str:
-        """Ask whose credential ours is and return the account's number. Raises WrongAccount where another is pinned."""
-        found: str = self.call("sts", "GetCallerIdentity", "Account")["Account"]
+        """The account's number. Asked once for each credential of ours, since what it is of never changes.
+
+        Raises WrongAccount where another is pinned.
+        """
+        with self._building:
+            self._drop_if_over()
+            of, found = self._clients, self._number
+        if found is None:
+            found = str(self.call("sts", "GetCallerIdentity", "Account")["Account"])
+            with self._building:
+                if of is self._clients:  # still of this credential
+                    self._number = found
         self.require(found)
-        self._number = found
         return found
 
     def expected_account(self) -> str:
         """Return the number of the account that is meant: the pinned one, else our own credential's, asked for once."""
-        return self._settings.account or self._number or self.account()
+        return self._settings.account or self.account()
 
     def confirm(self) -> None:
         """Make sure that "not found" was said by the right account. Nothing is asked where none is pinned."""
@@ -262,31 +274,28 @@ class Access:
 
     def caller(self, access_key_id: Secret, secret_access_key: Secret) -> str:
         """Return the ARN that this key signs in as. Raises AccessDenied (admin_key_rejected) where AWS knows it not."""
-        credential = {
-            "aws_access_key_id": access_key_id.reveal(),
-            "aws_secret_access_key": secret_access_key.reveal(),
-        }
         with _explained("sts:GetCallerIdentity"):
             with self._building:
-                client = self._build("sts", **credential)
-            with contextlib.closing(client):
+                if self._asking is None:
+                    self._asking = self._build("sts", self._new_session(_of_each_request()))
+                client = self._asking
+            with _signed_by(access_key_id, secret_access_key):
                 arn: str = _checked(client.get_caller_identity(), "Arn")["Arn"]
-                return arn
+            return arn
 
     def close(self) -> None:
         """Close all connections; the next call builds them anew."""
         with self._building:
-            clients = list(self._clients.values())
+            clients = [*self._clients.values(), *([] if self._asking is None else [self._asking])]
             self._drop()
+            self._asking = None
         for client in clients:
             client.close()
         self._http.close()
 
     def _client(self, service: str) -> Any:
         with self._building:
-            if time.monotonic() > self._stale_at:
-                self._drop()
-            self._drop_if_changed()
+            self._drop_if_over()
             if service not in self._clients:
                 self._clients[service] = self._build(service, **self._credential())
             return self._clients[service]
@@ -294,6 +303,12 @@ class Access:
     def _forget(self) -> None:
         with self._building:
             self._drop()
+
+    def _drop_if_over(self) -> None:
+        """A role is assumed anew before it ends."""
+        if time.monotonic() > self._stale_at:
+            self._drop()
+        self._drop_if_changed()
 
     def _drop_if_changed(self) -> None:
         """Our own credential may be rotated by ourselves: whatever was built with the old one ends."""
@@ -317,6 +332,7 @@ class Access:
     def _drop(self) -> None:
         # Clients in use elsewhere live on until their call ends.
         self._session, self._role, self._stale_at, self._clients = None, None, float("inf"), {}
+        self._number = None
 
     def _credential(self) -> dict[str, str]:
         settings, own = self._settings, {}
@@ -343,38 +359,70 @@ class Access:
             "aws_session_token": credential["SessionToken"],
         }
 
-    def _new_session(self) -> Any:
+    def _new_session(self, credentials: Any = None) -> Any:
+        """A session of our own credential, or of those from another place."""
         import botocore.session
 
         # At DEBUG it logs keys, and the bodies that hold them.
         logging.getLogger("botocore").setLevel(logging.INFO)
         session = botocore.session.Session(profile=self._settings.profile)
         session.register_component("data_loader", models())
+        if credentials is not None:
+            session.register_component("credential_provider", credentials)
         return session
 
-    def _build(self, service: str, **credential: str) -> Any:
+    def _build(self, service: str, session: Any = None, **credential: str) -> Any:
         from botocore.config import Config
 
         settings = self._settings
         if settings.ca_file is not None and not settings.ca_file.is_file():
             message = f"cannot read the CA file {settings.ca_file}"
             raise SetupError(message, remedy="check the path and its permissions")
-        if self._session is None:
-            self._session = self._new_session()
+        if session is None:
+            session = self._session = self._session or self._new_session()
         endpoint = settings.endpoint_url
         if service == "sts" and settings.sts_endpoint_url is not None:
             endpoint = settings.sts_endpoint_url
-        client = self._session.create_client(
+        client = session.create_client(
             service,
             region_name=settings.region,
             endpoint_url=endpoint,
-            config=Config(retries={"total_max_attempts": 1}),
+            # A name of ours also since botocore would build its own for each request.
+            config=Config(retries={"total_max_attempts": 1}, user_agent=USER_AGENT),
             **credential,
         )
         client.meta.events.register("before-send", functools.partial(_sent, self._http))
         if client.meta.service_model.protocol == "query":
             client.meta.events.register("before-parse", _keep_status)
         return client
+
+
+_signer: ContextVar[tuple[Secret, Secret] | None] = ContextVar("_signer", default=None)
+"""Whose request is being signed: access key id and secret access key."""
+
+
+@contextlib.contextmanager
+def _signed_by(access_key_id: Secret, secret_access_key: Secret) -> Iterator[None]:
+    """In the block, and in this thread alone, the client of no credential signs as this key."""
+    token = _signer.set((access_key_id, secret_access_key))
+    try:
+        yield
+    finally:
+        _signer.reset(token)
+
+
+def _of_each_request() -> Any:
+    """A place that botocore's credentials come from: they are those of `_signed_by`, of each request anew."""
+    from botocore.credentials import Credentials, ReadOnlyCredentials
+
+    class Signer(Credentials):  # type: ignore[misc]
+        def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            signer = _signer.get()
+            assert signer is not None, "a request of nobody's"
+            return ReadOnlyCredentials(signer[0].reveal(), signer[1].reveal(), None)
+
+    signer = Signer("nobody", "nothing")
+    return SimpleNamespace(load_credentials=lambda: signer)
 
 
 def _sent(http: Http, request: Any, **_: Any) -> Any:

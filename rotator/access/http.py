@@ -50,7 +50,10 @@ _MOST_BYTES = 4 * 1024 * 1024  # of one answer
 _REQUEST_ID = re.compile(r"[\w-]{1,80}")
 _CONNECTIONS = 100
 _KEPT_OPEN, _KEPT_FOR = 20, 5.0  # connections, seconds
-_HEADERS = {"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "identity"}
+USER_AGENT = "keyturn"
+"""What others see of us in their logs, such as CloudTrail."""
+
+_HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
 _ENVIRONMENT = "env"  # as a proxy: whichever $HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY and $NO_PROXY name
 
 

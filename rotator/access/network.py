@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
 
     Raises SetupError where the file cannot be read.
     """
+    if ca_file is None:
+        return _public()
     try:
-        context = httpx.create_ssl_context(trust_env=False) if ca_file is None else _by(ca_file)
+        context = ssl.create_default_context(cafile=str(ca_file))
     except OSError:  # SSLError is one
         message = f"cannot read certificates from {ca_file}"
         raise SetupError(message, remedy="check `ca_file`: it has to be a readable PEM file") from None
@@ -35,8 +38,12 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _by(ca_file: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca_file))
+@cache
+def _public() -> ssl.SSLContext:
+    """One for all: to read all these authorities takes longer than a call does."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class Network(httpcore.NetworkBackend):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -23,6 +23,7 @@ class Asked:
     now: bool = False
     selector: str | None = None
     everything: bool = False
+    made_before: datetime | None = None
     compromised: bool = False
     rehearse: bool = False
     key: str | None = None
@@ -84,10 +85,11 @@ class Asked:
             raise click.UsageError(problem, click.get_current_context(silent=True))
 
     def _wrong_rehearsal(self) -> str | None:
-        others = (self.at_once, self.key, self.without, self.overwrite, self.end_soak, self.request)
+        others = (self.now, self.made_before, self.key, self.without, self.overwrite, self.end_soak, self.request)
         if any(others) or self.linger is not None or _typed("deadline"):
             return (
-                "--rehearse goes with --reason, --timeout and --dry-run, and with nothing that changes what is current"
+                "--rehearse goes with --compromised, --reason, --timeout and --dry-run, and with nothing that changes "
+                "what is current"
             )
         if self.everything or self.selector or len(set(self.names)) != 1:
             return "--rehearse goes with exactly one NAME"
@@ -103,6 +105,8 @@ class Asked:
             problem = "--key goes with --compromised"
         elif self.key and len(set(self.names)) != 1:
             problem = "--key goes with exactly one NAME"
+        elif self.made_before is not None and not self.at_once:
+            problem = "--made-before goes with --now and --compromised"
         elif self.timeout is not None and not self.at_once:
             problem = "--timeout goes with --now; a pass has --linger"
         elif self.linger is not None and self.at_once:

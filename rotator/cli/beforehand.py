@@ -21,7 +21,7 @@ from rotator.wiring import Service
 def show_forecast(config: Config, asked: Asked) -> int:
     """`--dry-run`: what would happen and why. Needs no sealing key."""
     with wiring.opened(config, wiring.surroundings(), unlock=False) as service:
-        names = chosen(service, asked.names, asked.selector, unnamed=not asked.at_once)
+        names = selected(service, asked)
         report = service.report()
         lines = {name: forecast(report, name, now=asked.at_once) for name in names}
         if asked.as_json:
@@ -36,6 +36,17 @@ def show_forecast(config: Config, asked: Asked) -> int:
             for line in _effect(service, report, names, asked):
                 say.tell(line)
     return Status.DONE
+
+
+def selected(service: Service, asked: Asked) -> list[str]:
+    """The credentials that are meant; with `made_before`, without those that have a younger version by now."""
+    names = chosen(service, asked.names, asked.selector, unnamed=not asked.at_once)
+    if asked.made_before is None:
+        return names
+    known = {credential.name: credential for credential in service.store.credentials()}
+    currents = {n: s.current for n, s in service.report().situations(known, names).items()}
+    young = {n for n, current in currents.items() if current is not None and current.created_at >= asked.made_before}
+    return [name for name in names if name not in young]
 
 
 def agreed(service: Service, names: Sequence[str], asked: Asked) -> bool:

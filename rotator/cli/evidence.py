@@ -1,4 +1,4 @@
-"""The command `report rotation`: evidence for an auditor, from the trail."""
+"""The commands `report`: evidence for an auditor, from the trail."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from rotator.cli import options, say
 from rotator.cli.exits import Status
+from rotator.cli.incidents import leak
 from rotator.cli.opening import configuration, looking
 from rotator.cli.verifying import own_keys
 from rotator.config import select
@@ -30,7 +31,10 @@ DAY = timedelta(days=1)
 
 @click.group()
 def report() -> None:
-    """Evidence for an auditor, from the audit trail."""
+    """Evidence from the audit trail: for an auditor, and of what became of a leak."""
+
+
+report.add_command(leak)
 
 
 @report.command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from rotator.cli import words
 from rotator.cli.say import clean
-from rotator.cli.screens import Body, Screen
+from rotator.cli.screens import MANY, Body, Screen
 from rotator.cli.words import Entry
 from rotator.domain.plans import ROTATION
 from rotator.engine.report import Report
@@ -31,7 +30,7 @@ class LiveTable(Screen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._began = time.monotonic()
+        self._began = self.monotonic()
         self._next = self._began
         self._live = Live(
             console=Console(file=sys.stdout),
@@ -45,7 +44,7 @@ class LiveTable(Screen):
 
     def draw(self, report: Report, *, stopping: bool = False, last: bool = False) -> None:
         """Draw all rows anew, with as much of them as the screen holds."""
-        looked = time.monotonic()
+        looked = self.monotonic()
         if looked < self._next and not last:
             return
         table = self._table(report.status(self.names), report.at, stopping=stopping)
@@ -53,7 +52,7 @@ class LiveTable(Screen):
             self._live.start()
         self._live.update(table, refresh=True)
         # Many credentials take long to read: then look less often.
-        self._next = time.monotonic() + 4 * (time.monotonic() - looked)
+        self._next = self.monotonic() + 4 * (self.monotonic() - looked)
 
     def close(self) -> None:
         """Leave the last table on the screen."""
@@ -61,8 +60,10 @@ class LiveTable(Screen):
 
     def _table(self, status: dict[str, Any], at: datetime, *, stopping: bool) -> Table:
         then = ", stopping after the step in hand" if stopping else ""
+        now = self.monotonic()
+        then = f"; {self.headway.said(now)}{then}" if len(self.names) >= MANY else then
         table = Table(
-            title=f"environment {status['environment']}, {time.monotonic() - self._began:.0f} s{then}",
+            title=f"environment {status['environment']}, {now - self._began:.0f} s{then}",
             title_justify="left",
             title_style="",
             expand=False,

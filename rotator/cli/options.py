@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -23,6 +23,18 @@ def duration(text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as problem:
         raise click.BadParameter(str(problem)) from None
+
+
+def moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    """`2026-11-27T04:00:00Z`; without a zone it is UTC. Raises BadParameter."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is not a time; write 2026-11-27T04:00:00Z"
+        raise click.BadParameter(message) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def address(text: str) -> Any:

@@ -16,6 +16,7 @@ EXAMPLES = options.examples(
     "rotate --compromised deployer       it has leaked: the old key goes as soon as the new one is everywhere",
     "rotate --compromised web --without vault --reason 'vault is down'   written when it answers again",
     "rotate --rehearse openai-web        everything but the switch, and how long each step takes",
+    "rotate --rehearse --compromised openai-web   the leak drill: how long a leaked key would work",
     "rotate --now openai-web --request   a worker with the secrets begins it; for whoever has none",
     "rotate --dry-run                    what would happen and why; touches nothing",
 )
@@ -30,6 +31,12 @@ EXIT_STATUS = (
 @click.option("--now", is_flag=True, help="Rotate NAME..., whatever the schedule says, and end when it is current.")
 @options.selector
 @click.option("--all", "everything", is_flag=True, help="Every credential.")
+@click.option(
+    "--made-before",
+    metavar="MOMENT",
+    callback=options.moment,
+    help="With --now and --compromised: leave out credentials whose current key is younger; to go on after a stop.",
+)
 @click.option("--compromised", is_flag=True, help="It has leaked. Like --now, and the old key is taken away at once.")
 @click.option("--key", metavar="ID", help="With --compromised: only this key has leaked.")
 @click.option(
@@ -37,7 +44,11 @@ EXIT_STATUS = (
 )
 @click.option("--overwrite", is_flag=True, help="With --compromised: also what somebody else put at a destination.")
 @click.option("--end-soak", is_flag=True, help="With --now: delete the disabled key that takes the slot.")
-@click.option("--rehearse", is_flag=True, help="Everything but the switch, beside the places of NAME; leaves no trace.")
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Everything but the switch, beside the places of NAME; leaves no trace. With --compromised: the leak drill.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen and why; touch nothing.")
 @click.option("--request", is_flag=True, help="With --now: have the next pass begin it; needs the database only.")
 @options.as_json

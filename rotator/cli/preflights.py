@@ -230,7 +230,7 @@ def _provider(managed: Managed, opened: Opened) -> list[Finding]:
 
 def _slots(managed: Managed, keys: Sequence[Key], known: Mapping[str, str]) -> list[Finding]:
     """Where few keys may live at once, those in the way are better known before a rotation than during it."""
-    living = managed.provider.capabilities.living
+    living = managed.provider.capabilities.slots
     strangers = [key.id for key in keys if key.id not in known]
     if living is None or len(keys) < living or not strangers:
         return []

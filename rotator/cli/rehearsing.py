@@ -39,9 +39,9 @@ def carry_out(asked: Asked) -> int:
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)
     with wiring.opened(config, around) as service:
         (name,) = chosen(service, asked.names, None, unnamed=False)
-        screen.managed, screen.names = service.managed, [name]
+        screen.begin(service.managed, [name])
         with holding(service.running(), name) as work:
-            rotation = rehearsal.begin(work, asked.reason)
+            rotation = rehearsal.begin(work, asked.reason, drill=asked.compromised)
         with stop:
             progress = screen.watch(lambda: _follow(service, name, asked, stop), service.report, stop)
         trail = service.store.events(credential=name)
@@ -115,11 +115,12 @@ class Outcome:
         lines = aligned([["STEP", "SECONDS", "AT EACH PLACE"], *rows]) if rows else []
         for address in shadows.without_shadow(service.managed[self.name]):
             lines.append(f"{self.name}: {address} was not rehearsed: this kind of place has no shadow")
-        current, dead = self.rehearsed.current_after, self.rehearsed.dead_after
+        current, dead, refused = self.rehearsed.current_after, self.rehearsed.dead_after, self.rehearsed.refused_after
         if self.rehearsed.succeeded and current is not None and dead is not None:
+            seen = f", and seen to be refused after {_seconds(refused)} s" if refused is not None else ""
             lines.append(
                 f"{self.name}: a new key would be current everywhere after {_seconds(current)} s; "
-                f"the old one would be dead after {_seconds(dead)} s"
+                f"the old one would be dead after {_seconds(dead)} s{seen}"
             )
         if not self.left:
             lines.append(f"{self.name}: nothing is left of the rehearsal, at the provider or at a destination")
@@ -141,7 +142,7 @@ class Outcome:
 
     def _json(self, service: Service) -> dict[str, Any]:
         failed = self.rehearsed.failed
-        current, dead = self.rehearsed.current_after, self.rehearsed.dead_after
+        current, dead, refused = self.rehearsed.current_after, self.rehearsed.dead_after, self.rehearsed.refused_after
         return {
             "succeeded": self.rehearsed.succeeded,
             "steps": [
@@ -154,6 +155,7 @@ class Outcome:
             ],
             "current_after_seconds": current.total_seconds() if current is not None else None,
             "dead_after_seconds": dead.total_seconds() if dead is not None else None,
+            "refused_after_seconds": refused.total_seconds() if refused is not None else None,
             "failed_at": self.rehearsed.stopped_at if failed else None,
             "reason": failed["reason"] if failed else None,
             "message": failed["detail"].get("message") if failed else None,

@@ -15,7 +15,7 @@ from rotator.cli import beforehand, rehearsing, say, screens, verdicts, words
 from rotator.cli.acting import act
 from rotator.cli.asked import Asked
 from rotator.cli.exits import Status
-from rotator.cli.opening import chosen, configuration
+from rotator.cli.opening import configuration
 from rotator.cli.options import Manner
 from rotator.cli.screens import Screen
 from rotator.cli.stopping import Stop
@@ -49,8 +49,8 @@ def carry_out(asked: Asked) -> int:
     stop.silent = screen.interval is not None
     around = wiring.surroundings(stop=stop.event, observe=screen.observe, bug=logs.bug)
     with wiring.opened(config, around) as service:
-        names = chosen(service, asked.names, asked.selector, unnamed=not asked.at_once)
-        screen.managed, screen.names = service.managed, names
+        names = beforehand.selected(service, asked)
+        screen.begin(service.managed, names)
         if asked.hurts and not beforehand.agreed(service, names, asked):
             return Status.TROUBLE
         return Run(service, names, asked, screen, stop).carry_out()
@@ -59,9 +59,9 @@ def carry_out(asked: Asked) -> int:
 def _ask(config: Config, asked: Asked) -> int:
     """`--request`: a worker opens the rotation, and its passes do the rest."""
     with wiring.opened(config, wiring.surroundings(), unlock=False) as service:
-        names = chosen(service, asked.names, asked.selector, unnamed=False)
+        names = beforehand.selected(service, asked)
         if asked.everything:
-            names = list(service.config.credentials)
+            names = [name for name in names if name in service.config.credentials]
         if asked.hurts and not beforehand.agreed(service, names, asked):
             return Status.TROUBLE
     manner = Manner(request=True, timeout=asked.timeout)
@@ -80,6 +80,7 @@ class Run:
         self.asked = asked
         self.screen = screen
         self.stop = stop
+        self.began = service.store.now()
         self.last_pass = service.store.installation().last_pass_at
         self.stuck_before = self._stuck_at(self.last_pass)
         self.current_before = {
@@ -236,12 +237,28 @@ class Run:
         by = self.stop.signal.name if self.stop.signal is not None else "its deadline"
         done = [name for name in self.names if progress[name].completed]
         parked = [f"{n} at {e['rotation']['step']}" for n, e in entries.items() if e["rotation"]]
-        parts = [f"parked: {', '.join(parked)}"] if parked else ["nothing is half done"]
-        parts += [f"rotated: {', '.join(done)}"] if done else []
+        parts = [f"parked: {_some(parked)}"] if parked else ["nothing is half done"]
+        parts += [f"rotated: {_some(done)}"] if done else []
         say.warn(f"stopped by {by}; {'; '.join(parts)}; `rotate` goes on")
+        left = [n for n in self.names if n not in done and n in entries and not entries[n]["rotation"]]
+        if left and self.asked.at_once:
+            since = f"--made-before {self.began.isoformat()}"
+            say.complain(
+                f"{len(left)} of {len(self.names)} were not begun: {_some(left)}",
+                reason="not_begun",
+                remedy=f"the same command with {since} leaves out what is done",
+            )
 
 
 _PRESSING = ("blocked", "overdue", "paused", "rotating", "due", "retiring", "unmanaged", "never_rotated", "ok")
+
+
+_NAMED = 5
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _standing(entry: Entry) -> str:

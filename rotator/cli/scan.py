@@ -16,14 +16,14 @@ from rotator import wiring
 from rotator.cli import options, say
 from rotator.cli.exits import Status
 from rotator.cli.opening import configuration
-from rotator.config import Config
 from rotator.config.own import files_of
+from rotator.domain.errors import RotatorError
 from rotator.domain.model import Version
 from rotator.domain.secret import without_secrets
 from rotator.scanning import sarif, sources
 from rotator.scanning.scan import Hit, Search, Searched, run
-from rotator.scanning.sources import LARGEST, Batch, Piece
-from rotator.wiring import Service
+from rotator.scanning.sources import LARGEST, Batch, LeftOut, Piece
+from rotator.wiring import Adapters, Service
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Found:
     hit: Hit
     credential: str | None = None
     version: Version | None = None
+    at_a_place: bool = False  # of a destination's server, which no destination of the credential names
 
     @property
     def rule(self) -> str:
@@ -53,6 +54,8 @@ class Found:
         """What to do about it."""
         if self.version is None:
             return "revoke it at its provider, or manage it: `rotator adopt`"
+        if self.version.state.living and self.at_a_place:
+            return f"add the place to the destinations of {self.credential}, which the next rotation else forgets"
         if not self.version.state.living:
             return "the key works no more; take the copy away all the same"
         key = self.version.key_id
@@ -83,10 +86,12 @@ class Found:
     epilog=options.examples(
         "rotator scan .",
         "rotator scan --history --sarif . > leaks.sarif",
+        "rotator scan --destinations                      copies in Vault, Secrets Manager and env files",
         "kubectl get secrets -A -o yaml | rotator scan -",
     )
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1)
+@click.option("--destinations", "places", is_flag=True, help="Also all that our destinations' servers let us list.")
 @click.option("--history", is_flag=True, help="Every commit of the paths' git repositories as well.")
 @click.option("--no-ignore", "ignored", is_flag=True, help="Also what git's ignore files name.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Processes at once. Default: one for each core.")
@@ -96,6 +101,7 @@ class Found:
 @options.common
 def scan(
     paths: tuple[str, ...],
+    places: bool,
     history: bool,
     ignored: bool,
     jobs: int | None,
@@ -108,9 +114,14 @@ def scan(
 
     Keys are known by their fingerprints, and found plain and in base64, URL- and JSON-escaped form. This needs the
     database and the sealing key. What looks like an OpenAI, Anthropic or AWS key that is not managed is told as well.
-    The destinations of a key are no leaks. Exit status 1 where anything is found. No key is ever printed, and nothing
-    is changed.
+    The destinations of a key are no leaks. --destinations looks through the Vault mounts, the accounts of Secrets
+    Manager and the folders of env files of the configuration, for copies in places that no destination names: the
+    next rotation would forget them. Exit status 1 where anything is found, or a server cannot be asked. No key is ever
+    printed, and nothing is changed.
     """
+    if not paths and not places:
+        message = "name what is to be searched: PATHs, - for stdin, or --destinations"
+        raise click.UsageError(message)
     if as_json and as_sarif:
         message = "--json and --sarif are two forms: use one of them"
         raise click.UsageError(message)
@@ -120,8 +131,10 @@ def scan(
         jobs = jobs or min(os.cpu_count() or 1, 16)
         for searched in run(scanned.search, batches, jobs):
             scanned.take(searched)
+        if places:
+            scanned.survey(service.adapters)
     scanned.tell(as_json=as_json, as_sarif=as_sarif, quiet=quiet)
-    return Status.TROUBLE if scanned.found else Status.DONE
+    return Status.TROUBLE if scanned.found or scanned.failed else Status.DONE
 
 
 def _batches(paths: Sequence[str], *, history: bool, ignored: bool) -> Iterator[Batch]:
@@ -141,24 +154,38 @@ class _Scanned:
         self._known = store.fingerprints()
         ids = frozenset(version.key_id for _, version in self._known.values() if version.key_id)
         self.search = Search(store.fingerprint.of, frozenset(self._known), ids)
-        self._places = _places(service.config)
+        self._places = _places(service)
         self._progress = say_progress
         self.found: list[Found] = []
-        self.left_out: list[sources.LeftOut] = []
+        self.left_out: list[LeftOut] = []
+        self.failed: list[RotatorError] = []  # of servers that could not be looked through
         self.pieces = self.size = 0
 
-    def take(self, searched: Searched) -> None:
-        """Add what came of a batch."""
+    def take(self, searched: Searched, identity: str | None = None) -> None:
+        """Add what came of a batch: of files, or of the place that has this identity."""
         for hit in searched.hits:
             name, version = self._known.get(hit.fingerprint or "", (None, None))
-            if hit.commit is None and (str(Path(hit.where).absolute()), name) in self._places:
+            at = identity or str(Path(hit.where).absolute())
+            if hit.commit is None and (at, name) in self._places:
                 continue
-            self.found.append(Found(hit, name, version))
+            self.found.append(Found(hit, name, version, at_a_place=identity is not None))
         self.left_out += searched.left_out
         self.pieces += searched.pieces
         self.size += searched.size
         if self._progress:
             click.echo(f"\r{self.pieces} texts, {len(self.found)} found", nl=False, err=True)
+
+    def survey(self, adapters: Adapters) -> None:
+        """Search what the destinations' servers hold."""
+        for server, paths in adapters.surveyed():
+            try:
+                for held in server.survey(paths):
+                    if isinstance(held, RotatorError):
+                        self.left_out.append(LeftOut(held.message, held.remedy or "look at it by hand"))
+                        continue
+                    self.take(self.search.batch(sources.standing(held)), held.identity)
+            except RotatorError as problem:
+                self.failed.append(problem)
 
     def tell(self, *, as_json: bool, as_sarif: bool, quiet: bool) -> None:
         """Print it."""
@@ -168,7 +195,9 @@ class _Scanned:
         rows = [one.as_json() for one in found]
         left_out = [{"file": one.where, "why": one.why} for one in self.left_out]
         if as_json:
-            _print({"findings": rows, "left_out": left_out, "texts": self.pieces, "bytes": self.size})
+            failed = [problem.message for problem in self.failed]
+            counted = {"texts": self.pieces, "bytes": self.size}
+            _print({"findings": rows, "left_out": left_out, "failed": failed, **counted})
         elif as_sarif:
             _print(sarif.document(rows))
         else:
@@ -177,6 +206,8 @@ class _Scanned:
                 say.tell(without_secrets(f"{row['file']}:{row['line']}:{row['column']}{commit}: {row['message']}"))
             for remedy in dict.fromkeys(row["remedy"] for row in rows):
                 say.warn(f"To do: {remedy}")
+        for problem in self.failed:
+            say.warn(f"Not searched: {problem.message}" + (f"; {problem.remedy}" if problem.remedy else ""))
         if not quiet:
             what = ", ".join(sorted({one.why for one in self.left_out}))
             left = f"; {len(self.left_out)} left out ({what})" if self.left_out else ""
@@ -187,10 +218,12 @@ def _print(document: Mapping[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def _places(config: Config) -> set[tuple[str, str | None]]:
-    """The files where a credential's keys belong."""
-    return {
+def _places(service: Service) -> set[tuple[str, str | None]]:
+    """Where a credential's keys belong: the identities of its places, and the paths of files."""
+    config = service.config
+    files = {
         (file, name)
         for name, credential in config.credentials.items()
         for file in files_of(credential, config.destinations).values()
     }
+    return files | {(target.destination.identity, name) for name, m in service.managed.items() for target in m.targets}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -14,18 +14,6 @@ from rotator.cli.exits import Status
 from rotator.cli.opening import configuration, looking, on_record
 from rotator.engine import sightings
 from rotator.ports.consumer import Word
-
-
-def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
-    """`2026-11-26T09:00:00Z`; without a zone it is UTC."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is not a time; write 2026-11-26T09:00:00Z"
-        raise click.BadParameter(message) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command(
@@ -38,7 +26,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> d
 @options.name
 @click.option("--fingerprint", metavar="FP", required=True, help="Of its key: what the template {fingerprint} gave it.")
 @click.option("--consumer", metavar="NAME", default=socket.gethostname, help="Who it is. Default: this host's name.")
-@click.option("--at", metavar="TIME", callback=_moment, help="When it held it. Default: now.")
+@click.option("--at", metavar="TIME", callback=options.moment, help="When it held it. Default: now.")
 @options.quiet
 @options.common
 def seen(name: str, fingerprint: str, consumer: str, at: datetime | None, quiet: bool, config: str | None) -> int:

@@ -20,7 +20,7 @@ from rotator.domain.brownout import Brownout
 from rotator.engine import explain as sentences_of
 from rotator.settings import format_duration
 
-HEADS = ("credential", "status", "version", "next rotation", "destinations", "why")
+HEADS = ("credential", "status", "version", "next rotation", "drilled", "destinations", "why")
 
 
 @click.command(
@@ -102,6 +102,7 @@ def _row(entry: Entry) -> list[str]:
         entry["status"],
         f"{current['version']} ({old})" if current else "-",
         words.moment(entry["next_rotation_at"]),
+        words.moment(entry["drilled_at"]),
         words.places(entry),
         reason,
     ]

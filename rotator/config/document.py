@@ -38,6 +38,10 @@ _SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
 _QUOTED = re.compile(r"(?P<quote>['\"])(?!<)(?P<text>(?:(?!(?P=quote)).){3,})(?P=quote)")
 
 
+_PARSERS_DIFFER = re.compile(r"[\t\r\ufeff\x85\u2028\u2029]|[|>].*#|\?\s|^(?:---|\.\.\.|%)", re.MULTILINE)
+"""Where libyaml takes what PyYAML's own parser refuses, or counts lines otherwise: a file means the same everywhere."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A file that could be read. `complaints` are about its form: what is wrong at which place."""
@@ -59,7 +63,7 @@ def read_document(path: Path, name: str) -> Document:
     """Read a file. Raises SetupError naming it, and the line and column where it is not YAML; never its text."""
     text = _text(path, name)
     try:
-        node = _Loader(text).get_single_node()
+        node = _node(text)
         tree = _Tree()
         data = None if node is None else tree.value(node, ())
     except yaml.MarkedYAMLError as problem:
@@ -120,13 +124,20 @@ def _refuse_too_much(values: int, levels: int) -> None:
         raise _TooMuch(message)
 
 
-class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
-    """PyYAML without its constructors: text becomes nodes, and nodes never become objects."""
+def _node(text: str) -> yaml.Node | None:
+    """The text as nodes. libyaml reads it in a third of the time; only PyYAML's own parser says well what is wrong."""
+    if yaml.__with_libyaml__ and not _PARSERS_DIFFER.search(text):
+        try:
+            return _Fast(text).get_single_node()
+        except yaml.YAMLError:
+            pass
+    return _Slow(text).get_single_node()
 
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
+
+class _Nodes(Composer, BaseResolver):
+    """PyYAML without its constructors: events become nodes, and nodes never become objects."""
+
+    def __init__(self) -> None:
         Composer.__init__(self)
         BaseResolver.__init__(self)
         self._level = 0
@@ -143,7 +154,24 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
 
 for _tag, (_pattern, _first, _) in _SCALARS.items():
     letters = [letter.strip("\0") for letter in _first]
-    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), letters)
+    _Nodes.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), letters)
+
+
+class _Slow(Reader, Scanner, Parser, _Nodes):
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        _Nodes.__init__(self)
+
+
+if yaml.__with_libyaml__:
+    from yaml._yaml import CParser
+
+    class _Fast(_Nodes, CParser):
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            _Nodes.__init__(self)
 
 
 @dataclass

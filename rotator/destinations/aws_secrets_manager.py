@@ -9,16 +9,16 @@ import base64
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from rotator.access.aws import MISSING_PERMISSION, Access, AwsSettings, Declined
-from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, TemporaryError
+from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, RotatorError, TemporaryError
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Reading, shadow_path
+from rotator.ports.destination import Capabilities, Held, Reading, shadow_path
 from rotator.ports.ours import Own, Permission
 
 ABSENT = "absent"
@@ -78,6 +78,24 @@ class AwsSecretsManager:
         """Our own access key."""
         return self._access.own_credentials("access key")
 
+    def survey(self, paths: Collection[str | None]) -> Iterator[Held | RotatorError]:
+        """Every secret of the account and region; where they may not be listed, nothing."""
+        del paths  # there are no folders
+        begin: dict[str, Any] = {}
+        while True:
+            try:
+                page = self._access.call("secretsmanager", "ListSecrets", "SecretList", **begin)
+            except AccessDenied as denied:
+                if denied.reason != MISSING_PERMISSION:
+                    raise
+                yield denied
+                return
+            for listed in page["SecretList"]:
+                yield from self.at(listed["Name"]).held()
+            if "NextToken" not in page:
+                return
+            begin = {"NextToken": page["NextToken"]}
+
     def close(self) -> None:
         """Close the connections."""
         self._access.close()
@@ -129,6 +147,20 @@ class AwsSecret:
             if text.startswith('"') and name != WHOLE_BODY:
                 fields[name] = Secret(json.loads(text))
         return Reading(fields=fields, revision=current)
+
+    def held(self) -> Iterator[Held | RotatorError]:
+        """The whole body of AWSCURRENT; an error where it cannot be read."""
+        try:
+            body = self.read().fields.get(WHOLE_BODY)
+        except AccessDenied as denied:
+            if denied.reason != MISSING_PERMISSION:
+                raise
+            yield denied
+        except Refused as refused:
+            yield refused
+        else:
+            if body is not None:
+                yield Held(identity=self._identity, address=self._address, field=None, text=body)
 
     def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
         """By AWS's own tool, as whoever may do that."""

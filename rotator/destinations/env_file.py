@@ -14,7 +14,7 @@ import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,7 @@ from rotator.access.folder import Folder, Seen
 from rotator.domain.errors import AccessDenied, Conflict, Refused, RotatorError, Unavailable
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Reading, shadow_path
+from rotator.ports.destination import Capabilities, Held, Reading, shadow_path
 from rotator.settings import FilePath, Settings
 
 _ABSENT = "absent"
@@ -90,6 +90,21 @@ class EnvFile:
             raise ValueError(message)
         return place
 
+    def survey(self, paths: Collection[str | None]) -> Iterator[Held | RotatorError]:
+        """Every env file below `allowed_roots`, and those that lie beside the files of the configuration.
+
+        Links are not followed, and what a crashed write left is kept: nothing is changed.
+        """
+        named = [self.at(path).target for path in paths]
+        roots = [Path(os.path.realpath(root)) for root in self.settings.allowed_roots or ()]
+        beside = [file.parent for file in named if not any(file.is_relative_to(root) for root in roots)]
+        found = {file for root in roots for file in _env_files(root)} | set(named)
+        found |= {file for folder in beside for file in _env_files(folder, deep=False)}
+        for file in sorted(found):
+            held = self.at(str(file)).held()
+            if held is not None:
+                yield held
+
     def close(self) -> None:
         """There is no connection."""
 
@@ -109,7 +124,7 @@ class FilePlace:
     @property
     def identity(self) -> str:
         """Machine and path, links resolved."""
-        return f"env-file:{self.server.settings.host or socket.gethostname()}:{self._target}"
+        return f"env-file:{self.server.settings.host or socket.gethostname()}:{self.target}"
 
     @property
     def address(self) -> str:
@@ -120,7 +135,7 @@ class FilePlace:
     def allowed(self) -> bool:
         """Whether the file that is meant now, links resolved, is below one of the roots."""
         roots = self.server.settings.allowed_roots
-        return roots is None or any(self._target.parent.is_relative_to(os.path.realpath(root)) for root in roots)
+        return roots is None or any(self.target.parent.is_relative_to(os.path.realpath(root)) for root in roots)
 
     def read(self) -> Reading:
         """All fields, and the whole body; what is no assignment is passed over."""
@@ -132,6 +147,18 @@ class FilePlace:
         text = seen.content.decode(errors="surrogateescape")
         fields = {**dotenv.read(text), WHOLE_BODY: text}
         return Reading(fields={name: _secret(value) for name, value in fields.items()}, revision=seen.revision)
+
+    def held(self) -> Held | RotatorError | None:
+        """The whole file, if there is one; an error where it cannot be read, or is too large to be an env file."""
+        try:
+            with self._telling("read"), self._folder() as folder:
+                seen = folder.look()
+        except RotatorError as problem:
+            return problem
+        if seen is None:
+            return None
+        text = seen.content.decode(errors="replace")
+        return Held(identity=self.identity, address=self.address, field=None, text=Secret(text))
 
     def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
         """A whole file beside it that takes its place, with the same owner and mode."""
@@ -147,7 +174,7 @@ class FilePlace:
     def preflight(self, fields: Mapping[str, object]) -> None:
         """Look for all that would stop a write, and whether git or a bundler would publish the secret."""
         self._refuse_names(fields)
-        target = self._target
+        target = self.target
         with self._telling("write"), self._folder() as folder:
             seen = folder.look()
             folder.refuse_unsafe(seen)
@@ -175,12 +202,12 @@ class FilePlace:
 
     def shadow(self, token: str) -> FileShadow:
         """A file of its own in the same folder."""
-        return FileShadow(self.server, shadow_path(str(self._target), token))
+        return FileShadow(self.server, shadow_path(str(self.target), token))
 
     @contextmanager
     def _folder(self) -> Iterator[Folder]:
         """The open folder. Raises Refused where it is below none of the roots, also if it was moved there just now."""
-        with Folder.of(self._target) as folder:
+        with Folder.of(self.target) as folder:
             if not folder.is_below(self.server.settings.allowed_roots):
                 message = f"{self.address} leads to a place below none of `allowed_roots`"
                 remedy = "correct the link or the path, or add its folder to allowed_roots"
@@ -188,7 +215,8 @@ class FilePlace:
             yield folder
 
     @property
-    def _target(self) -> Path:
+    def target(self) -> Path:
+        """The file that is meant now, links resolved."""
         return Path(os.path.realpath(self.path))
 
     def _refuse_names(self, fields: Mapping[str, object]) -> None:
@@ -232,10 +260,20 @@ class FileShadow(FilePlace):
             folder.unlink()
 
     @property
-    def _target(self) -> Path:
+    def target(self) -> Path:
         """Never what a link of this name leads to: that would be somebody else's file."""
         folder, name = os.path.split(self.path)
         return Path(os.path.realpath(folder)) / name
+
+
+def _env_files(top: Path, *, deep: bool = True) -> Iterator[Path]:
+    """What is called as env files are: `.env`, `.env.local`, `app.env`."""
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if deep and name != ".git"]
+        for name in names:
+            file = Path(folder, name)
+            if (name.endswith(".env") or name.startswith(".env.")) and file.is_file() and not file.is_symlink():
+                yield file
 
 
 def _secret(value: str) -> Secret:

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from rotator.access.vault import Segments, Server, ServerSettings, missing_permission, segments
-from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, PermanentError, Refused, Unavailable
+from rotator.domain.errors import (
+    AccessDenied,
+    Conflict,
+    LostAnswer,
+    PermanentError,
+    Refused,
+    RotatorError,
+    Unavailable,
+)
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Reading, shadow_path
+from rotator.ports.destination import Capabilities, Held, Reading, shadow_path
 from rotator.ports.ours import Own, Permission
 
 _NEEDED = ("create", "read", "update")
@@ -66,6 +74,49 @@ class VaultKV:
     def own_credentials(self) -> Sequence[Own]:
         """Our token, as it tells of itself."""
         return [self.server.own_token()]
+
+    def survey(self, paths: Collection[str | None]) -> Iterator[Held | RotatorError]:
+        """Every secret of the mount; where its root may not be listed, of the folders that `paths` lie in."""
+        self.check()
+        root = self._names("")
+        if isinstance(root, RotatorError):
+            yield root
+            folders = sorted({path.rpartition("/")[0] + "/" for path in paths if path is not None and "/" in path})
+            below = [folder for folder in folders if not folder.startswith(tuple(o for o in folders if o != folder))]
+        else:
+            below = root
+        while below:
+            path = below.pop()
+            if not path.endswith("/"):
+                yield from self._held(path)
+                continue
+            names = self._names(path)
+            if isinstance(names, RotatorError):
+                yield names
+            else:
+                below += names
+
+    def _held(self, path: str) -> Iterator[Held | RotatorError]:
+        try:
+            place = self.at(path)
+        except ValueError as problem:  # a name that no configuration could have
+            yield Refused(f"{self.mount}/: {problem}", remedy="look at it by hand")
+        else:
+            yield from place.held()
+
+    def _names(self, folder: str) -> list[str] | AccessDenied:
+        """The paths right below a folder ("" or `a/b/`), folders with a slash at their end, the last one first."""
+        path = f"{self.mount}/metadata/{folder}"
+        try:
+            answer = self.server.ask(
+                path, lambda client: client.secrets.kv.v2.list_secrets(folder, mount_point=self.mount)
+            )
+        except AccessDenied as denied:
+            if denied.reason != "missing_permission":
+                raise
+            return missing_permission(path, f"our token may not list {path}", "list")
+        names = answer.data.get("keys") or ()
+        return [f"{folder}{name}" for name in sorted(names, reverse=True)]
 
     def close(self) -> None:
         """Close the connections."""
@@ -123,6 +174,18 @@ class VaultPlace:
             return Reading(fields={}, revision=_ABSENT)
         number, data = stands
         return Reading(fields={name: _secret(value) for name, value in data.items()}, revision=str(number))
+
+    def held(self) -> Iterator[Held | RotatorError]:
+        """Each field of the latest version; an error where it cannot be read."""
+        try:
+            reading = self.read()
+        except AccessDenied as denied:
+            if denied.reason != "missing_permission":
+                raise
+            yield missing_permission(self._api, denied.message, "read")
+            return
+        for name, secret in reading.fields.items():
+            yield Held(identity=self.identity, address=self.address, field=name, text=secret)
 
     def written_by_hand(self, fields: Mapping[str, str]) -> Sequence[str]:
         """By the server's own tool, which keeps the other fields."""

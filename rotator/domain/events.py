@@ -27,6 +27,7 @@ class Subject(StrEnum):
     RESTORE = "restore"  # the end of the trial
     DRAIN = "drain"
     DISABLE = "disable"
+    CONFIRM = "confirm"  # the provider is seen to refuse a leaked key that was disabled
     DELETE = "delete"
     ENABLE = "enable"  # the way back
     # verbs

@@ -376,6 +376,8 @@ class _Ahead:
             self._leaving[row.id] = replace(gone, disabled_at=self._now)
             if version.state is not VersionState.CONDEMNED:
                 self._set(replace(version, state=VersionState.DISABLED))
+        elif step.verb is Subject.CONFIRM:
+            later = replace(later, unconfirmed_until=None, not_before=row.unconfirmed_until)
         elif step.verb is Subject.DELETE and not self._course.can_delete:
             later = replace(row, blocked=True)
         elif step.verb is Subject.DELETE:

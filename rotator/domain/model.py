@@ -235,6 +235,7 @@ class Retirement(Waiting):
     browned_out: bool = False  # it has been, or was left out: not again
     restore_at: datetime | None = None  # when the brownout that lasts is over
     brownout_failure: str | None = None  # who missed the key in the last one
+    unconfirmed_until: datetime | None = None  # the end of its soak, until the provider is seen to refuse the key
 
     @property
     def open(self) -> bool:
@@ -251,10 +252,17 @@ class Retirement(Waiting):
     @property
     def gone_from(self) -> datetime | None:
         """When its key can stop working for good at the earliest; None: at once."""
+        if self.unconfirmed_until is not None:
+            return self.unconfirmed_until
         trial = self.brownout_for is not None and self.state in (RetirementState.PLANNED, RetirementState.BROWNED_OUT)
         if not trial or self.not_before is None:
             return self.not_before
         return max(self.not_before, self.opened_at + self.grace)
+
+    @property
+    def leaked(self) -> bool:
+        """Whether its key is to stop working because others may have it."""
+        return self.why is RetirementReason.COMPROMISED or self.revoked
 
     @property
     def uncontained(self) -> bool:

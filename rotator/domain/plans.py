@@ -57,6 +57,9 @@ GOING_BACK: Sequence[Step] = tuple(Step(Subject.ENABLE, state, RetirementState.C
 """What is left of a retirement whose version is wanted back. `enable` has nothing to do where `disable` never began."""
 
 
+CONFIRMING: Sequence[Step] = (Step(Subject.CONFIRM, RetirementState.DISABLED, RetirementState.DISABLED),)
+"""While a leaked key soaks: it is tried until the provider refuses it. `delete` confirms for itself."""
+
 CONTAINING: Sequence[Step] = (
     Step(Subject.REVOKE, RetirementState.PLANNED, RetirementState.DISABLED),
     Step(Subject.REVOKE, RetirementState.DRAINED, RetirementState.DISABLED),
@@ -150,6 +153,8 @@ def taking_away(retirement: Retirement, *, can_disable: bool) -> Step | None:
         return step_after(CONTAINING, retirement.state)
     if retirement.wanted_back:
         return step_after(GOING_BACK, retirement.state)
+    if retirement.unconfirmed_until is not None:
+        return step_after(CONFIRMING, retirement.state)
     if retirement.state is RetirementState.BROWNED_OUT or (can_disable and to_be_tried(retirement)):
         return step_after(BROWNOUT, retirement.state)
     if retirement.state is RetirementState.DRAINED and not can_disable:

@@ -18,7 +18,7 @@ from rotator.domain.model import (
 )
 from rotator.domain.secret import Material, Secret
 from rotator.engine.operator import resume
-from rotator.engine.places import Standing, look, placements
+from rotator.engine.places import Look, Standing, look, placements
 from rotator.engine.retirement import open_retirement
 from rotator.engine.work import Target, Work
 from rotator.ports.destination import Reading
@@ -281,15 +281,16 @@ def allow_replacing(work: Work, names: Collection[str], because: str | None) -> 
             seen = look(work, target.destination, target.templates)
             if seen.standing not in (Standing.FOREIGN, Standing.MISSING):
                 continue
-            found, revision = seen.reading.fields, seen.reading.revision
-            rows = [_replaceable(work, target, field, found.get(field), revision) for field in target.templates]
+            rows = [_replaceable(work, target, field, seen) for field in target.templates]
             told = work.event(Subject.REPLACE, Outcome.SUCCEEDED, destination=target.to, because=because)
             work.record(rows, [told])
             notes.append(f"{target.destination.address} may be overwritten by the next rotation")
     return notes
 
 
-def _replaceable(work: Work, target: Target, field: str, found: Secret | None, revision: str) -> Place:
+def _replaceable(work: Work, target: Target, field: str, seen: Look) -> Place:
+    """What stands in a field, as something that we may overwrite. A key of ours in there is still served from there."""
+    found = seen.reading.fields.get(field)
     return Place(
         Placement(
             identity=target.destination.identity,
@@ -297,9 +298,9 @@ def _replaceable(work: Work, target: Target, field: str, found: Secret | None, r
             to=target.to,
             address=target.destination.address,
             credential_id=work.credential.id,
-            version_id=None,
+            version_id=seen.fields[field],
             fingerprint=work.fingerprint(found) if found is not None else None,
-            revision=revision,
+            revision=seen.reading.revision,
             placed_at=work.now(),
         )
     )
@@ -314,17 +315,17 @@ def extra_key(work: Work, key_id: str) -> Key:
     if account != work.situation.current.account:
         message = f"the provider says {account}, this credential is of {work.situation.current.account}"
         raise WrongAccount(message)
-    known = work.store.known_keys(account)
+    keys = work.ask(work.provider.keys)
+    known = work.store.known_keys(account, [key_id, *(key.id for key in keys)])
     if key_id in known:
         message = f"{key_id} is on record already, as a key of {known[key_id]}"
         raise SetupError(message, reason="known_key")
-    keys = work.ask(work.provider.keys)
     key = next((k for k in keys if k.id == key_id), None)
     if key is None:
         ids = ", ".join(k.id for k in keys if k.id not in known) or "none"
         message = f"the provider does not list {key_id}; unknown keys it lists: {ids}"
         raise SetupError(message, reason="unknown_key")
-    return key
+    return work.with_use(key)
 
 
 def adopt_previous(work: Work, key: Key, because: str | None = None) -> Version:

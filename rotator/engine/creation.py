@@ -127,7 +127,7 @@ def condemn_late_keys(work: Work, keys: Sequence[Key]) -> None:
 
 
 def _refuse_full_slots(work: Work, keys: Sequence[Key]) -> None:
-    living = work.provider.capabilities.living
+    living = work.provider.capabilities.slots
     present = {key.id for key in keys}
     if living is None or len(present) < living:
         return
@@ -143,7 +143,7 @@ def _refuse_full_slots(work: Work, keys: Sequence[Key]) -> None:
         if gone_since is not None and work.now() < gone_since + work.managed.settle:
             message = f"{version.key_id} is deleted, and the provider still lists it"
             raise TemporaryError(message, reason="not_confirmed")
-    known, name = work.store.known_keys(work.rotation().account), work.managed.name
+    known, name = work.store.known_keys(work.rotation().account, present), work.managed.name
     ours = {version.key_id for version in work.situation.versions if version.state.living}
     strangers = sorted(present - known.keys()) or sorted(present - ours)
     named = ", ".join(strangers or sorted(present))
@@ -232,7 +232,7 @@ def _choose(work: Work, provider: Chooses, target: Version | None) -> None:
     """We make the value: sealed first, then set; a lost answer repeats the same value."""
     if target is None:
         target = _new_version(work)
-        material = provider.generate()
+        material = work.ask(provider.generate)
         told = _about(work.event(Subject.CREATE, Outcome.STARTED), target)
         seal = Seal(target.id, material)
         work.record([Insert(target), seal, Update(work.rotation(), {"target_id": target.id})], [told])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rotator.domain.errors import SetupError
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.model import Cause, RetirementReason, Version, VersionId, VersionState
+from rotator.domain.model import Cause, Finding, RetirementReason, Version, VersionId, VersionState
 from rotator.domain.secret import Material, Secret
 from rotator.engine import adoption, intake, operator, pairs, regress
 from rotator.engine.findings import News, find, flapping
@@ -142,7 +142,7 @@ def _foreign(work: Work, target: Target, seen: Look, overwrite: str) -> Drift:
 def _key_of(work: Work, material: Material) -> Key | None:
     """The listed key of a value, unless it is on record, or of another owner than the current one."""
     identified = work.identify(material)
-    if identified is None or identified in work.store.known_keys(work.ask(work.provider.account)):
+    if identified is None or identified in work.store.known_keys(work.ask(work.provider.account), [identified]):
         return None
     if not work.provider.capabilities.can_tell:
         return Key(id=identified, label=None, created_at=None)
@@ -162,14 +162,21 @@ def _same_identity(work: Work, answer: Answer) -> bool:
 # the finding
 
 
-def tell(work: Work, target: Target, seen: Look, drift: Drift | None, writer: str = "") -> None:
-    """Find what is true of a place, or clear what is not any more. `writer`: what the place says of another one."""
+def tell(
+    work: Work, target: Target, seen: Look, drift: Drift | None, standing: Sequence[Finding], writer: str = ""
+) -> None:
+    """Find what is true of a place, or clear what is not any more.
+
+    `standing`: what stands about the credential. `writer`: what the place says of another one.
+    """
     store, about = work.store, subject(work, target)
     cleared = work.event(Subject.DRIFT, Outcome.CLEARED, destination=target.to)
+    stands = any((f.kind, f.subject) == (DRIFT, about) for f in standing)
     if drift is None:
-        store.clear(DRIFT, about, cleared)
+        if stands:
+            store.clear(DRIFT, about, cleared)
         return
-    if drift.undecided and any((f.kind, f.subject) == (DRIFT, about) for f in store.findings()):
+    if drift.undecided and stands:
         return  # the provider will say more at another look
     placed = work.situation.placements_at(target.destination.identity)
     before = next((p.revision for field, p in placed.items() if field in target.templates and p.revision), "none")
@@ -294,8 +301,8 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
         rows += replaced(work, current, RetirementReason.SUPERSEDED, grace=policy.grace, soak=policy.soak)
     rows += [Insert(version), Seal(version.id, drift.material)]
     for target, seen in places:
-        fields = _whole(target, seen)
-        held = dict.fromkeys(fields, version)
+        held = dict.fromkeys(target.main, version) | _companions(work, target, seen)
+        fields = {field: value for field, value in _whole(target, seen).items() if field in held}
         rows += placements(work, target.to, target.destination, fields, held, seen.reading.revision)
     detail = {**told.detail, "issued_at": adoption.made_at(version.issued_at)}
     events = [replace(told, version=version.number, key_id=version.key_id, detail=detail)]
@@ -305,6 +312,13 @@ def take_over(work: Work, drift: Drift, places: Sequence[tuple[Target, Look]], a
         rows += intake.open_rotation(work, Cause.DRIFT, account, version)
     work.record(rows, events)
     return version
+
+
+def _companions(work: Work, target: Target, seen: Look) -> dict[str, Version]:
+    """The companions that hold a key of ours, each with its version; what else stands in one may not be overwritten."""
+    known = {field: seen.fields[field] for field in target.templates if field not in target.main}
+    versions = {field: work.version(version_id) for field, version_id in known.items() if version_id is not None}
+    return {field: version for field, version in versions.items() if version is not None}
 
 
 def _whole(target: Target, seen: Look) -> dict[str, Secret]:
@@ -325,7 +339,7 @@ def ignore(work: Work, to: str, because: str | None = None) -> list[str]:
     address = target.destination.address
     if drift is None:
         return [f"{address} serves what is on record; nothing is to be ignored"]
-    tell(work, target, seen, drift)
+    tell(work, target, seen, drift, work.findings())
     told = work.event(Subject.IGNORE, Outcome.SUCCEEDED, destination=to, reason=drift.reason, because=because)
     if work.store.ignore(DRIFT, subject(work, target), told):
         return [f"{address} is left as it is; nothing more is told of it until it changes again"]

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, cast
 
 from rotator.domain.errors import StaleLease, Unsafe
+from rotator.domain.events import Subject
 from rotator.domain.model import (
     Account,
     CredentialId,
@@ -65,7 +66,7 @@ READS = frozenset(
 )
 """The methods of a store that only read, and say the same in a dry run."""
 
-LOOKS = frozenset({"account", "authenticate", "identify", "keys", "read", "preflight"})
+LOOKS = frozenset({"account", "authenticate", "identify", "keys", "preflight", "read", "with_use"})
 """The calls of providers and destinations that change nothing."""
 
 ENDS = frozenset({"disable", "delete"})
@@ -179,9 +180,13 @@ class DryStore:
         self.note([event])
         return True
 
-    def findings(self) -> Sequence[Finding]:
+    def findings(self, of: CredentialId | None = None) -> Sequence[Finding]:
         """Those that would stand."""
-        return self._findings
+        return [f for f in self._findings if of is None or f.credential_id == of or f.kind == Subject.RECONCILE]
+
+    def standing(self, kind: str, subject: str | None = None) -> Finding | None:
+        """The one that would stand."""
+        return next((f for f in self._findings if f.kind == kind and subject in (None, f.subject)), None)
 
     def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
         """Whether one would be ignored that is not yet."""

@@ -22,7 +22,6 @@ from rotator.domain.model import (
     Finding,
     Lease,
     Retirement,
-    RetirementReason,
     Rotation,
     RotationState,
     Situation,
@@ -57,6 +56,7 @@ from rotator.engine import (
 from rotator.engine.dry import DryWork
 from rotator.engine.followers import Followers, Following, alongside
 from rotator.engine.intake import question, take_in
+from rotator.engine.line import Line
 from rotator.engine.notify import Channel, Notifications
 from rotator.engine.pace import Pace
 from rotator.engine.tally import Tally
@@ -66,6 +66,9 @@ from rotator.ports.store import Anchor, Checkpoints, Held, Idle, Store
 
 HELD_WAIT = 5.0
 """Seconds that `--now` waits for another worker before it says who that is."""
+
+THREADS_AT_MOST = 32
+"""Of all accounts together, unless one account is to have more."""
 
 STEPS_AT_MOST = 1000
 """Far above what any turn needs; a turn that gets there does not make progress."""
@@ -242,7 +245,7 @@ class Engine:
         asked = requests.carry_out(work) or wish is not None
         if not asked:
             sightings.collect(work)
-        findings, dimmed = self.store.findings(), brownout.lasting(work)
+        findings, dimmed = self.store.findings(work.credential.id), brownout.lasting(work)
         held = self._held(work, findings, began if asked else None)
         progress = self._work_on(work, wish, began) if held is None else self._give_back(work, held, began)
         deadlines.tell(work)
@@ -343,7 +346,7 @@ class Engine:
             raise
         except Exception as problem:  # noqa: BLE001 - a bug in looking stops no work
             self.around.bug(work.managed.name, problem)
-        return self.store.findings()
+        return self.store.findings(work.credential.id)
 
     def _adopted(self, work: Work, decision: Decision) -> bool:
         """`first: adopt`: take over what stands at the destinations, where that needs no person's choice."""
@@ -457,23 +460,22 @@ class Engine:
         end = self.around.monotonic() + patience.total_seconds()
         held_until = self.around.monotonic() + HELD_WAIT
         results: dict[str, Progress] = {}
-        due = dict.fromkeys(names, self.around.monotonic())
+        names = list(dict.fromkeys(names))
+        line = Line(names, self.around.monotonic(), self._account_of, self._is_own)
         running: dict[Future[Progress], str] = {}
-        wishes = dict.fromkeys(due, wish) if wish is not None else {}
+        wishes = dict.fromkeys(names, wish) if wish is not None else {}
         self.followers.prove()
         turns = {**self.followers.turns, **self.notifications.turns(closing=stays)}
-        with alongside(turns, self.around), ThreadPoolExecutor(max_workers=self.limits.workers) as pool:
-            while due or running:
+        with alongside(turns, self.around), ThreadPoolExecutor(max_workers=self._threads(names)) as pool:
+            while line or running:
                 now = self.around.monotonic()
-                ready = [n for n, at in due.items() if at <= now]
-                busy = any(not self._is_own(n) for n in (*ready, *running.values()))
-                for name in [n for n in ready if not (busy and self._is_own(n))]:
-                    del due[name]
+                most = 0 if self.around.stopping() else self.limits.workers
+                for name in line.begin(now, running.values(), most):
                     running[pool.submit(self.turn, name, wishes.get(name), began)] = name
-                if not running and (self.around.stopping() or not due):
+                if not running and (self.around.stopping() or not line):
                     break
                 if not running:
-                    self.around.pause(max(min(due.values()) - now, 0))
+                    self.around.pause(max(line.next_at(now) - now, 0))
                     continue
                 done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -484,11 +486,19 @@ class Engine:
                     seen_to_its_end = stays and wish is None and results[name].browned_out
                     again = self._again(results[name], wish, inf if seen_to_its_end else end, held_until)
                     if again is not None and not self.around.stopping():
-                        due[name] = again
+                        line.put(name, again)
                 if done:
                     signing.keep_up(self.store, self.checkpoints, self.around)
         self._ended(wish)
         return {name: results.get(name, Progress(name=name)) for name in names}
+
+    def _threads(self, names: Iterable[str]) -> int:
+        accounts = len(set(map(self._account_of, names)))
+        return min(self.limits.workers * max(accounts, 1), max(THREADS_AT_MOST, self.limits.workers))
+
+    def _account_of(self, name: str) -> str:
+        managed = self.managed.get(name)
+        return managed.provider_name if managed is not None else ""
 
     def _ended(self, wish: Wish | None) -> None:
         """Leave what outlives a run."""
@@ -630,6 +640,5 @@ def _retirement_item(work: Work, row: Retirement) -> Item | None:
         return None
     steps = {**retirement.STEPS, **brownout.STEPS, Subject.DRAIN: unpairing.drain, Subject.ENABLE: reactivation.enable}
     do = steps[step.verb]
-    leaked = row.why is RetirementReason.COMPROMISED or row.revoked
     takes_away = step.verb not in (Subject.ENABLE, Subject.RESTORE)
-    return Item(step.verb, row.id, lambda: do(work, row), told_first=takes_away and not leaked)
+    return Item(step.verb, row.id, lambda: do(work, row), told_first=takes_away and not row.leaked)

@@ -104,6 +104,7 @@ def _last_use(work: Work, version: Version, keys: Sequence[Key]) -> tuple[dateti
     key = next((k for k in keys if k.id == version.key_id), None)
     if key is None:
         return None, "the provider lists the key no more"
+    key = work.with_use(key)
     used = None if was_us(work, version, key) else key.last_used_at
     if used is None:
         return None, "no use but ours"

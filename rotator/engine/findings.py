@@ -31,7 +31,7 @@ class News:
 
 def find(store: Store, new_id: Callable[[], str], news: News, found: NewEvent, cleared: NewEvent) -> bool:
     """Record it, unless it stands already and says the same; say whether that is new to the record."""
-    standing = next((f for f in store.findings() if (f.kind, f.subject) == (news.kind, news.subject)), None)
+    standing = store.standing(news.kind, news.subject)
     if standing is not None and _says(standing) == news.what:
         return False
     if standing is not None:

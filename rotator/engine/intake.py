@@ -68,7 +68,7 @@ def _slots(work: Work, wanted: Cause | None) -> int | None:
     A person who asks is not refused by rows alone: they count a key that somebody has deleted at the provider, and
     where that is the current one, no retirement would ever end. `create` looks again before it sends anything.
     """
-    living = work.provider.capabilities.living
+    living = work.provider.capabilities.slots
     if living is None or wanted is None:
         return living
     try:

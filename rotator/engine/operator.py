@@ -71,7 +71,7 @@ def _settle_ambiguity(work: Work, delete: str | None, keep: Sequence[str]) -> No
         work.record([Update(row, {"keep": (*row.keep, *keep)})], [])
     if delete is None:
         return
-    if delete in work.store.known_keys(row_account(work, row)):
+    if delete in work.store.known_keys(row_account(work, row), [delete]):
         message = f"{delete} is on record already; only the lost key is named here"
         raise SetupError(message, reason="known_key")
     if delete not in {key.id for key in work.ask(work.provider.keys)}:
@@ -151,7 +151,7 @@ def compromised(work: Work, key: str | None, because: str | None) -> bool:
     version_id = versions[0].id if key is not None else None
     told = work.event(Subject.COMPROMISED, Outcome.SUCCEEDED, version=version_id, because=because, key=key)
     work.record(writes, [told])
-    clear_leaks(work, [f for f in work.store.findings() if f.credential_id == work.credential.id])
+    clear_leaks(work, work.findings())
     return new_key_needed
 
 
@@ -190,14 +190,14 @@ def _hurried(work: Work, version: Version) -> list[Write]:
         return retired_again(work, version, RetirementReason.COMPROMISED)
     capabilities = work.provider.capabilities
     grace, soak = pace_of(work, RetirementReason.COMPROMISED, row.grace, row.soak)
-    full = capabilities.living is not None and _living_keys(work) >= capabilities.living
+    full = capabilities.slots is not None and _living_keys(work) >= capabilities.slots
     if full:
         soak = timedelta(0)  # its slot is needed for the new key
     soaking = row.state is RetirementState.DISABLED and not full
     changes: dict[str, Any] = {"why": RetirementReason.COMPROMISED, "grace": grace, "soak": soak}
     if row.state is RetirementState.BROWNED_OUT:  # disabled already, and stays so
         changes |= {"state": RetirementState.PLANNED, "restore_at": None}
-    return [Update(row, changes if soaking else {**MOVING, **changes})]
+    return [Update(row, changes if soaking else {**MOVING, "unconfirmed_until": None, **changes})]
 
 
 def _living_keys(work: Work) -> int:

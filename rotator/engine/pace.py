@@ -34,19 +34,22 @@ class Pace:
         self._free_at = monotonic()  # when the next call may be sent at this rate
         self._held_until = self._free_at
 
-    def enter(self) -> float:
-        """0: one call may be sent now, and `leave` is owed. Else the seconds until it is worth asking again."""
+    def enter(self, requests: int = 1) -> float:
+        """0: a call of so many requests may begin now, and `leave` is owed. Else the seconds until asking again.
+
+        What it sends is paid for by those that come after it, so that the rate holds over any few seconds.
+        """
         with self._lock:
             now = self._monotonic()
             if self._held_until > now:
                 return self._held_until - now
             if self._running >= self._at_once:
                 return SOON
-            if self._per_second is not None:
+            if self._per_second is not None and requests:
                 if self._free_at > now:
                     return self._free_at - now
                 # Up to a second's worth may be sent at once after a quiet time.
-                self._free_at = max(self._free_at, now - 1) + 1 / self._per_second
+                self._free_at = max(self._free_at, now - 1) + requests / self._per_second
             self._running += 1
             return 0
 

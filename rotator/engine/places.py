@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -38,7 +38,8 @@ class Look:
     standing: Standing
     serving: frozenset[VersionId]  # ids of the versions whose values stand in the fields that consumers read first
     main: Standing  # of these fields alone
-    beside: frozenset[VersionId] = frozenset()  # the same for their companions (`mode: pair`)
+    fields: Mapping[str, VersionId | None]  # by field: whose value it holds
+    beside: frozenset[VersionId] = frozenset()  # as `serving`, for their companions (`mode: pair`)
 
     @property
     def holders(self) -> frozenset[VersionId]:
@@ -89,16 +90,21 @@ def look(
     reading = work.call(destination.read)
     placements = work.store.placed(destination.identity)
     rendered = _renderings(work, templates)
-    named: dict[bool, list[tuple[Standing, VersionId | None]]] = {False: [], True: []}
-    for field, template in templates.items():
-        found = reading.fields.get(field)
-        one = _name_field(work, found, placements.get(field), field, rendered, wanted)
-        named[template.companion].append(one)
-    main, beside = named[False], named[True]
-    return Look(reading, _worst(*main, *beside), _versions(main), _worst(*main), _versions(beside))
+    named = {
+        field: _name_field(work, reading.fields.get(field), placements.get(field), field, rendered, wanted)
+        for field in templates
+    }
+    main = [one for field, one in named.items() if not templates[field].companion]
+    beside = [one for field, one in named.items() if templates[field].companion]
+    fields = {field: next(iter(versions), None) for field, (_, versions) in named.items()}
+    return Look(reading, _worst(*main, *beside), _versions(main), _worst(*main), fields, _versions(beside))
 
 
-def _worst(*named: tuple[Standing, VersionId | None]) -> Standing:
+Named = tuple[Standing, Sequence[VersionId]]
+"""What stands in a field, and the versions that would look like that: several where it holds no secret of theirs."""
+
+
+def _worst(*named: Named) -> Standing:
     standings = {standing for standing, _ in named}
     worst = max(standings, key=_SEVERITY.index, default=Standing.EMPTY)
     if worst is Standing.WANTED and len(standings) > 1:
@@ -106,8 +112,10 @@ def _worst(*named: tuple[Standing, VersionId | None]) -> Standing:
     return worst
 
 
-def _versions(named: Iterable[tuple[Standing, VersionId | None]]) -> frozenset[VersionId]:
-    return frozenset(version_id for _, version_id in named if version_id is not None)
+def _versions(named: Sequence[Named]) -> frozenset[VersionId]:
+    """Which versions they are of. A field that is the same for several, such as a user's name, is of that of others."""
+    certain = frozenset(versions[0] for _, versions in named if len(versions) == 1)
+    return certain | {versions[0] for _, versions in named if versions and certain.isdisjoint(versions)}
 
 
 def _renderings(work: Work, templates: Mapping[str, Template]) -> list[tuple[VersionId, dict[str, Secret]]]:
@@ -127,17 +135,18 @@ def _name_field(
     field: str,
     rendered: Sequence[tuple[VersionId, dict[str, Secret]]],
     wanted: Mapping[str, Version] | None,
-) -> tuple[Standing, VersionId | None]:
+) -> Named:
     if not found:  # absent, or empty as in `KEY=` of a file that was prepared
         known_absent = placement is None or placement.fingerprint is None
-        return (Standing.EMPTY if known_absent else Standing.MISSING), None
-    for version_id, fields in rendered:
-        if fields[field] == found:
-            is_wanted = wanted is not None and version_id == wanted[field].id
-            return (Standing.WANTED if is_wanted else Standing.OURS), version_id
+        return (Standing.EMPTY if known_absent else Standing.MISSING), ()
+    same = [version_id for version_id, fields in rendered if fields[field] == found]
+    if wanted is not None and wanted[field].id in same:
+        return Standing.WANTED, sorted(same, key=lambda version_id: version_id != wanted[field].id)
+    if same:
+        return Standing.OURS, same
     if placement is not None and placement.fingerprint == work.fingerprint(found):
-        return Standing.OURS, placement.version_id
-    return Standing.FOREIGN, None
+        return Standing.OURS, () if placement.version_id is None else (placement.version_id,)
+    return Standing.FOREIGN, ()
 
 
 def refuse_foreign(work: Work, to: str, destination: Destination, seen: Look) -> None:

@@ -221,21 +221,21 @@ def enabled(work: Work, retirement: Retirement, version: Version) -> None:
     if material is None:  # adopted by its id alone: all that can be seen is the list
         if not any(key.id == version.key_id and key.enabled for key in work.ask(provider.keys)):
             message = f"the provider does not list {version.key_id} as enabled yet"
-            raise TemporaryError(message, reason="not_confirmed")
+            _not_back_yet(work, retirement, version, "not_confirmed", message)
         return
     answer = work.authenticate(version, material)
     if answer.verdict is Verdict.INCONCLUSIVE:
         raise Unavailable(answer.why or "the provider did not say", retry_after=answer.retry_after)
     if answer.verdict is Verdict.REFUSED:
-        _still_refused(work, retirement, version, answer.why or "refused")
+        message = f"enabled, but the provider does not accept {version.key_id} yet ({answer.why or 'refused'})"
+        _not_back_yet(work, retirement, version, "not_accepted_yet", message)
 
 
-def _still_refused(work: Work, retirement: Retirement, version: Version, why: str) -> None:
-    """An enabled key may be refused for a settle time, as a new one may."""
-    message = f"enabled, but the provider does not accept {version.key_id} yet ({why})"
-    since = retirement.since if retirement.reason == "not_accepted_yet" else None
+def _not_back_yet(work: Work, retirement: Retirement, version: Version, reason: str, message: str) -> None:
+    """An enabled key may be refused, or not be listed, for a settle time, as a new one may. Then it is for a person."""
+    since = retirement.since if retirement.reason == reason else None
     if since is None or work.now() - since <= work.managed.settle:
-        raise TemporaryError(message, reason="not_accepted_yet")
+        raise TemporaryError(message, reason=reason)
     name = work.managed.name
     remedy = f"look at the key in the provider's console; `rotator retire {name} --key {version.key_id}` gives it up"
     if not retirement.wanted_back:

@@ -27,7 +27,7 @@ REMEDY = "`rotator reconcile` shows the differences and asks; until then nothing
 
 def standing(store: Store) -> Finding | None:
     """The finding that stops the installation, if one stands."""
-    return next((finding for finding in store.findings() if finding.kind == RECONCILE), None)
+    return store.standing(RECONCILE)
 
 
 def held(findings: Sequence[Finding]) -> NotDue | None:
@@ -65,7 +65,7 @@ def look_at_database(store: Store, anchor: Anchor | None, around: Surroundings) 
     installation, home = store.installation(), store.home()
     known = installation.home
     why = _off_the_mark(store, installation, mark, anchored=anchor is not None)
-    if why and not any((f.kind, f.subject) == (RECONCILE, "trail") for f in store.findings()):
+    if why and store.standing(RECONCILE, "trail") is None:
         _find(store, around, "trail", why)  # once: that very event moves the end of the trail
     if home.place is None:
         return

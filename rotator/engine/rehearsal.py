@@ -39,9 +39,10 @@ def is_open(situation: Situation) -> bool:
 # begin
 
 
-def begin(work: Work, because: str | None = None) -> Rotation:
+def begin(work: Work, because: str | None = None, *, drill: bool = False) -> Rotation:
     """Open the rehearsal; what it does is done by the steps after. Returns its rotation, also one that is open already.
 
+    `drill` is put on record: it was done to know how long a leaked key would work.
     Raises PermanentError or TemporaryError where this is not the moment, and SetupError where there never is one.
     """
     if is_open(work.situation):
@@ -58,7 +59,7 @@ def begin(work: Work, because: str | None = None) -> Rotation:
         actor=work.around.actor,
         credential=work.managed.name,
         rotation=rotation.id,
-        detail={"because": because, "not_rehearsed": shadows.without_shadow(work.managed)},
+        detail={"because": because, "drill": drill, "not_rehearsed": shadows.without_shadow(work.managed)},
     )
     room = Room(work.managed.provider_name, work.limits.in_flight)
     work.record([room, Insert(rotation), *rows], [told])

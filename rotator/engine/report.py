@@ -14,6 +14,7 @@ from rotator.domain.model import (
     LAST_WAVE,
     Cause,
     Credential,
+    CredentialId,
     Delivery,
     DeliveryState,
     Finding,
@@ -113,7 +114,8 @@ class Report:
         known = {c.name: c for c in self.store.credentials()}
         shown = [n for n in sorted({*known, *self.managed}) if wanted is None or n in wanted]
         situations = self.situations(known, shown)
-        found = (self._entry(name, situations.get(name)) for name in shown)
+        drilled = self.store.drilled([known[name].id for name in shown if name in known])
+        found = (self._entry(name, situations.get(name), drilled) for name in shown)
         entries = [entry for entry in found if entry is not None]
         installation = self.store.installation()
         ids: dict[str, str] = {c.id: c.name for c in known.values()}
@@ -142,7 +144,9 @@ class Report:
             "credentials": entries,
         }
 
-    def _entry(self, name: str, situation: Situation | None) -> dict[str, Any] | None:
+    def _entry(
+        self, name: str, situation: Situation | None, drilled: Mapping[CredentialId, datetime]
+    ) -> dict[str, Any] | None:
         managed = self.managed.get(name)
         if situation is None:
             return _never_seen(name, managed) if managed else None
@@ -160,6 +164,7 @@ class Report:
             "remedy": first.remedy,
             "conditions": [c.as_json() for c in conditions],
             "next_rotation_at": stamp(slot),
+            "drilled_at": stamp(drilled.get(situation.credential.id)),
             "current": self._current(current) if current else None,
             "previous": [_previous(v, situation, managed) for v in _previous_versions(situation)],
             "rotation": self._rotation(managed, situation),
@@ -382,7 +387,7 @@ def question_of(managed: Managed, situation: Situation, at: datetime) -> Questio
         situation=situation,
         policy=managed.policy,
         now=at,
-        living=managed.provider.capabilities.living,
+        living=managed.provider.capabilities.slots,
         settle=managed.settle,
         can_disable=managed.provider.capabilities.can_disable,
         unplaced=any(situation.lacks_current(t.destination.identity) for t in managed.targets),
@@ -446,6 +451,7 @@ def _never_seen(name: str, managed: Managed) -> dict[str, Any]:
         "remedy": f"`rotate {name}`",
         "conditions": [],
         "next_rotation_at": None,
+        "drilled_at": None,
         "current": None,
         "previous": [],
         "rotation": None,

@@ -35,11 +35,17 @@ from rotator.engine.grace import outwait_readers, pace_of
 from rotator.engine.labels import labelled
 from rotator.engine.places import Standing, Survey, observed, survey
 from rotator.engine.work import MOVING, Work
-from rotator.ports.provider import Disables, Key, Verdict
+from rotator.ports.provider import Answer, Disables, Key, Verdict
 from rotator.ports.store import DropSealed, Insert, Update, Write
 
 UNPAIRING = "unpairing"
 """Why a retirement waits: the version stands beside the current one somewhere, which is rewritten first."""
+
+SOAK = "soak"
+"""Why a retirement waits: its key is disabled, and is deleted when it has been so for long enough."""
+
+UNCONFIRMED = "not_confirmed"
+"""Why it is tried again: the key should work no more, and the provider has not been seen to refuse it."""
 
 NEVER_USED = (RetirementReason.ABANDONED, RetirementReason.LOST_ANSWER, RetirementReason.REHEARSED)
 """Why keys are taken away that were never current."""
@@ -121,9 +127,7 @@ def replaced(
         return [Update(version, {"state": VersionState.PREVIOUS}), *rows] if steps_back else rows
     if row.state is not RetirementState.DISABLED:
         return [Update(version, {"state": VersionState.PREVIOUS})]
-    now = work.now()
-    soaking = {"reason": "soak", "message": "revoked; deleted after the soak", "since": now} if row.soak else {}
-    changes = {**MOVING, **soaking, "not_before": now + row.soak}
+    changes = {**MOVING, **soaking(work, row, "revoked")}
     return [Update(version, {"state": VersionState.DISABLED}), Update(row, changes)]
 
 
@@ -247,7 +251,7 @@ def _clock_is_sane(work: Work) -> None:
     elif last is not None and now < last:
         message = "the database's clock is behind its last event"
     if not message:
-        if any(finding.kind == "clock" for finding in work.store.findings()):
+        if work.store.standing("clock", "clock") is not None:
             work.store.clear("clock", "clock", work.event(Subject.CLOCK, Outcome.CLEARED))
         return
     remedy = "set the clocks; nothing is taken away until then"
@@ -431,13 +435,14 @@ def _unknown_keys_of_that_moment(
 ) -> list[Key]:
     sent = (version.sent_at or version.created_at).replace(microsecond=0)  # providers date keys in whole seconds
     until = _made_by(work, version)
-    known = work.store.known_keys(version.account)
+    known = work.store.known_keys(version.account, [key.id for key in keys])
     unknown = [k for k in keys if k.id not in known and k.id not in retirement.keep]
     near = [k for k in unknown if k.created_at is None or sent <= k.created_at <= until]
     if not near:
         return []
     named = [k.id for k in near if _named_somewhere(work, k.id)]
-    if len(near) == 1 and near[0].created_at is not None and near[0].last_used_at is None and not named:
+    unused = [k for k in near if k.created_at is not None and work.with_use(k).last_used_at is None]
+    if len(near) == 1 and unused and not named:
         return near
     name, ids = work.managed.name, ", ".join(k.id for k in near)
     message = f"one of these keys may be ours and it cannot be told which: {ids}"
@@ -468,15 +473,42 @@ def disable(work: Work, retirement: Retirement) -> None:
     work.record([Update(retirement, {"disable_started": True})], [told])
     with work.noting_late_calls(answered=True):
         work.ask(provider.disable, version.key_id)
-    now = work.now()
-    soaking = {"reason": "soak", "message": "disabled; deleted after the soak", "since": now}
-    changes = {"state": RetirementState.DISABLED, **MOVING, **(soaking if retirement.soak else {})}
-    changes["not_before"] = now + retirement.soak
+    changes = {"state": RetirementState.DISABLED, **MOVING, **soaking(work, retirement, "disabled")}
     writes = [Update(retirement, changes)]
     if version.state is not VersionState.CONDEMNED:
         writes.append(Update(version, {"state": VersionState.DISABLED}))
     known = evidence.of_incident(work, retirement)
     work.record(writes, [work.event(Subject.DISABLE, Outcome.SUCCEEDED, version=version.id, **known)])
+
+
+def soaking(work: Work, retirement: Retirement, how: str) -> dict[str, Any]:
+    """The waiting of a row whose key works no more, until it is deleted. A leaked key is tried until it is refused."""
+    now = work.now()
+    until = now + retirement.soak
+    if not retirement.soak:
+        return {"not_before": until}
+    if retirement.leaked and work.provider.capabilities.can_tell:
+        message = f"{how}; whether the provider refuses it is not known yet"
+        return {"unconfirmed_until": until, "not_before": None, "reason": UNCONFIRMED, "message": message, "since": now}
+    return {"not_before": until, "reason": SOAK, "message": f"{how}; deleted after the soak", "since": now}
+
+
+def confirm(work: Work, retirement: Retirement) -> None:
+    """Try a leaked key that was disabled; over once it is refused, or with its soak. Takes nothing away."""
+    version, now, until = version_of(work, retirement), work.now(), retirement.unconfirmed_until
+    assert until is not None
+    material = work.kept(version)
+    over = {**MOVING, "unconfirmed_until": None, "not_before": until, "reason": SOAK, "since": now}
+    if material is None or now >= until:
+        message = "its value is not on record" if material is None else "its soak is over"
+        told = work.event(Subject.CONFIRM, Outcome.FAILED, version=version.id, reason=UNCONFIRMED, message=message)
+        work.record([Update(retirement, {**over, "message": f"deleted after the soak; {message}"})], [told])
+        return
+    answer = work.ask(work.provider.authenticate, material)
+    if answer.verdict is not Verdict.REFUSED:
+        raise _not_refused(version, "disabled", answer)
+    told = work.event(Subject.CONFIRM, Outcome.SUCCEEDED, version=version.id)
+    work.record([Update(retirement, {**over, "message": "refused by the provider; deleted after the soak"})], [told])
 
 
 def delete(work: Work, retirement: Retirement) -> None:
@@ -513,7 +545,7 @@ def deleted(work: Work, retirement: Retirement, version: Version, confirmed: str
     done = work.event(Subject.RETIREMENT, Outcome.SUCCEEDED, version=version.id, reason=retirement.why.value)
     end = []
     if retirement.why is RetirementReason.REHEARSED:
-        took = stopwatch.summary(work.store.events(credential=work.managed.name), version.number, now)
+        took = stopwatch.summary(work.store.events(credential=work.managed.name), version.number, now, confirmed)
         end = [work.event(Subject.REHEARSAL, Outcome.SUCCEEDED, version=version.id, **took)]
     work.record(
         [
@@ -533,21 +565,25 @@ def _gone(work: Work, version: Version) -> str:
     disables = work.provider.capabilities.can_disable  # then a key that is not enabled may just be disabled still
     if key is not None and (key.enabled or disables):
         message = f"the provider still lists {version.key_id}"
-        raise TemporaryError(message, reason="not_confirmed")
+        raise TemporaryError(message, reason=UNCONFIRMED)
     material = work.kept(version)
     if material is None:
         return "not listed"
     answer = work.ask(work.provider.authenticate, material)
     if answer.verdict is not Verdict.REFUSED:
-        why = answer.why or answer.verdict
-        message = f"{version.key_id} is deleted, but the provider does not refuse it yet ({why})"
-        raise TemporaryError(message, reason="not_confirmed", retry_after=answer.retry_after)
-    return "not listed and refused"
+        raise _not_refused(version, "deleted", answer)
+    return stopwatch.REFUSED_AND_GONE
+
+
+def _not_refused(version: Version, how: str, answer: Answer) -> TemporaryError:
+    message = f"{version.key_id} is {how}, but the provider does not refuse it yet ({answer.why or answer.verdict})"
+    return TemporaryError(message, reason=UNCONFIRMED, retry_after=answer.retry_after)
 
 
 STEPS: dict[Subject, Callable[[Work, Retirement], None]] = {
     Subject.DRAIN: drain,
     Subject.DISABLE: disable,
+    Subject.CONFIRM: confirm,
     Subject.DELETE: delete,
 }
 """The functions behind `domain.plans.RETIREMENT`."""

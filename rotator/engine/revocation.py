@@ -33,7 +33,7 @@ from rotator.engine import rotation as rotation_steps
 from rotator.engine.adoption import made_at, new_version
 from rotator.engine.grace import pace_of
 from rotator.engine.labels import called, labelled
-from rotator.engine.retirement import open_retirement, revoked_and_read, right_account, version_of
+from rotator.engine.retirement import open_retirement, revoked_and_read, right_account, soaking, version_of
 from rotator.engine.work import MOVING, Managed, Work
 from rotator.ports.provider import Asks, Disables, Key
 from rotator.ports.store import Insert, Update, Write
@@ -114,7 +114,7 @@ def _stranger(work: Work, key: str | None) -> Version:
         message = f"the provider says {account}, this credential is of {current.account}"
         raise WrongAccount(message, remedy="check the provider's credentials in the configuration")
     keys = {listed.id: listed for listed in work.ask(work.provider.keys)}
-    listed, known = keys.get(key or ""), work.store.known_keys(account)
+    listed, known = keys.get(key or ""), work.store.known_keys(account, keys)
     ours = keys.get(current.key_id or "") if current is not None else None
     if listed is None:
         whose = "and the provider does not list it"
@@ -243,7 +243,7 @@ def contained(work: Work, retirement: Retirement, version: Version, how: str) ->
         problem = revoked_and_read(work, version)
         changes |= {"blocked": True, "reason": problem.reason, "message": problem.message, "remedy": problem.remedy}
     else:
-        changes |= {"reason": "soak", "message": "revoked; deleted after the soak"} if soak else {}
+        changes |= soaking(work, replace(retirement, soak=soak), "revoked")
         if version.state is VersionState.PREVIOUS:
             writes.append(Update(version, {"state": VersionState.DISABLED}))
     told = work.event(Subject.REVOKE, Outcome.SUCCEEDED, version=version.id, how=how)

@@ -343,7 +343,7 @@ def promote(work: Work) -> None:
     ]
     told += [work.event(Subject.RETIREMENT, Outcome.STARTED, version=version.id) for version in gone]
     work.record(writes, told)
-    hooks.clear(work, work.store.findings())
+    hooks.clear(work, work.findings())
 
 
 # abandon

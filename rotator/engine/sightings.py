@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.domain.errors import PermanentError, SetupError, StoreUnavailable, TemporaryError
 from rotator.domain.events import Outcome, Subject, name
-from rotator.domain.model import CONSUMER_NAME, Credential, Finding, Sighting, Situation, Version
+from rotator.domain.model import CONSUMER_NAME, Credential, Sighting, Situation, Version
 from rotator.engine.findings import News, clear_all_but, find
 from rotator.engine.work import Work
 from rotator.ports.consumer import Word
@@ -91,7 +91,7 @@ def _tell(work: Work, problems: Sequence[str]) -> None:
     subject = work.managed.name
     cleared = work.event(Subject.UNHEARD, Outcome.CLEARED)
     if not problems:
-        clear_all_but(work.store, _standing(work), Subject.UNHEARD, (), cleared)
+        clear_all_but(work.store, work.findings(), Subject.UNHEARD, (), cleared)
         return
     news = News(
         kind=Subject.UNHEARD,
@@ -103,10 +103,6 @@ def _tell(work: Work, problems: Sequence[str]) -> None:
     )
     found = work.event(Subject.UNHEARD, Outcome.FOUND, reason="unheard")
     find(work.store, work.around.new_id, news, found, cleared)
-
-
-def _standing(work: Work) -> Sequence[Finding]:
-    return [f for f in work.store.findings() if f.credential_id == work.credential.id]
 
 
 def ago(moment: datetime, now: datetime) -> str:

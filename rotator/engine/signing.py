@@ -20,8 +20,7 @@ def keep_up(store: Store, checkpoints: Checkpoints | None, around: Surroundings)
     if checkpoints is None:
         return
     try:
-        standing = store.findings()
-        if any(finding.kind == regress.RECONCILE for finding in standing):
+        if regress.standing(store) is not None:
             return
         cleared = regress.event(Subject.UNREADY, Outcome.CLEARED, around)
         try:
@@ -31,7 +30,6 @@ def keep_up(store: Store, checkpoints: Checkpoints | None, around: Surroundings)
             news = News(kind=Subject.UNREADY, subject=_SUBJECT, what=problem.message, remedy=problem.remedy)
             find(store, around.new_id, news, found, cleared)
             return
-        if any((finding.kind, finding.subject) == (Subject.UNREADY, _SUBJECT) for finding in standing):
-            store.clear(Subject.UNREADY, _SUBJECT, cleared)
+        store.clear(Subject.UNREADY, _SUBJECT, cleared)
     except StoreUnavailable:
         return

@@ -27,6 +27,9 @@ STEPS = (
 """The steps of a rehearsal in their order. Where the provider cannot disable, that one is left out."""
 
 _AT_EACH_PLACE = (Subject.PUSH, Subject.VERIFY, Subject.REMOVE)
+REFUSED_AND_GONE = "not listed and refused"
+"""How a deletion is confirmed where the provider can tell and the value is on record."""
+
 NONE = timedelta(0)
 
 
@@ -46,6 +49,7 @@ class Rehearsed:
     laps: Sequence[Lap]
     succeeded: bool
     failed: Body | None = None  # its `rehearsal.failed`
+    refused: bool = False  # the provider was seen to refuse the key at the end
 
     @property
     def stopped_at(self) -> str:
@@ -75,24 +79,34 @@ class Rehearsed:
         """How long until a leaked key is dead: disabled, or deleted where the provider cannot disable."""
         return self.until([Subject.DISABLE, Subject.DELETE])
 
+    @property
+    def refused_after(self) -> timedelta | None:
+        """How long until its provider has been seen to refuse it; None where nobody can tell."""
+        return self.until([Subject.DELETE]) if self.refused else None
+
 
 def read(trail: Iterable[StoredEvent], rotation: str) -> Rehearsed:
     """The rehearsal with this rotation's id, from its credential's trail."""
     return _read([json.loads(event.body) for event in trail], rotation)
 
 
-def summary(trail: Iterable[StoredEvent], version: int, now: datetime) -> dict[str, Any]:
-    """What `rehearsal.succeeded` tells: milliseconds of each step, of which the deletion of this version ends now."""
+def summary(trail: Iterable[StoredEvent], version: int, now: datetime, confirmed: str) -> dict[str, Any]:
+    """What `rehearsal.succeeded` tells: milliseconds of each step, of which the deletion of this version ends now.
+
+    `confirmed` says how it is known that the key is gone.
+    """
     bodies: list[Body] = [json.loads(event.body) for event in trail]
     made = [b for b in bodies if b["version"] == version and b["event"] == _done(Subject.CREATE)]
     if not made:  # the credential had another name then
         return {}
-    end = {**made[-1], "event": _done(Subject.DELETE), "rotation": None, "at": now.isoformat()}
+    told = {"event": _done(Subject.DELETE), "detail": {"confirmed": confirmed}}
+    end = {**made[-1], **told, "rotation": None, "at": now.isoformat()}
     found = _read([*bodies, end], made[-1]["rotation"])
     return {
         "took_ms": {lap.step.value: _ms(lap.took) for lap in found.laps},
         "current_after_ms": _ms(found.current_after or NONE),
         "dead_after_ms": _ms(found.dead_after or NONE),
+        **({"refused_after_ms": _ms(found.refused_after)} if found.refused_after is not None else {}),
     }
 
 
@@ -117,7 +131,9 @@ def _read(bodies: Sequence[Body], rotation: str) -> Rehearsed:
     began = next((_at(b) for b in own if b["event"] == name(Subject.REHEARSAL, Outcome.STARTED)), None)
     laps = [] if began is None else _laps(own, began)
     failed = [b for b in own if b["event"] == name(Subject.REHEARSAL, Outcome.FAILED)]
-    return Rehearsed(laps, any(b["event"] == _done(Subject.REHEARSAL) for b in own), failed[-1] if failed else None)
+    ends = [b["detail"].get("confirmed") for b in own if b["event"] == _done(Subject.DELETE)]
+    succeeded = any(b["event"] == _done(Subject.REHEARSAL) for b in own)
+    return Rehearsed(laps, succeeded, failed[-1] if failed else None, REFUSED_AND_GONE in ends)
 
 
 def _laps(own: Sequence[Body], began: datetime) -> list[Lap]:

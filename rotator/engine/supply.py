@@ -79,7 +79,7 @@ def _key_id(work: Work, material: Material) -> str:
     if key_id is None:
         message = f"this value works, but it cannot be told which key of {account} it is"
         raise SetupError(message, reason="unidentified", remedy=f"make the key in {account}, or make another one")
-    known = work.store.known_keys(account)
+    known = work.store.known_keys(account, [key_id])
     if key_id in known:
         message = f"this is the key {key_id}, which is on record already, as a key of {known[key_id]}"
         raise SetupError(message, reason="known_key")

@@ -10,6 +10,7 @@ from rotator.domain.model import Cause, Retirement, RetirementState
 from rotator.engine import operator, pausing
 from rotator.engine.adoption import allow_replacing
 from rotator.engine.intake import hasten
+from rotator.engine.retirement import SOAK
 from rotator.engine.work import MOVING, Target, Work
 from rotator.ports.store import NewEvent, Update, Write
 
@@ -100,7 +101,8 @@ def overwrite_all(work: Work, because: str | None) -> None:
 
 def end_soaks(work: Work, because: str | None) -> None:
     """Our own disabled keys are deleted now. May be repeated."""
-    soaking = [r for r in work.situation.retirements if r.state is RetirementState.DISABLED and r.reason == "soak"]
-    for row in soaking:
-        told = work.event(Subject.END_SOAK, Outcome.SUCCEEDED, version=row.version_id, because=because)
-        work.record([Update(row, {"soak": row.soak * 0, **MOVING})], [told])
+    disabled = [r for r in work.situation.retirements if r.state is RetirementState.DISABLED]
+    for row in disabled:
+        if row.reason == SOAK or row.unconfirmed_until is not None:
+            told = work.event(Subject.END_SOAK, Outcome.SUCCEEDED, version=row.version_id, because=because)
+            work.record([Update(row, {"soak": row.soak * 0, "unconfirmed_until": None, **MOVING})], [told])

@@ -65,8 +65,10 @@ def _since(work: Work, before: Sampling | None) -> datetime:
 def _last_uses(work: Work, keys: Sequence[Key]) -> Iterator[Sample]:
     listed = {key.id: key for key in keys}
     for version in work.situation.versions:
-        key = listed.get(version.key_id or "")
-        if key is not None and key.last_used_at is not None:
+        if (key := listed.get(version.key_id or "")) is None:
+            continue
+        key = work.with_use(key)
+        if key.last_used_at is not None:
             yield Sample(
                 key_id=key.id,
                 at=begin(key.last_used_at, HOUR),
@@ -129,7 +131,8 @@ def _life(work: Work, version: Version) -> KeyLife | None:
     if version.key_id is None:
         return None
     row = work.situation.retirement_of(version.id)
-    soaks_until = row.not_before if row is not None and row.state is RetirementState.DISABLED else None
+    disabled = row is not None and row.state is RetirementState.DISABLED
+    soaks_until = row.unconfirmed_until or row.not_before if row is not None and disabled else None
     return KeyLife(
         key_id=version.key_id,
         number=version.number,

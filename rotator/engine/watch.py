@@ -46,7 +46,7 @@ def _pause(work: Work, at: datetime) -> timedelta:
 def watch(work: Work) -> None:
     """One look at the keys and at each place. Raises only where the lease or the database is lost."""
     trouble: dict[str, RotatorError] = {}
-    standing = [f for f in work.store.findings() if f.credential_id == work.credential.id]
+    standing = work.findings()
     _watch_clock(work, standing)
     deadlines.clear(work, standing)
     hooks.clear(work, standing)
@@ -63,7 +63,7 @@ def watch(work: Work) -> None:
     rows: list[Place] = []
     for target in work.managed.targets if work.situation.current else ():
         try:
-            rows += _watch_place(work, target)
+            rows += _watch_place(work, target, standing)
         except StoreUnavailable:
             raise
         except (TemporaryError, PermanentError) as problem:
@@ -171,15 +171,15 @@ def _watch_strangers(work: Work, standing: Sequence[Finding], current: Version, 
     asked = target is not None and target.awaited
     if listed is None or asked or creation.unlocated_keys(work) or creation.lost_intents(work):
         return  # whose the others are cannot be told, or one of them may be ours, or on its way to us
-    known = work.store.known_keys(current.account)
+    known = work.store.known_keys(current.account, [key.id for key in keys])
     ours = {key.id for key in regress.unknown_labels(work, keys)} | {k.id for k in keys if _has_row(work, k)}
     strangers = {k.id: k for k in keys if k.owner == listed.owner and k.id not in {*known, *ours}}
     cleared = work.event(Subject.STRANGER, Outcome.CLEARED)
     for finding in standing:
         if finding.kind == Subject.STRANGER and finding.subject not in strangers:
             work.store.clear(Subject.STRANGER, finding.subject, replace(cleared, key_id=finding.subject))
-    for key in strangers.values():
-        name = work.managed.name
+    for stranger in strangers.values():
+        key, name = work.with_use(stranger), work.managed.name
         made = f", made {key.created_at:%Y-%m-%d %H:%M} UTC" if key.created_at else ""
         news = News(
             kind=Subject.STRANGER,
@@ -204,7 +204,7 @@ def _has_row(work: Work, key: Key) -> bool:
 # places
 
 
-def _watch_place(work: Work, target: Target) -> list[Place]:
+def _watch_place(work: Work, target: Target, standing: Sequence[Finding]) -> list[Place]:
     """What a place serves, for the record; what it should not, as a finding."""
     if not _placed(work, target):
         return []  # nothing was ever put there: the next pass does
@@ -219,7 +219,7 @@ def _watch_place(work: Work, target: Target) -> list[Place]:
         refused = problem
     if found is not None and found.version is None:
         regress.look_at_writer(work, target, seen.reading.revision)
-    drift.tell(work, target, seen, found, writer=refused.message if refused and found else "")
+    drift.tell(work, target, seen, found, standing, writer=refused.message if refused and found else "")
     if refused is not None:
         raise refused
     return _as_seen(work, target, seen, found, should)

@@ -29,6 +29,7 @@ from rotator.domain.model import (
     Account,
     Credential,
     Delivery,
+    Finding,
     Lease,
     Placement,
     Retirement,
@@ -50,7 +51,7 @@ from rotator.ports.consumer import Consumer, Drop
 from rotator.ports.destination import Destination
 from rotator.ports.doing import Doing, Lookout, nobody
 from rotator.ports.hook import Hook, Occasion
-from rotator.ports.provider import Answer, Provider, Verdict
+from rotator.ports.provider import Answer, Dates, Key, Provider, Verdict
 from rotator.ports.sealer import Fingerprint
 from rotator.ports.store import Count, DropSealed, Idle, NewEvent, Seal, Store, StoredEvent, Update, Write
 
@@ -225,6 +226,7 @@ class Work:
         self._trusted_until = asked_at + limits.lease.total_seconds()
         self._renewing = threading.Lock()
         self._counting = threading.Lock()  # apart: a call that ends does not wait for a renewal
+        self._recording = threading.RLock()  # places that are written side by side record into one situation
         self._running = 0
         self.pace = pace or Pace(limits.in_flight, managed.calls_per_second, around.monotonic)
         self.tally = tally or Tally()
@@ -258,6 +260,10 @@ class Work:
         """The store's time."""
         return self.store.now()
 
+    def findings(self) -> list[Finding]:
+        """What stands about this credential."""
+        return [f for f in self.store.findings(self.credential.id) if f.credential_id == self.credential.id]
+
     def rotation(self) -> Rotation:
         """The open rotation; a step of it is running."""
         if self.situation.rotation is None:
@@ -279,7 +285,8 @@ class Work:
 
     def refresh(self) -> None:
         """Read the rows anew."""
-        self._see(self.store.load(self.credential.id))
+        with self._recording:
+            self._see(self.store.load(self.credential.id))
 
     def _see(self, situation: Situation) -> None:
         self.situation, self._sure = situation, True
@@ -339,7 +346,8 @@ class Work:
 
         Raises RateLimited, having sent nothing, where the account's turn does not come within a call's budget.
         """
-        self._wait_for_turn()
+        named = getattr(do, "__name__", "call")
+        self._wait_for_turn(self.provider.capabilities.requests.get(named, 1))
         self.asked = True
         status = "bug"
         try:
@@ -356,16 +364,20 @@ class Work:
         else:
             return answer
         finally:
-            self.tally.called(self.managed.provider_name, getattr(do, "__name__", "call"), status)
+            self.tally.called(self.managed.provider_name, named, status)
+
+    def with_use(self, key: Key) -> Key:
+        """A listed key with its last use, as far as the provider tells it. Asks only where lists do not say."""
+        return self.ask(self.provider.with_use, key) if isinstance(self.provider, Dates) else key
 
     def _telling(self, do: Callable[..., Any], provider: str | None = None) -> AbstractContextManager[object]:
         within = self._step or self.turn
         named = getattr(do, "__qualname__", type(do).__name__)
         return self.around.doing(replace(within, kind="call", name=named, provider=provider))
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, requests: int) -> None:
         end = self.around.monotonic() + self.limits.call_budget.total_seconds()
-        while wait := self.pace.enter():
+        while wait := self.pace.enter(requests):
             if self.around.monotonic() + wait > end or self.around.stopping():
                 message = f"calls to {self.managed.provider_name} have to wait for their turn"
                 raise RateLimited(message, retry_after=wait)
@@ -510,8 +522,9 @@ class Work:
         changes: dict[str, Any] = {"checked_at": self.now()}
         if answer.identity is not None and version.identity is None:
             changes["identity"] = answer.identity
-        self._noted.append(Update(version, changes))
-        self._show(self._noted[-1])
+        with self._recording:
+            self._noted.append(Update(version, changes))
+            self._show(self._noted[-1])
         return answer
 
     def may_be_unlisted(self, version: Version) -> bool:
@@ -544,17 +557,17 @@ class Work:
             if isinstance(write, Seal | DropSealed):
                 self._unsealed.pop(write.version_id, None)
         counts = [*self.tally.take(), *_closing(self.managed.provider_name, writes)]
-        known, all_writes = self._sure, [*self._noted, *writes, *counts]
-        self._sure = False
-        try:
-            self.store.record(self._lease, all_writes, events)
-        except StaleLease:
+        with self._recording:
+            known, all_writes = self._sure, [*self._noted, *writes, *counts]
+            self._sure = False
+            try:
+                self.store.record(self._lease, all_writes, events)
+            except StaleLease:
+                self._noted.clear()
+                raise
             self._noted.clear()
-            raise
-        self._noted.clear()
-        self._see(
-            self.store.reload(self._lease, self.situation, all_writes) if known else self.store.load(self.credential.id)
-        )
+            of = self.credential.id
+            self._see(self.store.reload(self._lease, self.situation, all_writes) if known else self.store.load(of))
 
     @contextmanager
     def acting_for(self, actor: str) -> Iterator[None]:

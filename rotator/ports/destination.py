@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
+from rotator.domain.errors import RotatorError
 from rotator.domain.secret import Secret
 
 
@@ -88,6 +89,30 @@ class Shadows(Protocol):
         """The shadow of this name, whether it stands or not: same server, its own identity and address. No I/O.
 
         The same token always names the same shadow. Raises ValueError unless it is eight hex digits.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A text that stands at some place, whoever wrote it."""
+
+    identity: str  # of the place, as `Destination.identity`
+    address: str  # likewise
+    field: str | None  # which of its fields; None: the text is the whole body
+    text: Secret
+
+
+@runtime_checkable
+class Surveys(Protocol):
+    """A destination server that can look through what it holds: for copies of keys that no destination names."""
+
+    def survey(self, paths: Collection[str | None]) -> Iterator[Held | RotatorError]:
+        """Everything that stands where we may list and read, current values only; nothing is changed.
+
+        `paths` are those of the configuration's places, as `at` takes them. Where not all may be listed, what may be
+        is, and what may not is given as the error that says how to allow it. Raises RotatorError where the server
+        cannot be asked at all. May be repeated.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
@@ -56,7 +56,7 @@ class Key:
     created_at: datetime | None
     expires_at: datetime | None = None  # when the provider ends it by itself
     enabled: bool = True
-    last_used_at: datetime | None = None
+    last_used_at: datetime | None = None  # see `Dates`: not every list has it
     last_used_by: str | None = None  # the service that saw it, such as `sts`
     last_used_in: str | None = None  # where that was, such as `us-east-1`
     owner: str | None = None  # whose it is, where keys of several owners are listed together
@@ -85,13 +85,22 @@ class Capabilities:
     settle: timedelta  # how long a new key may be refused, or missing from lists
     default_fields: dict[str, str]  # field → template, used where a destination names none
     material: tuple[str, ...]  # names of the secret fields, the public id first where there is one
-    rate: float | None = None  # calls per second that the provider states it takes; None: it states none
+    rate: float | None = None  # requests per second that the provider states it takes; None: it states none
+    requests: Mapping[str, int] = field(default_factory=dict)  # method → how many it sends, where that is not one
     life: timedelta | None = None  # after which the provider ends a new key by itself; None: never
     own_use: str | None = None  # what our own authenticate looks like in `last_used_by`
     can_delete: bool = True  # False: a person takes old keys away, and says so
     permissions: Literal["declared", "read"] | None = None  # how `permissions` knows: by the options, or by asking
     allow_list: AllowList | None = None  # None: addresses are part of `permissions`, or there is no such list
     ids_from_values: bool = False  # nobody issues ids: `KIND-` and a hash of the value, which is not kept as it is
+
+    @property
+    def slots(self) -> int | None:
+        """How many keys may live before one has to go for the next; None: that is no hindrance.
+
+        A value that we choose and that lives alone takes the place of the one before it.
+        """
+        return None if self.origin == "chosen" and self.living == 1 else self.living
 
 
 class Provider(Protocol):
@@ -107,10 +116,11 @@ class Provider(Protocol):
         ...
 
     def account(self) -> str:
-        """The account's own name, such as `aws:123456789012`. Asks the provider; may be repeated.
+        """The account's own name, such as `aws:123456789012`. May be repeated.
 
-        Raises WrongAccount where the configuration pins another one, or the credential's principal (user,
-        service account, project) is not there: this is the preflight that runs before anything is created.
+        Asks the provider, but need not ask again about the same credential of ours. Raises WrongAccount where the
+        configuration pins another account. With `keys`, this is the preflight that runs before anything is created:
+        one of both raises WrongAccount where the credential's principal (user, service account, project) is not there.
         """
         ...
 
@@ -119,7 +129,10 @@ class Provider(Protocol):
         ...
 
     def keys(self) -> Sequence[Key]:
-        """Every key of this credential's principal, all pages, enabled or not, ours or not. May be repeated."""
+        """Every key of this credential's principal, all pages, enabled or not, ours or not. May be repeated.
+
+        With its last use where lists have that; else see `Dates`. See `account` for a principal that is not there.
+        """
         ...
 
     def identify(self, material: Material) -> str | None:
@@ -149,7 +162,7 @@ class Chooses(Protocol):
     """A provider with `origin: chosen`: we make the value and seal it first."""
 
     def generate(self) -> Material:
-        """Make a value. No I/O."""
+        """Make a value. Changes nothing; asks the provider only for which principal it is to be."""
         ...
 
     def set(self, material: Material) -> str:
@@ -176,6 +189,15 @@ class Disables(Protocol):
 
     def enable(self, key_id: str) -> None:
         """Undo disable. May be repeated."""
+        ...
+
+
+@runtime_checkable
+class Dates(Protocol):
+    """A provider that tells the last use of one key at a time, and not in lists."""
+
+    def with_use(self, key: Key) -> Key:
+        """The key with its last use, as far as there was one. May be repeated; one that is gone stays as it is."""
         ...
 
 

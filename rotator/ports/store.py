@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -362,8 +362,11 @@ class Store(Protocol):
         """One version row of any credential: tells whether a label at the provider is ours."""
         ...
 
-    def known_keys(self, account: str) -> Mapping[str, str]:
-        """Key id → credential name, of every version row of the account, retired ones included."""
+    def known_keys(self, account: str, among: Collection[str] | None = None) -> Mapping[str, str]:
+        """Key id → credential name, of every version row of the account, retired ones included.
+
+        `among`: of these key ids only; an account may have had very many.
+        """
         ...
 
     def account(self, provider: str) -> Account:
@@ -460,8 +463,15 @@ class Store(Protocol):
         """Clear the finding of this kind and subject, if it stands; say whether one did."""
         ...
 
-    def findings(self) -> Sequence[Finding]:
-        """The uncleared ones, oldest first; those that a person ignores are among them."""
+    def findings(self, of: CredentialId | None = None) -> Sequence[Finding]:
+        """The uncleared ones, oldest first; those that a person ignores are among them.
+
+        `of`: only those of this credential, and those that stop all of them (`reconcile`).
+        """
+        ...
+
+    def standing(self, kind: str, subject: str | None = None) -> Finding | None:
+        """The uncleared one of this kind and subject; without a subject, the oldest of the kind."""
         ...
 
     def ignore(self, kind: str, subject: str, event: NewEvent) -> bool:
@@ -486,6 +496,10 @@ class Store(Protocol):
         `creates` are those that were recorded within two days: where clocks jump further, `load` knows better.
         Read some hundred at a time, each of them from one snapshot.
         """
+        ...
+
+    def drilled(self, credential_ids: Sequence[CredentialId]) -> Mapping[CredentialId, datetime]:
+        """When a rehearsal of each of these last went to its end, its key gone; those that had none are missing."""
         ...
 
     def pass_ended(self) -> None:

@@ -11,6 +11,7 @@ PROVIDERS = {
     "manual": "rotator.providers.manual:Manual",
     "openai": "rotator.providers.openai:OpenAI",
     "openai-admin": "rotator.providers.openai_admin:OpenAIAdmin",
+    "postgres": "rotator.providers.postgres:Postgres",
     "vault-approle": "rotator.providers.vault_approle:VaultAppRole",
 }
 """Type → `module:class`."""

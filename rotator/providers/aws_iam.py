@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -64,6 +65,7 @@ _CAPABILITIES = Capabilities(
     material=("access_key_id", "secret_access_key"),
     own_use="sts",
     permissions="read",
+    requests={"account": 0, "authenticate": 2},  # the first is asked once for each credential of ours
 )
 
 
@@ -98,7 +100,8 @@ class AwsIam:
         account = f"aws:{self._access.account()}"
         for user in self._users():
             try:
-                keys = IamUser(self._access, user).keys()
+                of_user = IamUser(self._access, user)
+                keys = list(map(of_user.with_use, of_user.keys()))
             except WrongAccount:  # deleted since it was listed
                 continue
             for key in keys:
@@ -140,10 +143,8 @@ class IamUser:
         return _CAPABILITIES
 
     def account(self) -> str:
-        """`aws:<number>`. Raises WrongAccount where it is not the pinned one, or the user is not there."""
-        number = self._access.account()
-        self._list()
-        return f"aws:{number}"
+        """`aws:<number>`. Raises WrongAccount where it is not the pinned one."""
+        return f"aws:{self._access.account()}"
 
     def authenticate(self, material: Material) -> Answer:
         """Ask STS who the key is. A key that is somebody else, or inactive in IAM's list, is refused.
@@ -166,8 +167,22 @@ class IamUser:
             return _inconclusive(problem)
 
     def keys(self) -> Sequence[Key]:
-        """Every key of the user, with when, by which service and in which region it was last used."""
-        return [self._key(entry) for entry in self._list()]
+        """Every key of the user. Raises WrongAccount where the user is not there."""
+        return [_key(entry) for entry in self._list()]
+
+    def with_use(self, key: Key) -> Key:
+        """With when, by which service and in which region it was last used, which IAM tells of one key at a time."""
+        try:
+            answer = self._access.call("iam", "GetAccessKeyLastUsed", "AccessKeyLastUsed", AccessKeyId=key.id)
+        except Declined as no:
+            if no.code not in _UNKNOWN:  # deleted since it was listed
+                raise
+            return key
+        used = answer["AccessKeyLastUsed"]
+        if (at := _utc(used.get("LastUsedDate"))) is None:
+            return key
+        region = None if used.get("Region") == "N/A" else used.get("Region")
+        return replace(key, last_used_at=at, last_used_by=str(used["ServiceName"]).lower(), last_used_in=region)
 
     def identify(self, material: Material) -> str | None:
         """The access key id, where it is one of this user's."""
@@ -256,27 +271,6 @@ class IamUser:
             message = f"IAM lists the access key {key_id} and does not find it"
             raise Unavailable(message)  # its parts disagree for a while after a change
 
-    def _key(self, entry: dict[str, Any]) -> Key:
-        used: dict[str, Any] = {}
-        try:
-            answer = self._access.call(
-                "iam", "GetAccessKeyLastUsed", "AccessKeyLastUsed", AccessKeyId=entry["AccessKeyId"]
-            )
-            used = answer["AccessKeyLastUsed"]
-        except Declined as no:
-            if no.code not in _UNKNOWN:  # deleted since it was listed
-                raise
-        last_used_at = _utc(used.get("LastUsedDate"))
-        return Key(
-            id=entry["AccessKeyId"],
-            label=None,
-            created_at=_utc(entry.get("CreateDate")),
-            enabled=entry["Status"] == "Active",
-            last_used_at=last_used_at,
-            last_used_by=None if last_used_at is None else str(used["ServiceName"]).lower(),
-            last_used_in=None if last_used_at is None or used.get("Region") == "N/A" else used.get("Region"),
-        )
-
     def _list(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         page: dict[str, Any] = {}
@@ -305,6 +299,15 @@ class IamUser:
 
 def _inconclusive(problem: TemporaryError) -> Answer:
     return Answer(verdict=Verdict.INCONCLUSIVE, why=problem.message, retry_after=problem.retry_after)
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    return Key(
+        id=entry["AccessKeyId"],
+        label=None,
+        created_at=_utc(entry.get("CreateDate")),
+        enabled=entry["Status"] == "Active",
+    )
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -65,6 +65,7 @@ _CAPABILITIES = Capabilities(
     default_fields={"OPENAI_API_KEY": "{secret}"},
     material=("secret",),
     permissions="declared",
+    requests={"account": 2},
     allow_list=AllowList(
         at="https://platform.openai.com/settings/organization/security (or the project's own)",
         most=50,

@@ -35,6 +35,7 @@ _CAPABILITIES = Capabilities(
     settle=timedelta(0),
     default_fields={"VAULT_SECRET_ID": "{secret}"},
     material=("secret",),
+    requests={"account": 2, "authenticate": 3, "keys": 3},  # of a role with two secret ids
 )
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 _LOOKUP = "secret-id-accessor/lookup"

@@ -1,4 +1,4 @@
-"""What is searched: files as git knows them or as they lie there, archives in memory, and git history."""
+"""What is searched: files as git knows them or as they lie there, archives in memory, git history, and places."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rotator.domain.errors import SetupError
+from rotator.ports.destination import Held
 
 LARGEST = 50_000_000
 """Bytes of one file, and of all that one archive holds: more is left out, and told."""
@@ -93,6 +94,12 @@ class History:
 
 
 Batch = Files | History | Piece
+
+
+def standing(held: Held) -> Piece:
+    """What stands at a place of a destination's server."""
+    where = held.address if held.field is None else f"{held.address} ({held.field})"
+    return Piece(where, held.text.reveal().encode(errors="replace"))
 
 
 def files(paths: Sequence[str], *, ignored: bool) -> Iterator[Files]:

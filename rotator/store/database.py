@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rotator.domain.errors import SetupError, StoreUnavailable
 from rotator.ports.store import StoredEvent
-from rotator.store.columns import Moment
+from rotator.store.group import GroupCommit
 
 Clock = Callable[[], datetime]
 Observe = Callable[[StoredEvent], None]
@@ -125,15 +125,7 @@ def _sqlite(url: URL, path: Path) -> Engine:
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE: a writer that began as a reader could not wait for its turn, it would fail.
-        if connection.get_execution_options().get("immediate", False):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:  # takes no lock, so it cannot fail; and reads are so many that SQLAlchemy's way would show
-            connection.connection.cursor().execute("BEGIN")
-
     event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begin)
     return engine
 
 
@@ -198,6 +190,8 @@ class Database:
         self._observe = observe
         self.where = place(engine.url)
         self._clock = clock
+        embedded = engine.dialect.name == "sqlite"
+        self._group = GroupCommit(self._transaction, _LOCK_SECONDS) if embedded else None
 
     def time(self) -> datetime | None:
         """The given clock, or the host's for SQLite; None where the database itself has to be asked."""
@@ -210,10 +204,21 @@ class Database:
         known = self.time()
         if known is not None:
             return known
-        # now() would be the transaction's start.
-        moment = connection.scalar(select(func.clock_timestamp(type_=Moment())))
+        # now() would be the transaction's start. It is asked so often that SQLAlchemy's way would show.
+        moment = connection.exec_driver_sql("SELECT clock_timestamp()").scalar()
         assert isinstance(moment, datetime)
-        return moment
+        return moment.astimezone(UTC)
+
+    @contextmanager
+    def ask(self) -> Iterator[Connection]:
+        """For one statement that reads: it needs no transaction around it, which PostgreSQL would be told of twice.
+
+        Raises StoreUnavailable.
+        """
+        with self.answering(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -221,6 +226,8 @@ class Database:
         with self.answering(), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            else:  # takes no lock, so it cannot fail; and reads are so many that SQLAlchemy's way would show
+                connection.connection.cursor().execute("BEGIN")
             yield connection
 
     @contextmanager
@@ -229,15 +236,21 @@ class Database:
 
         Where the failure came with the commit, the outcome is unknown.
         """
-        with self.answering(), self.engine.connect() as connection:
-            connection.execution_options(immediate=True)
-            connection.info.pop(TOLD, None)
+        told: list[StoredEvent] = []
+        with self.answering(), self._group.write() if self._group is not None else self._transaction() as connection:
             connection.info[PROOF] = self._proof
-            with connection.begin():
-                yield connection
-            told: list[StoredEvent] = connection.info.pop(TOLD, [])
+            connection.info[TOLD] = told
+            yield connection
         for stored in told:
             self._observe(stored)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            if connection.dialect.name == "sqlite":
+                # IMMEDIATE: a writer that began as a reader could not wait for its turn, it would fail.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     @contextmanager
     def answering(self) -> Iterator[None]:

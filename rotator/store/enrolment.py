@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import rfc8785
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from rotator.domain.events import Outcome, Subject, name
 from rotator.domain.model import Credential, CredentialId
@@ -21,14 +21,18 @@ from rotator.store.database import Database
 NewId = Callable[[], str]
 
 
+_ALL = select(tables.credential).order_by(tables.credential.c.name)
+_CALLED = select(tables.credential).where(tables.credential.c.name == bindparam("called"))
+
+
 def credentials(connection: Connection) -> Sequence[Credential]:
     """All of them, by name."""
-    return reading.many(connection, Credential, select(tables.credential).order_by(tables.credential.c.name))
+    return reading.many(connection, Credential, _ALL)
 
 
 def credential(connection: Connection, called: str) -> Credential | None:
     """The one of this name."""
-    return reading.one(connection, Credential, select(tables.credential).where(tables.credential.c.name == called))
+    return reading.one(connection, Credential, _CALLED, called=called)
 
 
 def unfinished(connection: Connection) -> dict[str, str | None]:

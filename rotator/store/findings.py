@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, text, update
 
-from rotator.domain.model import Finding
+from rotator.domain.events import Subject
+from rotator.domain.model import CredentialId, Finding
 from rotator.ports.store import NewEvent
 from rotator.store import audit, reading
 from rotator.store.database import Database
@@ -16,19 +17,21 @@ from rotator.store.tables import FINDING_STANDS
 from rotator.store.tables import finding as table
 
 _ABOUT = (table.c.kind == bindparam("of_kind"), table.c.subject == bindparam("of_subject"))
-_STANDS = select(table.c.id).where(*_ABOUT, text(FINDING_STANDS))
-_STANDING = select(table).where(text(FINDING_STANDS)).order_by(table.c.found_at, table.c.id)
+_UNCLEARED = select(table).where(text(FINDING_STANDS)).order_by(table.c.found_at, table.c.id)
+_OF_ONE = _UNCLEARED.where(or_(table.c.credential_id == bindparam("credential"), table.c.kind == Subject.RECONCILE))
+_OF_KIND = _UNCLEARED.where(_ABOUT[0]).limit(1)
+_OF_SUBJECT = _UNCLEARED.where(*_ABOUT)
 _FOUND_SINCE = select(func.count()).select_from(table).where(*_ABOUT, table.c.found_at >= bindparam("since"))
 
 
 def find(database: Database, finding: Finding, event: NewEvent) -> bool:
     """Record a finding and its event, unless it stands already; say whether it is new."""
-    with database.read() as connection:  # most findings stand for long, and a look locks nothing
-        if _stands(connection, finding.kind, finding.subject):
+    with database.ask() as connection:  # most findings stand for long, and a look locks nothing
+        if standing(connection, finding.kind, finding.subject) is not None:
             return False
     with database.write() as connection:
         audit.lock(connection)
-        if _stands(connection, finding.kind, finding.subject):
+        if standing(connection, finding.kind, finding.subject) is not None:
             return False
         connection.execute(insert(table).values(asdict(finding)))
         audit.append(connection, database.now(connection), [event])
@@ -37,14 +40,14 @@ def find(database: Database, finding: Finding, event: NewEvent) -> bool:
 
 def clear(database: Database, kind: str, subject: str, event: NewEvent) -> bool:
     """Clear a finding and append its event; say whether one stood."""
-    with database.read() as connection:
-        if not _stands(connection, kind, subject):
+    with database.ask() as connection:
+        if standing(connection, kind, subject) is None:
             return False
     with database.write() as connection:
         audit.lock(connection)
         now = database.now(connection)
-        standing = update(table).where(*_ABOUT, table.c.cleared_at.is_(None))
-        if connection.execute(standing, {"of_kind": kind, "of_subject": subject, "cleared_at": now}).rowcount == 0:
+        cleared = update(table).where(*_ABOUT, table.c.cleared_at.is_(None))
+        if connection.execute(cleared, {"of_kind": kind, "of_subject": subject, "cleared_at": now}).rowcount == 0:
             return False
         audit.append(connection, now, [event])
     return True
@@ -67,10 +70,15 @@ def found_since(connection: Connection, kind: str, subject: str, since: datetime
     return connection.scalar(_FOUND_SINCE, {"of_kind": kind, "of_subject": subject, "since": since}) or 0
 
 
-def standing(connection: Connection) -> Sequence[Finding]:
-    """The uncleared ones, oldest first."""
-    return reading.many(connection, Finding, _STANDING)
+def uncleared(connection: Connection, of: CredentialId | None) -> Sequence[Finding]:
+    """All that stand, oldest first; or those of one credential, with those that stop all."""
+    if of is None:
+        return reading.many(connection, Finding, _UNCLEARED)
+    return reading.many(connection, Finding, _OF_ONE, credential=of)
 
 
-def _stands(connection: Connection, kind: str, subject: str) -> bool:
-    return connection.scalar(_STANDS, {"of_kind": kind, "of_subject": subject}) is not None
+def standing(connection: Connection, kind: str, subject: str | None) -> Finding | None:
+    """The one of this kind and subject that stands; without a subject, the oldest of the kind."""
+    if subject is None:
+        return reading.one(connection, Finding, _OF_KIND, of_kind=kind)
+    return reading.one(connection, Finding, _OF_SUBJECT, of_kind=kind, of_subject=subject)

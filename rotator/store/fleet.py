@@ -16,6 +16,8 @@ from rotator.domain.model import (
     Delivery,
     Placement,
     Retirement,
+    RetirementReason,
+    RetirementState,
     Rotation,
     RotationState,
     Situation,
@@ -56,6 +58,15 @@ _RETIREMENTS = (
     select(tables.retirement)
     .where(_among(tables.retirement.c.credential_id), text(tables.RETIREMENT_IS_OPEN))
     .order_by(tables.retirement.c.opened_at, tables.retirement.c.id)
+)
+_DRILLED = (
+    select(tables.retirement.c.credential_id, func.max(tables.retirement.c.closed_at))
+    .where(
+        _among(tables.retirement.c.credential_id),
+        tables.retirement.c.why == RetirementReason.REHEARSED,
+        tables.retirement.c.state == RetirementState.DELETED,
+    )
+    .group_by(tables.retirement.c.credential_id)
 )
 _PLACEMENTS = (
     select(tables.placement)
@@ -146,4 +157,14 @@ def _by_credential(
     found: defaultdict[CredentialId, list[T]] = defaultdict(list)
     for row in many(connection, kind, query, **given):
         found[row.credential_id].append(row)
+    return found
+
+
+def drilled(database: Database, credential_ids: Sequence[CredentialId]) -> dict[CredentialId, datetime]:
+    """When each of these was last rehearsed to the end."""
+    found: dict[CredentialId, datetime] = {}
+    with database.read() as connection:
+        for begin in range(0, len(credential_ids), _PAGE):
+            rows = connection.execute(_DRILLED, {"ids": credential_ids[begin : begin + _PAGE]})
+            found |= {credential: at for credential, at in rows if at is not None}
     return found

@@ -10,16 +10,20 @@ from rotator.ports.store import Home, Installation
 from rotator.store import tables
 from rotator.store.database import Database
 
+_INSTALLATION = select(tables.install)
 _IDENTIFIER = "SELECT system_identifier::text FROM pg_control_system()"
 _MAY_ASK = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')"
 _NUMBER = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
-_IS_STANDBY = "SELECT pg_is_in_recovery()"
-_TIMELINE = "SELECT substring(pg_walfile_name(pg_current_wal_lsn()) FROM 1 FOR 8)"  # of the log that is written now
+_TIMELINE = text(  # of the log that is written now; a standby writes none
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN substring(pg_walfile_name(pg_current_wal_lsn()) FROM 1 FOR 8) END"
+)
+_PLACE = "place"
+"""Where a connection keeps what cannot change while it lasts: in `Connection.info`."""
 
 
 def installation(connection: Connection) -> Installation | None:
     """What the database says about itself; None where it was never set up."""
-    row = connection.execute(select(tables.install)).one_or_none()
+    row = connection.execute(_INSTALLATION).one_or_none()
     if row is None:
         return None
     known = row.home is not None
@@ -42,11 +46,10 @@ def home(database: Database) -> Home:
             return Home(place=f"inode {Path(str(url.database)).stat().st_ino}")
         except OSError:  # it is gone: the next statement says so
             return Home(place=None)
-    with database.read() as connection:
-        may = connection.scalar(text(_MAY_ASK))
-        identifier = connection.scalar(text(_IDENTIFIER)) if may else "unknown"
-        number = connection.scalar(text(_NUMBER))
-        timeline = None if connection.scalar(text(_IS_STANDBY)) else connection.scalar(text(_TIMELINE))
-    return Home(
-        place=f"system {identifier}, database {number}", timeline=None if timeline is None else int(timeline, 16)
-    )
+    with database.ask() as connection:
+        if _PLACE not in connection.info:
+            may = connection.scalar(text(_MAY_ASK))
+            identifier = connection.scalar(text(_IDENTIFIER)) if may else "unknown"
+            connection.info[_PLACE] = f"system {identifier}, database {connection.scalar(text(_NUMBER))}"
+        timeline = connection.scalar(_TIMELINE)
+        return Home(place=connection.info[_PLACE], timeline=None if timeline is None else int(timeline, 16))

@@ -7,12 +7,26 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, bindparam, case, exists, null, select, text, union_all, update
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    null,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from rotator.domain.errors import StaleLease
 from rotator.domain.model import CredentialId, Lease
 from rotator.ports.store import Count, Held, Idle
 from rotator.store import tallies
+from rotator.store.columns import Moment
 from rotator.store.database import Database
 from rotator.store.holder import provably_dead
 from rotator.store.tables import REQUEST_STANDS
@@ -22,6 +36,8 @@ from rotator.store.tables import request as asked
 
 _ROW = select(*(table.c[field.name] for field in fields(Lease))).where(table.c.credential_id == bindparam("credential"))
 _ROW_TO_LOCK = _ROW.with_for_update()
+_LOCKED = _ROW_TO_LOCK.cte("locked").prefix_with("MATERIALIZED")  # so that the clock is asked with the lock in hand
+_ROW_TO_LOCK_AND_TIME = select(_LOCKED, func.clock_timestamp(type_=Moment()).label("now"))
 _WRITE = update(table).where(table.c.credential_id == bindparam("credential"))
 _RELEASE = _WRITE.where(table.c.epoch == bindparam("of_epoch"))
 _ASKED = exists().where(asked.c.credential_id == table.c.credential_id, text(f"request.{REQUEST_STANDS}"))
@@ -49,21 +65,39 @@ IMPOSSIBLE = 100
 """A lease with so many times its length left is of a clock that has been set back since: it must not last for years."""
 
 
-def find(connection: Connection, credential_id: CredentialId, *, lock: bool = False) -> Lease | None:
-    """The row as it stands; None where it was never held. With `lock`, nobody else changes it meanwhile."""
-    query = _ROW_TO_LOCK if lock else _ROW
+def find(connection: Connection, credential_id: CredentialId) -> Lease | None:
+    """The row as it stands; None where it was never held."""
+    return _lease(_asked(connection, _ROW, credential_id))
+
+
+def lock(database: Database, connection: Connection, credential_id: CredentialId) -> tuple[Lease | None, datetime]:
+    """The row, which nobody else changes until the transaction ends, and the time.
+
+    The time is read after the lock: waiting for the lock may have taken as long as the lease had left.
+    """
+    if database.time() is None:  # the database's own clock, without another journey
+        row = dict(_asked(connection, _ROW_TO_LOCK_AND_TIME, credential_id))
+        now: datetime = row.pop("now")
+        return _lease(row), now
+    return _lease(_asked(connection, _ROW_TO_LOCK, credential_id)), database.now(connection)
+
+
+def _asked(connection: Connection, query: Select[Any], credential_id: CredentialId) -> Mapping[str, Any]:
     row = connection.execute(query, {"credential": credential_id}).mappings().one_or_none()
     if row is None:
         message = f"there is no credential {credential_id}"
         raise LookupError(message)
+    return row  # type: ignore[return-value]  # its keys are texts
+
+
+def _lease(row: Mapping[str, Any]) -> Lease | None:
     return Lease(**row) if row["epoch"] else None
 
 
 def claim(database: Database, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
     """Take the lease, unless a holder that may be alive has it."""
     with database.write() as connection:
-        last = find(connection, credential_id, lock=True)
-        now = database.now(connection)
+        last, now = lock(database, connection, credential_id)
         in_force = last is not None and not last.released and now < last.until <= now + IMPOSSIBLE * ttl
         if last and in_force and not provably_dead(last.holder):
             return Held(last)
@@ -124,18 +158,14 @@ def stir(database: Database, editions: Mapping[str, str]) -> None:
 
 
 def hold(database: Database, connection: Connection, lease: Lease) -> datetime:
-    """Lock the lease row for the rest of the transaction and return the time. Raises StaleLease unless it is ours.
-
-    The time is read after the lock: waiting for the lock may have taken as long as the lease had left.
-    """
+    """Lock the lease row for the rest of the transaction and return the time. Raises StaleLease unless it is ours."""
+    taken_over = f"the lease of epoch {lease.epoch} was taken over"
     try:
-        row = find(connection, lease.credential_id, lock=True)
+        row, now = lock(database, connection, lease.credential_id)
     except LookupError:  # it has given way to another one that has its name now
-        row = None
-    now = database.now(connection)
+        raise StaleLease(taken_over) from None
     if row is None or row.epoch != lease.epoch:
-        message = f"the lease of epoch {lease.epoch} was taken over"
-        raise StaleLease(message)
+        raise StaleLease(taken_over)
     if row.released or row.until <= now:
         message = f"the lease of epoch {lease.epoch} has {'been released' if row.released else 'expired'}"
         raise StaleLease(message)

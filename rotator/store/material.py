@@ -73,17 +73,17 @@ class Vault:
         get the same ones.
         """
         keyring = self.keyring
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             known = connection.execute(select(sealing_key)).all()
         if not known:
             self._begin()
-            with self._database.read() as connection:
+            with self._database.ask() as connection:
                 known = connection.execute(select(sealing_key)).all()
         for key in known:
             keyring.sealer(key.id, key.name)
         active = next(key for key in known if key.active)
         self.prove(active.id, bytes(active.proof))
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             pepper = connection.scalar(select(install.c.pepper))
         return Fingerprinting(keyring.open(bytes(pepper or b""), self.place_of_pepper))
 
@@ -123,7 +123,7 @@ class Vault:
 
     def material(self, version_id: VersionId) -> Material | None:
         """What is kept for this version."""
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             blob = connection.scalar(_MATERIAL, {"version": version_id})
         if blob is None:
             return None
@@ -148,7 +148,7 @@ class Vault:
 
     def _active(self) -> str:
         """The key that seals now; another process may have activated it a moment ago."""
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             found = connection.scalar(_ACTIVE)
         if found is None:
             self.unlock()  # makes the first one

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select, text
 
 from rotator.domain.model import (
     REUSES,
@@ -29,6 +29,7 @@ from rotator.domain.model import (
 )
 from rotator.ports.store import StoredEvent
 from rotator.store import tables
+from rotator.store.columns import Moment
 
 T = TypeVar("T")
 
@@ -87,29 +88,38 @@ _VERSIONS = (
     )
     .order_by(tables.version.c.number)
 )
-_LAST_COMPLETED_AT = select(func.max(tables.rotation.c.closed_at)).where(
-    _OF_CREDENTIAL[tables.rotation],
-    tables.rotation.c.state == RotationState.COMPLETED,
-    tables.rotation.c.cause.not_in(REUSES),
-    tables.rotation.c.closed_at <= bindparam("now"),  # later ones are of a clock that has been set back since
-)
 _ROTATION_IS_OPEN = text(f"rotation.{tables.ROTATION_IS_OPEN}")
 _OPENED = [column.label(f"rotation_{column.key}") for column in tables.rotation.c]
-_CREDENTIAL = (  # with what there is at most one of: every question is a journey to the database
-    select(
-        tables.credential,
-        *_OPENED,
-        _LAST_COMPLETED_AT.scalar_subquery().label("last_completed_at"),
-        tables.lease.c.epoch.label("lease_epoch"),
+
+
+def _credential(now: ColumnElement[Any]) -> Select[Any]:
+    """With what there is at most one of: every question is a journey to the database."""
+    last_completed_at = select(func.max(tables.rotation.c.closed_at)).where(
+        _OF_CREDENTIAL[tables.rotation],
+        tables.rotation.c.state == RotationState.COMPLETED,
+        tables.rotation.c.cause.not_in(REUSES),
+        tables.rotation.c.closed_at <= now,  # later ones are of a clock that has been set back since
     )
-    .outerjoin_from(
-        tables.credential,
-        tables.rotation,
-        and_(tables.rotation.c.credential_id == tables.credential.c.id, _ROTATION_IS_OPEN),
+    return (
+        select(
+            tables.credential,
+            *_OPENED,
+            last_completed_at.scalar_subquery().label("last_completed_at"),
+            tables.lease.c.epoch.label("lease_epoch"),
+            now.label("now"),
+        )
+        .outerjoin_from(
+            tables.credential,
+            tables.rotation,
+            and_(tables.rotation.c.credential_id == tables.credential.c.id, _ROTATION_IS_OPEN),
+        )
+        .join(tables.lease, tables.lease.c.credential_id == tables.credential.c.id)
+        .where(tables.credential.c.id == bindparam("credential"))
     )
-    .join(tables.lease, tables.lease.c.credential_id == tables.credential.c.id)
-    .where(tables.credential.c.id == bindparam("credential"))
-)
+
+
+_CREDENTIAL = _credential(bindparam("now", type_=Moment()))
+_CREDENTIAL_BY_ITS_CLOCK = _credential(func.clock_timestamp(type_=Moment()))
 _CREATES = (  # newest first; more than any limit of a day
     select(tables.version.c.sent_at)
     .where(_OF_CREDENTIAL[tables.version], tables.version.c.sent_at.is_not(None))
@@ -121,6 +131,9 @@ _KNOWN_KEYS = (
     .join_from(tables.version, tables.credential)
     .where(tables.version.c.account == bindparam("account"), tables.version.c.key_id.is_not(None))
 )
+_KNOWN_AMONG = _KNOWN_KEYS.where(tables.version.c.key_id.in_(bindparam("among", expanding=True)))
+_AMONG_AT_MOST = 500
+"""Longer lists are looked up by ourselves: there are databases that take no more."""
 _FINGERPRINTS = (
     select(tables.credential.c.name.label("credential"), tables.version)
     .join_from(tables.version, tables.credential)
@@ -145,42 +158,56 @@ def one(connection: Connection, kind: type[T], query: Select[Any], **given: Any)
 
 @dataclass(frozen=True)
 class Known:
-    """What was on record, under which lease, and of which kinds rows have been written under it since."""
+    """What is on record, under which lease; but for rows of some kinds, which are to be read."""
 
     situation: Situation
+    unsure: AbstractSet[type]
     epoch: int
-    changed: AbstractSet[type]
 
 
-def situation(
-    connection: Connection,
-    credential_id: CredentialId,
-    now: datetime,
-    known: Known | None = None,
-) -> Situation:
-    """Everything on record about one credential. The connection must show one snapshot."""
-    row = connection.execute(_CREDENTIAL, {"credential": credential_id, "now": now}).one_or_none()
+def situation(connection: Connection, credential_id: CredentialId, now: datetime | None) -> Situation:
+    """Everything on record about one credential. The connection must show one snapshot.
+
+    `now`: None is the database's own clock, which only PostgreSQL has.
+    """
+    row = _row(connection, credential_id, now)
+    return _completed(connection, row, Known(_empty(_parts(row)[0]), _KINDS, row.lease_epoch))
+
+
+def again(connection: Connection, credential_id: CredentialId, now: datetime | None, known: Known) -> Situation | None:
+    """The same, of which most is known; None where another has had the lease since. One statement if all is."""
+    row = _row(connection, credential_id, now)
+    return _completed(connection, row, known) if row.lease_epoch == known.epoch else None
+
+
+def _row(connection: Connection, credential_id: CredentialId, now: datetime | None) -> Row[Any]:
+    query = _CREDENTIAL_BY_ITS_CLOCK if now is None else _CREDENTIAL
+    row = connection.execute(query, {"credential": credential_id, "now": now}).one_or_none()
     if row is None:
         message = f"there is no credential {credential_id}"
         raise LookupError(message)
+    return row
+
+
+def _completed(connection: Connection, row: Row[Any], known: Known) -> Situation:
     credential, rotation, completed_at = _parts(row)
-    if known is None or known.epoch != row.lease_epoch:  # what others have done since is not known
-        known = Known(_empty(credential), row.lease_epoch, _KINDS)
-    before, fresh, of_it = known.situation, known.changed, {"credential": credential_id}
-    retirements, versions, placements = before.retirements, before.versions, before.placements
-    if Retirement in fresh:
+    before, unsure, of_it = known.situation, known.unsure, {"credential": credential.id}
+    retirements, versions, placements, creates = before.retirements, before.versions, before.placements, before.creates
+    if Retirement in unsure:
         retirements = many(connection, Retirement, _OPEN_RETIREMENTS, **of_it)
     named = _named(rotation, retirements)
-    if Version in fresh or named != _named(before.rotation, before.retirements):
+    if Version in unsure or named != _named(before.rotation, before.retirements):
         versions = many(connection, Version, _VERSIONS, **of_it, named=named)
-    if Placement in fresh:
+    if Version in unsure:
+        creates = list(connection.scalars(_CREATES, of_it))[::-1]
+    if Placement in unsure:
         placements = many(connection, Placement, _PLACEMENTS, **of_it)
     deliveries = before.deliveries if rotation is not None else ()
-    if rotation is not None and fresh & {Delivery, Rotation}:
+    if rotation is not None and (Delivery in unsure or before.rotation is None or rotation.id != before.rotation.id):
         deliveries = many(connection, Delivery, _DELIVERIES, rotation=rotation.id)
     unacknowledged, shadows = (before.unacknowledged, before.shadows) if retirements else ({}, {})
-    if retirements and fresh:
-        unacknowledged, shadows = _left_behind(connection, credential_id)
+    if retirements and unsure:
+        unacknowledged, shadows = _left_behind(connection, credential.id)
     return Situation(
         credential=credential,
         versions=versions,
@@ -189,7 +216,7 @@ def situation(
         retirements=retirements,
         placements=placements,
         last_completed_at=last_completed_at(versions, completed_at),
-        creates=creates_of_a_day(list(connection.scalars(_CREATES, of_it))[::-1], now),
+        creates=creates_of_a_day(creates, row.now),
         unacknowledged=unacknowledged,
         shadows=shadows,
     )
@@ -246,9 +273,14 @@ def version(connection: Connection, version_id: VersionId) -> Version | None:
     return one(connection, Version, _VERSION, version=version_id)
 
 
-def known_keys(connection: Connection, account: str) -> dict[str, str]:
-    """Key id → credential name, of every version of the account, retired ones included."""
-    return {row.key_id: row.name for row in connection.execute(_KNOWN_KEYS, {"account": account})}
+def known_keys(connection: Connection, account: str, among: Collection[str] | None) -> dict[str, str]:
+    """Key id → credential name, of every version of the account, or of those with these key ids."""
+    if among is not None and len(among) <= _AMONG_AT_MOST:
+        rows = connection.execute(_KNOWN_AMONG, {"account": account, "among": list(among)})
+    else:
+        rows = connection.execute(_KNOWN_KEYS, {"account": account})
+    wanted = None if among is None else frozenset(among)
+    return {row.key_id: row.name for row in rows if wanted is None or row.key_id in wanted}
 
 
 def fingerprints(connection: Connection) -> dict[str, tuple[str, Version]]:

@@ -19,10 +19,11 @@ from sqlalchemy import (
     insert,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from rotator.domain.errors import StaleLease
-from rotator.domain.model import CredentialId, Delivery, Placement, Request, Retirement, Rotation, Version, VersionId
+from rotator.domain.model import CredentialId, Delivery, Request, Retirement, Rotation, Version, VersionId
 from rotator.ports.store import Count, DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import accounts, material, tables
 
@@ -41,10 +42,23 @@ _GUARDED = {
     kind: update(table).where(table.c.id == bindparam("row"), table.c.state == bindparam("from_state"))
     for kind, table in _TABLES.items()
 }
-_AT = (tables.placement.c.identity == bindparam("at"), tables.placement.c.field == bindparam("named"))
-_CLEAR_PLACE = delete(tables.placement).where(*_AT)
-_UNPLACE = _CLEAR_PLACE.where(tables.placement.c.credential_id == bindparam("mine"))
-_PLACE = insert(tables.placement)
+_UNPLACE = delete(tables.placement).where(
+    tables.placement.c.identity == bindparam("at"),
+    tables.placement.c.field == bindparam("named"),
+    tables.placement.c.credential_id == bindparam("mine"),
+)
+
+
+def _placing(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    key = ("identity", "field")
+    others = {name: value for name, value in insert.excluded.items() if name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=others)
+
+
+_PLACE = {
+    "sqlite": _placing(sqlite.insert(tables.placement)),
+    "postgresql": _placing(postgresql.insert(tables.placement)),
+}
 _CREDENTIAL = update(tables.credential).where(tables.credential.c.id == bindparam("row"))
 
 
@@ -69,20 +83,6 @@ def apply(connection: Connection, credential_id: CredentialId, writes: list[Writ
             raise StaleLease(message) from None
 
 
-def kinds(writes: Iterable[Write]) -> set[type]:
-    """Of which kinds rows of a situation may be others once these are applied, the credential's own row left out."""
-    found: set[type] = set()
-    for write in writes:
-        match write:
-            case Insert(row) | Update(row) if not isinstance(row, Request):
-                found.add(type(row))
-            case Place() | Unplace():
-                found.add(Placement)
-            case _:
-                pass
-    return found
-
-
 def _apply(connection: Connection, credential_id: CredentialId, write: Write | Keep, now: datetime) -> None:
     match write:
         case Insert(row):
@@ -97,8 +97,7 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
             material.forget(connection, version_id)
         case Place(placement):
             _check_owner(placement.credential_id, credential_id)
-            connection.execute(_CLEAR_PLACE, {"at": placement.identity, "named": placement.field})
-            connection.execute(_PLACE, _values(placement))
+            connection.execute(_PLACE[connection.dialect.name], _values(placement))
         case Unplace(identity, field):
             connection.execute(_UNPLACE, {"at": identity, "named": field, "mine": credential_id})
         case Watched(at):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -65,6 +65,7 @@ from rotator.store import (
     tallies,
 )
 from rotator.store.database import Clock, Database, Observe, Proof, connect, opening
+from rotator.store.foreseen import foreseen
 from rotator.store.keyring import Keyring
 from rotator.store.keyring import Prepared as DataKeyAtHand
 from rotator.store.material import Fingerprinting, Vault
@@ -148,12 +149,12 @@ class SqlStore:
         known = self.database.time()
         if known is not None:
             return known
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return self.database.now(connection)
 
     def installation(self) -> Installation:
         """Identity and environment of this database."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             found = homes.installation(connection)
         if found is None:
             message = f"the database {self.database.where} was never set up"
@@ -182,12 +183,16 @@ class SqlStore:
 
     def counts(self) -> Counts:
         """All that was ever counted."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return tallies.all_of(connection)
 
     def fleet(self) -> Iterator[Situation]:
         """Every credential, by name, some hundred at a time."""
         return fleet.situations(self.database)
+
+    def drilled(self, credential_ids: Sequence[CredentialId]) -> Mapping[CredentialId, datetime]:
+        """When each of these was last rehearsed to the end."""
+        return fleet.drilled(self.database, credential_ids)
 
     @cached_property
     def fingerprint(self) -> Fingerprinting:
@@ -232,17 +237,17 @@ class SqlStore:
 
     def unfinished(self) -> Mapping[str, str | None]:
         """Name → the entry last kept, of every credential with something open."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return enrolment.unfinished(connection)
 
     def credentials(self) -> Sequence[Credential]:
         """All credentials, by name."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return enrolment.credentials(connection)
 
     def credential(self, name: str) -> Credential | None:
         """The one of this name."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return enrolment.credential(connection, name)
 
     def pause(self, credential_id: CredentialId, pause: Pause | None, event: NewEvent) -> bool:
@@ -259,43 +264,44 @@ class SqlStore:
 
     def requests(self, credential_id: CredentialId) -> Sequence[Request]:
         """Those that stand, oldest first."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return requests.standing(connection, credential_id)
 
     def request(self, request_id: RequestId) -> Request | None:
         """One request."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return requests.find(connection, request_id)
 
     def load(self, credential_id: CredentialId) -> Situation:
         """Everything on record about one credential. Raises LookupError where there is none of this id."""
         with self.database.read() as connection:
-            return reading.situation(connection, credential_id, self.database.now(connection))
+            return reading.situation(connection, credential_id, self.database.time())
 
     def reload(self, lease: Lease, before: Situation, writes: Sequence[Write]) -> Situation:
         """The same after these writes under the lease, with as few questions as they allow."""
-        with self.database.read() as connection:
-            known = reading.Known(before, lease.epoch, records.kinds(writes))
-            return reading.situation(connection, lease.credential_id, self.database.now(connection), known)
+        known = reading.Known(*foreseen(before, writes), lease.epoch)
+        with self.database.read() if known.unsure else self.database.ask() as connection:
+            found = reading.again(connection, lease.credential_id, self.database.time(), known)
+        return self.load(lease.credential_id) if found is None else found
 
     def version(self, version_id: VersionId) -> Version | None:
         """One version row of any credential."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return reading.version(connection, version_id)
 
     def fingerprints(self) -> Mapping[str, tuple[str, Version]]:
         """Fingerprint → credential name and version, of every key that ever was on record."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return reading.fingerprints(connection)
 
-    def known_keys(self, account: str) -> Mapping[str, str]:
+    def known_keys(self, account: str, among: Collection[str] | None = None) -> Mapping[str, str]:
         """Key id → credential name."""
-        with self.database.read() as connection:
-            return reading.known_keys(connection, account)
+        with self.database.ask() as connection:
+            return reading.known_keys(connection, account, among)
 
     def account(self, provider: str) -> Account:
         """How a provider account fares."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return accounts.find(connection, provider)
 
     def note_account(self, provider: str, change: Callable[[Account], Account]) -> Account:
@@ -308,17 +314,17 @@ class SqlStore:
 
     def sightings(self, credential_id: CredentialId) -> Sequence[Sighting]:
         """The last word of each consumer."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return sightings.of(connection, credential_id)
 
     def sampling(self, credential_id: CredentialId) -> Sampling | None:
         """How far use is on record; None: nobody has looked."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return samples.look(connection, credential_id)
 
     def samples(self, credential_id: CredentialId) -> Sequence[Sample]:
         """The use on record."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return samples.of(connection, credential_id)
 
     def keep_samples(self, credential_id: CredentialId, found: Sequence[Sample], since: datetime) -> None:
@@ -327,12 +333,12 @@ class SqlStore:
 
     def placed(self, identity: str) -> Mapping[str, Placement]:
         """Field → placement."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return reading.placed(connection, identity)
 
     def lease(self, credential_id: CredentialId) -> Lease | None:
         """The lease row; None where it was never claimed."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return leases.find(connection, credential_id)
 
     def claim(self, credential_id: CredentialId, holder: str, ttl: timedelta) -> Lease | Held:
@@ -395,13 +401,18 @@ class SqlStore:
 
     def found_since(self, kind: str, subject: str, since: datetime) -> int:
         """How often this was found since then."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return findings.found_since(connection, kind, subject, since)
 
-    def findings(self) -> Sequence[Finding]:
-        """The uncleared ones, oldest first."""
-        with self.database.read() as connection:
-            return findings.standing(connection)
+    def findings(self, of: CredentialId | None = None) -> Sequence[Finding]:
+        """The uncleared ones, oldest first; of one credential, with those that stop all."""
+        with self.database.ask() as connection:
+            return findings.uncleared(connection, of)
+
+    def standing(self, kind: str, subject: str | None = None) -> Finding | None:
+        """The uncleared one of this kind and subject; without a subject, the oldest of the kind."""
+        with self.database.ask() as connection:
+            return findings.standing(connection, kind, subject)
 
     def events(
         self, after: int = 0, *, credential: str | None = None, limit: int | None = None
@@ -421,7 +432,7 @@ class SqlStore:
 
     def followers(self) -> Mapping[str, Follower]:
         """All that ever followed the trail, by name."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return followers.known(connection)
 
     def forget_follower(self, name: str, event: NewEvent) -> bool:
@@ -434,24 +445,24 @@ class SqlStore:
 
     def head(self) -> tuple[int, str]:
         """Seq and hash of the last event, as remembered apart from the trail; 0 and 64 zeros before the first."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             end = audit.end(connection)
             return end.seq, end.hash
 
     def last_checkpoint(self) -> Checkpoint | None:
         """The newest signed one on record."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return checkpoints.last(connection)
 
     def last_event_at(self) -> datetime | None:
         """The time of the last event, for comparing it with the clock."""
         table = tables.event
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return connection.scalar(select(table.c.at).order_by(table.c.seq.desc()).limit(1))
 
     def notices(self, route: str) -> Rows:
         """The rows of a route, by key."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return notices.of_route(connection, route)
 
     def keep_notices(

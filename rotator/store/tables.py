@@ -189,6 +189,7 @@ retirement = Table(
     Column("browned_out", Boolean, nullable=False),
     Column("restore_at", Moment),
     Column("brownout_failure", Text),
+    Column("unconfirmed_until", Moment),
     *_waiting(),
     _among("state", RetirementState),
     _among("why", RetirementReason),
@@ -320,6 +321,7 @@ finding = Table(
     Column("ignored_at", Moment),
     Column("cleared_at", Moment),
     _partial("one_standing_finding", "kind", "subject", where=FINDING_STANDS),
+    _partial("findings_of_credential", "credential_id", where=FINDING_STANDS, unique=False),
 )
 
 event = Table(  # body and hash are the trail; the other columns repeat what is in the body, to search by

@@ -24,10 +24,10 @@ _NOBODY = AwsKey("unauthenticated", "unauthenticated")
 
 
 class Aws(Server):
-    """moto's server. With `authentication` it checks signatures, deleted keys and policies once it has started.
+    """moto's server. With `authentication` it checks signatures, keys and policies once it has started.
 
-    What still differs from AWS: an inactive key is still accepted, nothing is ever delayed, and a second PutSecretValue
-    with the same token and another value is taken.
+    What still differs from AWS: nothing is ever delayed, and a second PutSecretValue with the same token and another
+    value is taken. That an inactive key is accepted, as moto has it, is mended by `aws_server`.
     """
 
     account = "123456789012"
@@ -46,7 +46,7 @@ class Aws(Server):
 
     def command(self) -> list[str]:
         """Return the server's command line."""
-        return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.port)]
+        return [sys.executable, "-m", "rotator.testbed.aws_server", "-H", HOST, "-p", str(self.port)]
 
     def ready(self) -> bool:
         """Whether its own page answers."""
@@ -62,7 +62,7 @@ class Aws(Server):
         if self._authentication:
             self._check_all_actions_from_now_on()
 
-    def client(self, service: str, key: AwsKey | None = None) -> Any:
+    def client(self, service: str, key: AwsKey | None = None, *, region: str | None = None) -> Any:
         """Return a boto3 client that tries once; `key` is whose it is, the administrator's if None."""
         import boto3
         from botocore.config import Config
@@ -72,6 +72,7 @@ class Aws(Server):
         key = key or self.root
         return self._session.client(
             service,
+            region_name=region or self.region,
             endpoint_url=self.url,
             aws_access_key_id=key.access_key_id,
             aws_secret_access_key=key.secret_access_key,

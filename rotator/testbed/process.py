@@ -158,6 +158,10 @@ class Server(ABC):
         """Everything it has printed so far."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
+    def processes(self) -> list[int]:
+        """Its process and those that it has started itself, as Linux tells them; none while it does not run."""
+        return [self._process.pid, *_children(self._process.pid)] if self._process is not None else []
+
     def is_running(self) -> bool:
         """Whether its process is alive."""
         return self._process is not None and self._process.poll() is None

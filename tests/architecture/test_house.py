@@ -30,10 +30,13 @@ REVEALS = {
     "providers/anthropic.py",
     "providers/openai.py",
     "providers/openai_admin.py",
+    "providers/postgres.py",
     "providers/vault_approle.py",
     "store/material.py",
+    "scanning/sources.py",  # what stands at a place, to be searched in this process
     "sealers/local.py",
     "store/signing.py",
+    "access/postgres.py",
     "access/vault.py",
 }
 """Where a secret may leave its `Secret`: where it is sealed, sent, written or rendered."""

@@ -24,6 +24,7 @@ from rotator.testbed.openbao import OpenBao
 from tests.cli.house import House
 from tests.engine.conftest import embedded  # noqa: F401 - a fixture
 from tests.engine.place import Place, dotenv_value
+from tests.engine.test_reconcile import confirm
 from tests.providers.test_vault_approle import Role
 
 CURL = """
@@ -169,6 +170,19 @@ def test_a_key_is_replaced_and_ended_by_hand(
     shell.type(steps["5"], paste=openai.admin_key)
     assert openai.accepts(new)
     assert not openai.accepts(old.secret)
+
+    # The service is back: it takes nothing away and makes nothing until a person says that this is the key now.
+    place.rotate(patience=2)
+    live = [key.secret for key in openai.keys() if key.state == "live"]  # noqa: SIM118 - no dictionary
+    assert live == [new]
+    confirm(place)
+    place.rotate(patience=3)
+    status = place.status("web")
+    assert (status["status"], status["current"]["key_id"]) == ("ok", made["id"])
+    assert {at["state"] for at in status["destinations"]} == {"current"}
+    assert place.rotate("web", now=True, patience=10)["web"].completed
+    place.rotate(patience=3)
+    assert not openai.accepts(new)
 
 
 def test_an_access_key_and_a_secret_id_are_made_and_ended_by_hand(

@@ -119,7 +119,7 @@ def test_status_shows_a_line_for_each_credential(house: House) -> None:
     first, heads, mail, web = house.run("status").out.splitlines()
     assert first.startswith("environment test, 20")
     assert "last pass 20" in first
-    assert heads.split() == ["CREDENTIAL", "STATUS", "VERSION", "NEXT", "ROTATION", "DESTINATIONS", "WHY"]
+    assert heads.split() == ["CREDENTIAL", "STATUS", "VERSION", "NEXT", "ROTATION", "DRILLED", "DESTINATIONS", "WHY"]
     assert mail.split()[:2] == ["mail", "ok"]
     assert "app current" in web
 

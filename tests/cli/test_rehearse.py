@@ -41,6 +41,22 @@ def test_json_ends_with_the_times_of_the_steps(house: House) -> None:
     house.prove_silence()
 
 
+def test_the_leak_drill_is_on_record_and_status_says_when(house: House) -> None:
+    house.rotate()
+    assert house.run("status", "web", "--json").json["credentials"][0]["drilled_at"] is None
+    ran = house.rotate("--rehearse", "--compromised", "web", "--json")
+    assert ran.status == 0
+    figures = ran.lines[-1]["result"]["rehearsal"]
+    assert figures["dead_after_seconds"] is not None
+    (told,) = [event for event in house.events() if event["event"] == "rehearsal.started"]
+    assert told["detail"]["drill"] is True
+    drilled = {one["name"]: one["drilled_at"] for one in house.run("status", "--json").json["credentials"]}
+    assert drilled["mail"] is None
+    assert drilled["web"] is not None
+    assert f"{drilled['web'][:16].replace('T', ' ')} UTC" in house.run("status").out
+    assert house.values()["WEB"]
+
+
 def test_it_says_what_failed_and_that_nothing_is_left(house: House) -> None:
     house.rotate()
     (house.folder / "app.env").write_text("WEB=what-somebody-else-has-put-there\n")
@@ -83,7 +99,6 @@ def test_a_forecast_touches_nothing(house: House) -> None:
     "wrong",
     [
         ["--now"],
-        ["--compromised"],
         ["--end-soak"],
         ["--request"],
         ["--all"],

@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
+from rotator.testbed.openbao import OpenBao
+from rotator.testbed.process import free_port
 from tests.cli.house import House
 
 ODD = 'generated, length: 32, alphabet: "abcdefghijkmnopqrstuvwxyz!#$/+=&%"'
@@ -143,3 +145,54 @@ def test_what_cannot_be_searched_is_told(house: House, tmp_path: Path) -> None:
     assert (ran.status, "2 left out (an archive that cannot be opened, or not wholly, binary)" in ran.err) == (0, True)
     missing = house.run("scan", str(tmp_path / "nowhere"))
     assert (missing.status, "there is no file or folder" in missing.err) == (2, True)
+
+
+def name_vault(house: House, address: str) -> None:
+    """Add a server to the configuration."""
+    entry = f"vault: {{type: vault-kv, address: {address}, auth: {{method: token, token: file:token}}}}"
+    house.change("destinations:\n", f"destinations:\n  {entry}\n")
+
+
+def test_copies_in_places_that_no_destination_names_are_found(house: House, openbao: OpenBao, tmp_path: Path) -> None:
+    (house.folder / "token").write_text(openbao.token)
+    name_vault(house, openbao.url)
+    home, forgotten = (f"team-{tmp_path.name}/{name}" for name in ("web", "forgotten"))
+    fields = '{WEB: "{secret}"}'
+    house.change(
+        f"[{{to: app, fields: {fields}}}]",
+        f"[{{to: app, fields: {fields}}}, {{to: vault, path: {home}, fields: {fields}}}]",
+    )
+    assert house.rotate().status == 0
+    web, mail = house.values()["WEB"], house.values("other/other.env")["MAIL"]
+    assert (
+        " of web (" not in house.run("scan", "--destinations", "--quiet").out
+    )  # other tests' places are there as well
+    copies = {"URL": f"https://user:{web}@api.test/", "OTHER": "1"}
+    openbao.call("POST", f"secret/data/{forgotten}", {"data": copies})
+    openbao.call("POST", f"secret/data/{home}-mail", {"data": {"M": base64.b64encode(mail.encode()).decode()}})
+    plant(house.folder, ".env.old", f"# once\nWEB={web}\n")
+    ran = house.run("scan", "--destinations")
+    assert ran.status == 1
+    lines = [line for line in ran.out.splitlines() if "looks like a key" not in line]
+    assert [line.partition(" (current")[0] for line in lines] == [
+        f"env-file:{house.folder}/.env.old:2:5: version 1 of web",
+        f"vault:secret/{forgotten} (URL):1:14: version 1 of web",
+        f"vault:secret/{home}-mail (M):1:1: version 1 of mail",
+    ]
+    assert "To do: add the place to the destinations of web" in ran.err
+    # a key at the place of another credential is a copy too
+    openbao.call("POST", f"secret/data/{home}", {"data": {"WEB": web, "MAIL": mail}})
+    rows = house.run("scan", "--destinations", "--json").json["findings"]
+    assert (f"vault:secret/{home} (MAIL)", "mail") in {(row["file"], row["credential"]) for row in rows}
+
+
+def test_a_server_that_cannot_be_looked_through_is_trouble_and_others_are_searched(house: House) -> None:
+    assert house.rotate().status == 0
+    (house.folder / "token").write_text("none")
+    dead = f"http://127.0.0.1:{free_port()}"
+    name_vault(house, dead)
+    plant(house.folder, ".env.old", f"WEB={house.values()['WEB']}\n")
+    ran = house.run("scan", "--destinations")
+    assert (ran.status, ".env.old:1:5" in ran.out, "Not searched: " in ran.err) == (1, True, True)
+    assert dead in " ".join(house.run("scan", "--destinations", "--json").json["failed"])
+    assert house.run("scan").status == 2

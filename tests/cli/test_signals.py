@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -43,6 +44,31 @@ def test_a_signal_parks_the_step_and_the_next_pass_goes_on(house: House, number:
     assert house.rotate().status == 0
     assert house.status()["current"]["version"] == 2
     assert house.happened("create.succeeded") == 3  # two first keys, and this one: none was made twice
+
+
+def test_a_leak_of_everything_that_is_interrupted_goes_on_without_replacing_the_new_keys(house: House) -> None:
+    house.change("engine: {", "engine: {workers: 1, ")
+    house.rotate()
+    house.change("call_budget: 2s", "call_budget: 50s")
+    house.change("lease: 6s", "lease: 100s")
+    with house.locked():
+        process = house.start("rotate", "--compromised", "--all", "--yes", "-v")
+        until(lambda: house.status()["rotation"] is not None and house.status()["rotation"]["step"] == "push")
+        process.send_signal(signal.SIGINT)
+        said(process, "stopping after the step in hand")
+    ran = house.end(process)
+    assert ran.status == 130
+    assert "1 of 2 were not begun: mail" in ran.err
+    (moment,) = re.findall(r"--made-before (\S+)", ran.err)
+    assert house.rotate().status == 0
+    assert house.status()["current"]["version"] == 2
+    again = ("--compromised", "--all", "--yes", "--made-before", moment)
+    assert "web" not in house.rotate(*again, "--dry-run").out
+    assert house.rotate(*again).status == 0
+    assert (house.status("web")["current"]["version"], house.status("mail")["current"]["version"]) == (2, 2)
+    wrong = house.rotate("--made-before", moment)
+    assert (wrong.status, "--made-before goes with --now and --compromised" in wrong.err) == (2, True)
+    assert "write 2026-11-27T04:00:00Z" in house.rotate("--now", "web", "--made-before", "noon").err
 
 
 def test_a_second_signal_ends_at_once_and_the_next_pass_goes_on(house: House) -> None:

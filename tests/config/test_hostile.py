@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rotator.config import load
+from rotator.config.document import read_document
 from rotator.domain.errors import SetupError
 from tests.config.sample import EXAMPLE, load_text, told
 
@@ -165,6 +166,31 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_s
 def test_whatever_stands_at_any_place_is_read_or_told(tmp_path: Path, path: tuple[Any, ...], value: Any) -> None:
     with suppress(SetupError):
         load_text(tmp_path, yaml.safe_dump(replaced(SAMPLE, path, value), allow_unicode=True))
+
+
+PIECES = (
+    *("a", "b: ", "- ", "\n", "  ", ": ", "'", '"', "{", "}", "[", "]", ",", "#", " #", "|", "|-\n", "> ", "&x ", "*x"),
+    *("!t ", "? ", "?", "é", "0x1", "1e3", "~", "<<: ", "---\n", "\\n", ":", "@", "`", "{secret}", "\0", "😀", "''"),
+    *("\t", "\r", "\ufeff", "\x85", "\u2028", "%YAML 1.1\n", "...\n", '"a\\x41"', "null", "\n\n", "    "),
+)
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+def test_a_file_means_the_same_with_and_without_libyaml(tmp_path: Path, text: str) -> None:
+    def read() -> tuple[Any, ...]:
+        try:
+            found = read_document(path, "rotator.yaml")
+        except SetupError as problem:
+            return (str(problem),)
+        return repr(found.data), found.lines, found.complaints
+
+    path = tmp_path / "rotator.yaml"
+    path.write_bytes(text.encode())
+    with_it = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", False)
+        assert read() == with_it
 
 
 def test_five_hundred_credentials_are_read_in_seconds(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What every destination must do, as tests that a destination's own test class inherits.
 
-A subclass inherits `DestinationContract`, `ShadowContract` where the place can have shadows, and `FaultContract` where
-it is reached over HTTP.
+A subclass inherits `DestinationContract`, `ShadowContract` where the place can have shadows, `SurveyContract` where its
+server can be looked through, and `FaultContract` where it is reached over HTTP.
 
 What a subclass gives. Fixtures (function-scoped; the place is absent at the start of a test):
 
@@ -16,6 +16,10 @@ What a subclass gives. Fixtures (function-scoped; the place is absent at the sta
     private      the secrets of our own that must never show, such as a token        (faults)
 
     beside       gives the names of all that stands at the place or beginning like it (shadows)
+
+    surveying    the server of the place                                             (surveys)
+    surveying_denied  the same, where we may neither list nor read                   (surveys)
+    path         the path of the place, as its server takes it                       (surveys)
 
 And these methods:
 
@@ -48,7 +52,7 @@ from rotator.domain.errors import (
     Unavailable,
 )
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Destination, Shadow, Shadows
+from rotator.ports.destination import Destination, Held, Shadow, Shadows, Surveys
 from rotator.testbed.gate import Answer, CutMidBody, Delay, Fault, Gate, Lose, Request
 
 FIELD = "OPENAI_API_KEY"
@@ -368,6 +372,46 @@ class ShadowContract:
         assert told.value.remedy
 
 
+def held(server: Surveys, path: object) -> list[Held]:
+    """What a survey shows."""
+    return [one for one in server.survey([str(path)]) if isinstance(one, Held)]
+
+
+class SurveyContract:
+    """What holds for every server that can be looked through."""
+
+    def test_places_of_the_configuration_and_others_are_shown(
+        self, surveying: Surveys, path: object, neighbour: Neighbour, elsewhere: Destination, place: Destination
+    ) -> None:
+        neighbour.write({**NEIGHBOURS, FIELD: OLD})
+        put(elsewhere, NEW)
+        before = place.read().revision
+        shown = held(surveying, path)
+        old = {one.identity for one in shown if OLD in one.text.reveal()}  # other tests' places may be among them
+        new = {one.address for one in shown if NEW in one.text.reveal()}
+        assert place.identity in old
+        assert elsewhere.identity not in old
+        assert elsewhere.address in new
+        assert place.address not in new
+        assert place.read().revision == before
+
+    def test_only_what_stands_now_is_shown(self, surveying: Surveys, path: object, place: Destination) -> None:
+        put(place, OLD)
+        put(place, NEW)
+        texts = [one.text.reveal() for one in held(surveying, path) if one.identity == place.identity]
+        assert any(NEW in text for text in texts)
+        assert not any(OLD in text for text in texts)
+
+    def test_what_may_not_be_listed_or_read_is_told_with_what_to_do(
+        self, surveying_denied: Surveys, path: object
+    ) -> None:
+        shown = list(surveying_denied.survey([str(path)]))
+        assert shown
+        for one in shown:
+            assert isinstance(one, AccessDenied)
+            assert one.remedy
+
+
 class ShadowFaults:
     """The same over HTTP."""
 
@@ -511,6 +555,7 @@ class FaultContract:
                 call()
             assert type(told.value) is Unavailable
 
+    @pytest.mark.hasty
     def test_no_secret_shows_whatever_the_server_answers(
         self, place: Destination, gated: Destination, gate: Gate, private: tuple[str, ...],
         caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],

@@ -339,6 +339,21 @@ class StoreContract:
         assert [situation.credential.id for situation in loaded] == [idle.id, other.id, work.id]
         assert list(work.store.fleet()) == [replace(s, unacknowledged={}, shadows={}) for s in loaded]
 
+    def test_a_credential_is_drilled_when_the_key_of_a_rehearsal_is_gone(self, work: Work, clock: VirtualClock) -> None:
+        other = Work(work.store, "other")
+        retired = [work.version(VersionState.RETIRED, sent_at=START) for _ in range(4)]
+        times = [clock.advance(SECOND) for _ in range(4)]
+        rehearsed, superseded = RetirementReason.REHEARSED, RetirementReason.SUPERSEDED
+        whys = (rehearsed, rehearsed, superseded, rehearsed)
+        rows = [
+            work.retirement(version, why=why, state=RetirementState.DELETED, closed_at=at)
+            for version, why, at in zip(retired, whys, times, strict=True)
+        ]
+        rows[3] = replace(rows[3], state=RetirementState.PLANNED, closed_at=None)
+        work.insert(*retired, *rows)
+        assert work.store.drilled([work.id, other.id]) == {work.id: times[1]}
+        assert work.store.drilled([other.id]) == work.store.drilled([]) == {}
+
     def test_two_databases_are_two_installations(self, fresh_store: Callable[[], Store]) -> None:
         assert fresh_store().installation().id != fresh_store().installation().id
 
@@ -1106,6 +1121,14 @@ class StoreContract:
         assert work.store.known_keys(ACCOUNT) == {"key_1": "web", "key_2": "web", "key_3": "other"}
         assert work.store.known_keys("nowhere") == {}
 
+    @pytest.mark.parametrize("more", [0, 5000])
+    def test_of_some_keys_is_told_which_are_known(self, work: Work, more: int) -> None:
+        work.insert(work.version(VersionState.RETIRED, key_id="key_1"), work.version(key_id="key_2"))
+        asked = {"key_2", "key_9", *(f"more_{number}" for number in range(more))}
+        assert work.store.known_keys(ACCOUNT, asked) == {"key_2": "web"}
+        assert work.store.known_keys(ACCOUNT, []) == {}
+        assert work.store.known_keys("nowhere", asked) == {}
+
     # Placements
 
     def test_a_placement_replaces_the_one_before_it(self, work: Work) -> None:
@@ -1180,6 +1203,25 @@ class StoreContract:
         found = [finding(), finding("other", found_at=START - HOUR), finding(kind="clock", found_at=START - DAY)]
         assert all(store.find(each, happened("stranger.found")) for each in found)
         assert store.findings() == [found[2], found[1], found[0]]
+
+    def test_findings_of_one_credential_come_with_what_stops_all(self, work: Work) -> None:
+        other, mine = Work(work.store, "other").id, work.id
+        own = finding("mine", credential_id=mine)
+        stops = finding("key_9", kind="reconcile", credential_id=other)
+        for each in (own, stops, finding("not mine", credential_id=other), finding("nobody's", kind="clock")):
+            work.store.find(each, happened(f"{each.kind}.found"))
+        assert {f.subject for f in work.store.findings(mine)} == {"mine", "key_9"}
+
+    def test_a_standing_finding_is_told_by_its_kind_and_subject(self, store: Store) -> None:
+        newer, older = finding("newer", found_at=START), finding("older", found_at=START - DAY)
+        for each in (newer, older):
+            store.find(each, happened("stranger.found"))
+        assert store.standing("stranger") == older
+        assert store.standing("stranger", "newer") == newer
+        assert store.standing("stranger", "none") is None
+        assert store.standing("clock") is None
+        store.clear("stranger", "older", happened("stranger.cleared"))
+        assert store.standing("stranger") == newer
 
     def test_a_cleared_finding_can_be_found_again(self, store: Store) -> None:
         store.find(finding(), happened("stranger.found"))

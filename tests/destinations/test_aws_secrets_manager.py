@@ -28,12 +28,12 @@ from tests.contracts.destination import (
     FaultContract,
     ShadowContract,
     ShadowFaults,
+    SurveyContract,
     found,
     put,
 )
 
 PATIENT = timedelta(seconds=20)
-HASTY = timedelta(seconds=1.5)
 
 Server = Callable[..., AwsSecretsManager]
 
@@ -80,8 +80,8 @@ def gate(aws: Aws, gate_to: Callable[[str], Gate]) -> Gate:
 
 
 @pytest.fixture
-def gated(server: Server, gate: Gate, path: str) -> Destination:
-    return server(timeout=HASTY, endpoint_url=gate.url).at(path)
+def gated(server: Server, gate: Gate, path: str, patience: timedelta) -> Destination:
+    return server(timeout=patience, endpoint_url=gate.url).at(path)
 
 
 class Neighbour:
@@ -135,7 +135,7 @@ def asks_for(*operations: str) -> Callable[[Request], bool]:
     return lambda request: request.headers.get("x-amz-target", "").partition(".")[2] in operations
 
 
-class TestAwsSecretsManager(DestinationContract, FaultContract, ShadowContract, ShadowFaults):
+class TestAwsSecretsManager(DestinationContract, FaultContract, ShadowContract, ShadowFaults, SurveyContract):
     """Secrets Manager keeps the contract."""
 
     @pytest.fixture
@@ -157,12 +157,20 @@ class TestAwsSecretsManager(DestinationContract, FaultContract, ShadowContract, 
         return server().at(f"{path}-elsewhere")
 
     @pytest.fixture
-    def denied(self, server: Server, aws: Aws, path: str, tmp_path_factory: pytest.TempPathFactory) -> Destination:
+    def surveying(self, server: Server) -> AwsSecretsManager:
+        return server()
+
+    @pytest.fixture
+    def surveying_denied(self, server: Server, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> AwsSecretsManager:
         nobody = aws.user(f"nobody-{uuid4().hex[:12]}", allow=("sts:*",))
         folder = tmp_path_factory.mktemp("nobody")
         (folder / "id").write_text(nobody.access_key_id)
         (folder / "secret").write_text(nobody.secret_access_key)
-        return server(access_key_id=f"file:{folder}/id", secret_access_key=f"file:{folder}/secret").at(path)
+        return server(access_key_id=f"file:{folder}/id", secret_access_key=f"file:{folder}/secret")
+
+    @pytest.fixture
+    def denied(self, surveying_denied: AwsSecretsManager, path: str) -> Destination:
+        return surveying_denied.at(path)
 
     @pytest.fixture
     def unreachable(self, server: Server, path: str) -> Destination:

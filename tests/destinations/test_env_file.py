@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,10 +24,10 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from rotator.destinations.env_file import EnvFile, FilePlace
-from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, Unavailable
+from rotator.domain.errors import AccessDenied, Conflict, LostAnswer, Refused, RotatorError, Unavailable
 from rotator.domain.model import WHOLE_BODY
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Capabilities, Destination, Reading
+from rotator.ports.destination import Capabilities, Destination, Held, Reading
 from tests.contracts.destination import (
     FIELD,
     NEW,
@@ -35,6 +35,7 @@ from tests.contracts.destination import (
     OTHER,
     DestinationContract,
     ShadowContract,
+    SurveyContract,
     found,
     put,
     shadow_of,
@@ -82,6 +83,18 @@ def as_nobody() -> Iterator[None]:
     finally:
         if ROOT:
             os.seteuid(0)
+
+
+class NobodySurveys:
+    """A server of files that is looked through without root's rights."""
+
+    def __init__(self, server: EnvFile, file: Path) -> None:
+        self.server = server
+        self.file = file
+
+    def survey(self, _: Collection[str | None]) -> Iterator[Held | RotatorError]:
+        with as_nobody():
+            yield from self.server.survey([str(self.file)])
 
 
 class AsNobody:
@@ -144,7 +157,7 @@ def open_folder() -> Iterator[Path]:
         Path(made).chmod(0o755)
 
 
-class TestEnvFile(DestinationContract, ShadowContract):
+class TestEnvFile(DestinationContract, ShadowContract, SurveyContract):
     @pytest.fixture
     def beside(self, folder: Path) -> Callable[[], list[str]]:
         return lambda: sorted(entry.name for entry in folder.iterdir())
@@ -162,9 +175,37 @@ class TestEnvFile(DestinationContract, ShadowContract):
         return FileNeighbour(file)
 
     @pytest.fixture
+    def surveying(self, place: FilePlace) -> EnvFile:
+        return place.server
+
+    @pytest.fixture
+    def path(self, file: Path) -> Path:
+        return file
+
+    @pytest.fixture
+    def surveying_denied(self, build: Build, open_folder: Path) -> NobodySurveys:
+        open_folder.chmod(0)
+        return NobodySurveys(build().server, open_folder / ".env")
+
+    @pytest.fixture
     def denied(self, build: Build, open_folder: Path) -> Destination:
         open_folder.chmod(0)
         return AsNobody(build(open_folder / ".env"))
+
+
+def test_a_survey_keeps_to_env_files_and_goes_below_allowed_roots(build: Build, tmp_path: Path) -> None:
+    root = tmp_path / "srv"
+    for name in ("a/.env", "a/deep/app.env", "a/.env.local", "a/notes.txt", "b/.git/x.env"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("A=1\n")
+    (root / "a/link.env").symlink_to(root / "a/notes.txt")
+    (root / "a/large.env").write_bytes(b"x" * 2_000_000)
+    server = build(root / "a" / ".env", allowed_roots=[str(root)]).server
+    shown = list(server.survey([str(root / "a" / ".env")]))
+    places = [one.address.removeprefix(f"env-file:{root}/") for one in shown if isinstance(one, Held)]
+    assert places == ["a/.env", "a/.env.local", "a/deep/app.env"]
+    assert [type(one).__name__ for one in shown if not isinstance(one, Held)] == ["Refused"]
+    assert len(list(build(root / "a" / ".env").server.survey([str(root / "a" / ".env")]))) == 3
 
 
 def beside(file: Path) -> list[str]:

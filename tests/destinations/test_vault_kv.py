@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from rotator.destinations.vault_kv import VaultKV
 from rotator.domain.errors import AccessDenied, Conflict, PermanentError, RateLimited, Refused, Unavailable
 from rotator.domain.secret import Secret
-from rotator.ports.destination import Destination
+from rotator.ports.destination import Destination, Held
 from rotator.testbed.gate import Answer, Gate, Request
 from rotator.testbed.openbao import OpenBao
 from rotator.testbed.process import free_port
@@ -39,6 +39,7 @@ from tests.contracts.destination import (
     FaultContract,
     ShadowContract,
     ShadowFaults,
+    SurveyContract,
     found,
     put,
     shadow_of,
@@ -84,6 +85,25 @@ def token_with(openbao: OpenBao, rules: str = "", **options: Any) -> str:
     return str(made["auth"]["client_token"])
 
 
+def test_a_survey_of_a_token_that_may_list_one_folder(build: Build, openbao: OpenBao) -> None:
+    top = f"part-{uuid4().hex[:8]}"
+    for name in ("ours", "copy", "deep/copy", "closed"):
+        put(build().at(f"{top}/{name}"), NEW)
+    put(build().at(f"{top}-else/copy"), NEW)
+    rules = f"""
+        path "secret/metadata/{top}/*" {{ capabilities = ["list"] }}
+        path "secret/data/{top}/*" {{ capabilities = ["read"] }}
+        path "secret/data/{top}/closed" {{ capabilities = ["deny"] }}"""
+    shown = list(build(token=token_with(openbao, rules)).survey([f"{top}/ours", f"{top}/deep/more"]))
+    held = [one.address for one in shown if isinstance(one, Held)]
+    assert held == [f"vault:secret/{top}/{name}" for name in ("copy", "deep/copy", "ours")]
+    remedies = [one.remedy or "" for one in shown if isinstance(one, AccessDenied)]
+    assert [remedy.partition("path ")[2] for remedy in remedies] == [
+        '"secret/metadata/" { capabilities = ["list"] }',
+        f'"secret/data/{top}/closed" {{ capabilities = ["read"] }}',
+    ]
+
+
 class VaultNeighbour:
     """Another client of the same path."""
 
@@ -108,7 +128,7 @@ def neighbour(openbao: OpenBao, path: str) -> VaultNeighbour:
     return VaultNeighbour(openbao, path)
 
 
-class TestVaultKV(DestinationContract, FaultContract, ShadowContract, ShadowFaults):
+class TestVaultKV(DestinationContract, FaultContract, ShadowContract, ShadowFaults, SurveyContract):
     @pytest.fixture
     def beside(self, openbao: OpenBao, path: str) -> Callable[[], list[str]]:
         folder, name = path.split("/")
@@ -132,8 +152,16 @@ class TestVaultKV(DestinationContract, FaultContract, ShadowContract, ShadowFaul
         return build(token=token_with(openbao)).at(path)
 
     @pytest.fixture
-    def gated(self, build: Build, path: str, gate: Gate) -> Destination:
-        return build(gate.url, seconds=1.5).at(path)
+    def surveying(self, build: Build) -> VaultKV:
+        return build()
+
+    @pytest.fixture
+    def surveying_denied(self, build: Build, openbao: OpenBao) -> VaultKV:
+        return build(token=token_with(openbao))
+
+    @pytest.fixture
+    def gated(self, build: Build, path: str, gate: Gate, patience: timedelta) -> Destination:
+        return build(gate.url, seconds=patience.total_seconds()).at(path)
 
     @pytest.fixture
     def unreachable(self, build: Build, path: str) -> Destination:

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from bench import costs, plots
+from bench.page import figures
 from docs.model.checker import search
 from docs.model.protocol import Protocol
 from docs.model.setting import GUARDS
@@ -264,6 +266,8 @@ PARTS: dict[str, Callable[[str], str]] = {
     "checks": reference.checks,
     "providers": reference.providers,
     "destinations": reference.destinations,
+    "speed": lambda _: figures(),
+    "costs": lambda _: costs.table(),
     **{name: _table(model) for name, model in MODELS.items()},
 }
 """Every generated part: from what stands there to what should."""
@@ -273,3 +277,4 @@ if __name__ == "__main__":
     for page in pages():
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
     man.write()
+    plots.write()

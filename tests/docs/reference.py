@@ -26,6 +26,7 @@ PROVIDERS: dict[str, tuple[Mapped, Mapped]] = {
     "manual": ({}, {"instructions": "Make a key."}),
     "openai": ({"admin_key": "env:KEY"}, {"project": "proj_a", "service_account": "svc_acct_a"}),
     "openai-admin": ({"admin_key": "env:KEY"}, {"project": "proj_a"}),
+    "postgres": ({"host": "db.example", "user": "rotator", "password": "env:KEY"}, {"roles": ["app_a", "app_b"]}),
     "vault-approle": (
         {"address": "https://vault.example:8200", "auth": {"method": "token", "token": "env:TOKEN"}},
         {"role": "app"},

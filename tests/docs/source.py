@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rotator.domain.events import Outcome, Subject
-from rotator.domain.plans import BROWNOUT, CONTAINING, GOING_BACK, RETIREMENT, ROTATION
+from rotator.domain.plans import BROWNOUT, CONFIRMING, CONTAINING, GOING_BACK, RETIREMENT, ROTATION
 
 PACKAGE = Path(__file__).parents[2] / "rotator"
 NOT_THE_SERVICE = ("demo", "testbed")
@@ -53,6 +53,7 @@ def events() -> dict[Subject, set[Outcome]]:
         *BROWNOUT,
         *RETIREMENT,
         *GOING_BACK,
+        *CONFIRMING,
         *CONTAINING,
     ):  # what Work.wait and Work.failed tell about
         found[step.verb] |= {Outcome.DELAYED, Outcome.BLOCKED}

@@ -16,12 +16,15 @@ from typing import Any
 import click
 import pytest
 import yaml
+from psycopg import connect
+from sqlalchemy import make_url
 
 from rotator.cli import commands
 from rotator.demo.stage import PERMISSIONS
 from rotator.testbed.aws import Aws, AwsKey
 from rotator.testbed.openai_emulator import OpenAIEmulator
 from rotator.testbed.openbao import OpenBao
+from rotator.testbed.postgres import Postgres
 from rotator.testbed.process import free_port
 from tests.docs.test_complete import ALL_PAGES, ROOT
 from tests.docs.test_examples import BLOCK, PLAYED, shell
@@ -80,9 +83,24 @@ def world(page: str, tmp_path: Path, openai: OpenAIEmulator, request: pytest.Fix
     aws, key = request.getfixturevalue("account") if "aws-iam" in page else (None, None)
     if key is not None:
         environment |= {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
+    if "type: postgres" in page:
+        server = request.getfixturevalue("postgres")
+        environment["PG_ROTATOR_PASSWORD"] = _logins(page, server)
+        environment["PG_PORT"] = str(server.port)
     if "env:DATABASE_URL" in page:
         environment["DATABASE_URL"] = request.getfixturevalue("postgres").fresh_url()
     return World(tmp_path, openai, vault, aws, environment)
+
+
+def _logins(page: str, server: Postgres) -> str:
+    """Do what the page has an administrator do; the password that it names."""
+    where = make_url(server.url())
+    statements = next(block["text"] for block in BLOCK.finditer(page) if block["language"] == "sql")
+    with connect(
+        host=where.host, port=where.port, user=where.username, password=where.password, dbname="postgres"
+    ) as connection:
+        connection.execute(statements.replace("rotator", "page_rotator"))
+    return "a long one"
 
 
 def test_a_page_works_from_top_to_bottom(page: str, world: World) -> None:
@@ -124,6 +142,8 @@ def here(document: dict[str, Any], world: World) -> dict[str, Any]:
                 settings["endpoint_url"] = world.aws.url if world.aws else None
             case "vault-kv", settings:
                 settings["address"] = world.vault.url if world.vault else None
+            case "postgres", settings:  # whose superuser here is called as the page calls our role
+                settings |= {"host": "127.0.0.1", "port": int(world.environment["PG_PORT"]), "user": "page_rotator"}
             case "env-file", settings:
                 settings["path"] = settings["path"].replace("/srv/", f"{world.folder}/srv/")
     for credential in document["credentials"].values():

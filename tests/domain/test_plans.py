@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from rotator.domain.model import OPEN_RETIREMENT, OPEN_ROTATION, RetirementReason, RetirementState, RotationState
-from rotator.domain.plans import BROWNOUT, GATES, RETIREMENT, ROTATION, pace, step_after
+from rotator.domain.plans import BROWNOUT, CONFIRMING, GATES, RETIREMENT, ROTATION, pace, step_after
 from rotator.engine.brownout import STEPS as BROWNOUT_STEPS
 from rotator.engine.retirement import STEPS as RETIREMENT_STEPS
 from rotator.engine.rotation import STEPS as ROTATION_STEPS
@@ -21,7 +21,7 @@ def test_every_open_state_has_exactly_one_step_and_every_step_its_function() -> 
     assert [step.start for step in ROTATION] == list(OPEN_ROTATION)
     assert [step.start for step in (RETIREMENT[0], BROWNOUT[1], *RETIREMENT[1:])] == list(OPEN_RETIREMENT)
     assert {state: verb for state, (verb, _) in ROTATION_STEPS.items()} == {s.start: s.verb for s in ROTATION}
-    assert set(RETIREMENT_STEPS) == {step.verb for step in RETIREMENT}
+    assert set(RETIREMENT_STEPS) == {step.verb for step in (*RETIREMENT, *CONFIRMING)}
     assert set(BROWNOUT_STEPS) == {step.verb for step in BROWNOUT}
 
 

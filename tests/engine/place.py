@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,9 @@ from rotator.verifier.trail import verify_store
 QUICK = {"grace": "0s", "soak": "0s", "settle": "0s", "require_idle": "0s", "min_interval": "0s", "rotate_every": "30d"}
 """A policy without waits."""
 
+LONG = 30.0
+"""Seconds that a machine may take for what does happen, however busy it is."""
+
 EMPTY: list[bytes] = []
 """A database that was just set up: a copy for each test saves it a third of a second."""
 
@@ -40,6 +43,7 @@ class Place:
     policy: dict[str, str | int] = field(default_factory=lambda: dict(QUICK))
     events: list[dict[str, Any]] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)
+    over: Callable[[], bool] = lambda: False  # a run ends early where this is so
 
     @property
     def file(self) -> Path:
@@ -76,10 +80,11 @@ class Place:
             file.chmod(0o600)
 
     def surroundings(self) -> Surroundings:
-        return wiring.surroundings(
+        around = wiring.surroundings(
             observe=lambda event: self.events.append(json.loads(event.body)),
             bug=lambda _name, problem: self.bugs.append(problem),
         )
+        return replace(around, stopping=lambda: around.stopping() or self.over())
 
     @contextmanager
     def service(self, seam: wiring.Seam | None = None, *, unlock: bool = True) -> Iterator[wiring.Service]:
@@ -93,13 +98,28 @@ class Place:
         cause: Cause = Cause.MANUAL,
         key: str | None = None,
         patience: float = 5,
+        until: str | None = None,
         seam: wiring.Seam | None = None,
         **wished: Any,
     ) -> dict[str, Progress]:
-        """One run, as `rotate` makes it; `wished` is what else a Wish has. Unexpected exceptions fail the test."""
+        """One run, as `rotate` makes it; `wished` is what else a Wish has. Unexpected exceptions fail the test.
+
+        `until`: it ends once this event is told, which a machine may take its time for; if it never is, that fails.
+        """
+        before = len(self.events)
+
+        def told() -> bool:
+            return any(event["event"] == until for event in self.events[before:])
+
         with self.service(seam) as service:
             wish = Wish(cause=cause, key=key, **wished) if now else None
-            results = service.running().run(names or service.names, wish, timedelta(seconds=patience))
+            self.over = told if until is not None else self.over
+            try:
+                allowed = timedelta(seconds=patience if until is None else LONG)
+                results = service.running().run(names or service.names, wish, allowed)
+            finally:
+                self.over = lambda: False
+        assert until is None or told(), f"{until} was never told"
         if self.bugs:
             raise self.bugs[0]
         return results

@@ -85,7 +85,7 @@ class Session:
         assert self.holds() != old
         return old
 
-    def waits(self, patience: float = 0.3) -> str | None:
+    def waits(self, patience: float = 6) -> str | None:
         """What keeps the old key after a pass; None where it is gone."""
         self.place.rotate(patience=patience)
         previous = self.place.status("session")["previous"]
@@ -146,7 +146,7 @@ def test_a_consumer_that_has_to_report_is_never_taken_for_gone(session: Session)
     assert session.waits() == "consumer_silent"
     assert "it reported version 1 at " in session.place.explain("session")
     session.says("web-1", session.holds())
-    assert session.waits(3) is None
+    assert session.waits(10) is None
 
 
 def test_what_holds_for_longer_than_hold_alarm_is_for_a_person_who_is_told_by_whom(session: Session) -> None:

@@ -181,7 +181,7 @@ def test_a_roll_back_is_refused_with_its_reason(web_embedded: OpenAIWeb) -> None
         assert refusal(lambda: rollback(work)) == "no_previous"
     old, current = rotated_twice(web)
     web.gate.on(lambda r: r.method == "POST", Refuse(), times=None)
-    web.place.rotate("web", now=True, patience=0.1)
+    web.place.rotate("web", now=True, patience=6)
     with held(web.place) as work:
         assert refusal(lambda: rollback(work)) == "rotating"
         operator.abandon(work)
@@ -319,7 +319,7 @@ def test_a_kept_key_is_taken_away_when_a_person_says_so(web_embedded: OpenAIWeb)
     old, current = rotated_twice(web, grace="2s", soak="0s")
     with held(web.place) as work:
         reactivation.reactivate(work)
-    web.place.rotate(patience=0.5)
+    web.place.rotate(patience=6)
     with held(web.place) as work:
         reactivation.retire(work, key=old, because="found the reader")
         reactivation.retire(work, key=old)
@@ -335,7 +335,7 @@ def test_a_leak_takes_a_kept_key_away_at_once(web_embedded: OpenAIWeb) -> None:
     old, current = rotated_twice(web)
     with held(web.place) as work:
         reactivation.reactivate(work)
-    web.place.rotate(patience=0.5)
+    web.place.rotate(patience=6)
     web.place.rotate("web", now=True, cause=Cause.COMPROMISED, key=old)
     assert web.live() == [current]
 

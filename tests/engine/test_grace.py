@@ -31,7 +31,7 @@ class Session:
     def rotated(self) -> None:
         """Twice, so that an old key is being taken away."""
         self.place.rotate()
-        assert self.place.rotate("session", now=True, patience=0.2)["session"].completed
+        assert self.place.rotate("session", now=True, patience=6)["session"].completed
 
     def retirement(self) -> tuple[timedelta, timedelta]:
         """The grace that is pinned, and how long after its beginning it is looked at first."""
@@ -52,7 +52,7 @@ def test_a_longer_grace_holds_for_what_is_being_taken_away_and_is_told_once(embe
     assert session.retirement() == (HOUR, HOUR)
     session.write(grace="5h")
     for _ in range(3):
-        embedded.rotate(patience=0.2)
+        embedded.rotate(patience=6)
     assert session.retirement() == (5 * HOUR, 5 * HOUR)
     told = [e for e in embedded.events if e["event"] == "drain.delayed"]
     assert [e["reason"] for e in told] == ["grace"]
@@ -66,7 +66,7 @@ def test_a_shorter_grace_takes_nothing_back_that_was_promised(embedded: Place) -
     session.write(grace="5h")
     session.rotated()
     session.write(grace="1h")
-    embedded.rotate(patience=0.2)
+    embedded.rotate(patience=6)
     assert session.retirement() == (5 * HOUR, 5 * HOUR)
     assert "drain.delayed" not in embedded.told()
 
@@ -78,7 +78,7 @@ def test_a_rotation_that_was_opened_under_a_short_grace_ends_with_the_long_one(e
     with held(embedded, "session") as work:
         assert take_in(work, Cause.MANUAL).opened
     session.write(grace="5h")
-    embedded.rotate(patience=0.2)
+    embedded.rotate(patience=6)
     assert session.retirement() == (5 * HOUR, 5 * HOUR)
 
 

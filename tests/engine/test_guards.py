@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,11 +29,12 @@ from rotator.engine import adoption, evidence, operator
 from rotator.engine.work import Work
 from rotator.ports.provider import Answer as Verdicts
 from rotator.ports.provider import IssuedKey, Key
+from rotator.ports.store import Update
 from rotator.testbed.aws import AwsKey
 from rotator.testbed.gate import Answer, Lose, Refuse, Request
 from rotator.wiring import Seam
 from tests.engine.conftest import OpenAIWeb
-from tests.engine.place import Consumer, Place
+from tests.engine.place import LONG, Consumer, Place
 from tests.engine.test_abandon import DeadOnArrival
 from tests.engine.test_iam import Deployer, deployer  # noqa: F401 - a fixture
 from tests.engine.test_iam import is_create as is_iam_create
@@ -130,7 +133,7 @@ def retiring(web: OpenAIWeb, **policy: str) -> tuple[str, str]:
     web.place.rotate()
     old, value = web.live()[0], web.value(0)
     assert value is not None
-    assert web.place.rotate("web", now=True, patience=0.2)["web"].completed
+    assert web.place.rotate("web", now=True, patience=6)["web"].completed
     assert old in web.live()
     return old, value
 
@@ -141,7 +144,7 @@ def retiring(web: OpenAIWeb, **policy: str) -> tuple[str, str]:
 def test_a_key_is_not_made_in_another_account(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.place.rotate()
-    assert not web.place.rotate("web", now=True, patience=1, seam=OTHER_ACCOUNT)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=6, seam=OTHER_ACCOUNT)["web"].completed
     assert reason(web.place) == ("blocked", "wrong_account")
     assert len(web.emulator.creates) == 1
 
@@ -193,7 +196,7 @@ def test_a_person_in_a_hurry_does_not_shorten_what_the_provider_asked_for(web_em
     web.place.rotate()
     web.gate.on(is_create, Answer(429, headers={"Retry-After": "60"}), times=None)
     for _ in range(2):
-        web.place.rotate("web", now=True, patience=0.5)
+        web.place.rotate("web", now=True, patience=6)
     assert len([r for r in web.gate.requests if is_create(r)]) == 2, "the first key, and one attempt"
 
 
@@ -214,7 +217,7 @@ def test_a_refused_key_is_kept_for_a_person_where_the_current_one_is_refused_as_
     web = web_embedded
     web.place.rotate()
     web.emulator.revoke(web.live()[0])
-    web.place.rotate("web", now=True, patience=1, seam=DeadOnArrival(web.emulator))
+    web.place.rotate("web", now=True, patience=6, seam=DeadOnArrival(web.emulator))
     assert reason(web.place) == ("blocked", "key_refused")
     assert "abandon.succeeded" not in web.place.told()
 
@@ -226,7 +229,7 @@ def test_a_value_that_appears_after_the_preflight_is_not_overwritten(web_embedde
     web = web_embedded
     web.place.rotate()
     web.gate.on(hook(is_create, lambda: web.put("sk-somebody-else", 1)), Refuse())
-    assert not web.place.rotate("web", now=True, patience=1)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=6)["web"].completed
     assert web.value(1) == "sk-somebody-else"
     assert web.place.status("web")["rotation"]["deliveries"][1]["reason"] == "foreign"
 
@@ -235,7 +238,7 @@ def test_what_we_put_and_somebody_took_away_is_not_written_again(web_embedded: O
     web = web_embedded
     web.place.rotate()
     remove(web, 1)
-    assert not web.place.rotate("web", now=True, patience=1)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=6)["web"].completed
     assert web.value(1) is None
     assert reason(web.place) == ("blocked", "missing")
 
@@ -245,7 +248,7 @@ def test_a_key_that_dies_before_the_first_push_reaches_no_destination(web_embedd
     web.place.rotate()
     before = web.place.told().count("push.started")
     seam = after_authenticate(1, lambda: web.emulator.revoke(web.live()[-1]))
-    web.place.rotate("web", now=True, patience=1, seam=seam)
+    web.place.rotate("web", now=True, patience=6, seam=seam)
     assert web.place.told().count("push.started") == before
     assert web.works(0) is True
 
@@ -305,18 +308,16 @@ class WithoutConditions(Seam):
 
 def test_a_place_without_conditions_waits_for_the_write_of_an_expired_worker(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
-    web.place.engine = {"lease": "2s", "call_budget": "1s"}
+    web.place.engine = {"lease": "12s", "call_budget": "4s"}
     web.write()
     web.place.rotate()
     with web.place.service() as service:
         engine = service.running()
         service.store.claim(engine.credential_id("web"), "host:gone", timedelta(seconds=0.1))
     time.sleep(0.2)
-    web.place.rotate("web", now=True, patience=0.3, seam=WithoutConditions())
-    assert "push.started" in web.place.told()
-    assert web.place.status("web")["rotation"] is not None, "it waits"
+    web.place.rotate("web", now=True, until="push.delayed", seam=WithoutConditions())
     assert web.place.status("web")["rotation"]["deliveries"][0]["reason"] == "fenced"
-    assert web.place.rotate("web", now=True, patience=3, seam=WithoutConditions())["web"].completed
+    assert web.place.rotate("web", now=True, patience=LONG, seam=WithoutConditions())["web"].completed
 
 
 def test_a_key_that_is_given_up_lives_while_a_place_without_conditions_may_be_given_it_once_more(
@@ -407,7 +408,7 @@ def test_the_old_key_stays_while_the_provider_does_not_say_whether_the_current_o
 ) -> None:
     old, _ = retiring(web_embedded)
     web_embedded.gate.on(lambda r: r.path.endswith("/models"), Answer(500), times=None)
-    web_embedded.place.rotate(patience=1.5)
+    web_embedded.place.rotate(patience=6)
     assert old in web_embedded.live()
 
 
@@ -437,7 +438,7 @@ def test_a_value_that_comes_back_after_the_drain_holds_the_disabling(deployer: D
 
 def test_nothing_is_taken_away_in_another_account(web_embedded: OpenAIWeb) -> None:
     old, _ = retiring(web_embedded)
-    web_embedded.place.rotate(patience=1.5, seam=OTHER_ACCOUNT)
+    web_embedded.place.rotate(patience=6, seam=OTHER_ACCOUNT)
     assert old in web_embedded.live()
     assert reason(web_embedded.place) == ("blocked", "wrong_account")
 
@@ -699,6 +700,32 @@ def test_a_process_that_was_stopped_sends_nothing_late(web_embedded: OpenAIWeb) 
     assert not sent
 
 
+def test_what_places_record_side_by_side_is_all_known_afterwards(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.write(policy={"grace": "1h"})
+    web.place.rotate()
+    web.place.rotate("web", now=True)
+    both = threading.Barrier(2)
+
+    def make(reload: Callable[..., Any]) -> Callable[..., Any]:
+        def reloaded(*given: Any) -> Any:
+            with suppress(threading.BrokenBarrierError):  # both have committed before either reads, if that can be
+                both.wait(0.5)
+            return reload(*given)
+
+        return reloaded
+
+    seam = Patched("store", reload=make)
+    with web.place.service(seam) as service, service.running().hold("web") as work:
+        at = work.now()
+        versions = work.situation.versions
+        assert len(versions) > 1
+        with ThreadPoolExecutor(len(versions)) as pool:
+            list(pool.map(lambda version: work.record([Update(version, {"checked_at": at})], []), versions))
+        assert [version.checked_at for version in work.situation.versions] == [at] * len(versions)
+        assert work.situation == work.store.load(work.credential.id)
+
+
 def test_a_lease_is_trusted_from_when_it_was_asked_for(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.place.engine = {"lease": "3s", "call_budget": "1s"}
@@ -740,7 +767,7 @@ def test_a_new_key_of_another_identity_is_for_a_person(web_embedded: OpenAIWeb) 
         return Patched("provider", authenticate=make)
 
     web.place.rotate(seam=being("one"))
-    web.place.rotate("web", now=True, patience=1, seam=being("two"))
+    web.place.rotate("web", now=True, patience=6, seam=being("two"))
     assert reason(web.place) == ("blocked", "wrong_identity")
     assert web.value(0) == web.emulator.keys()[0].secret
 

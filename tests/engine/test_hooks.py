@@ -261,7 +261,7 @@ def test_a_leak_waits_neither_for_waves_nor_for_probes_and_says_what_they_said(
     sites.place.rotate(patience=ENOUGH)
     sites.waves(wave_soak="1h")
     if open_already:
-        sites.place.rotate("key", now=True, patience=0.5)
+        sites.place.rotate("key", now=True, patience=6)
         assert sites.place.status("key")["rotation"]["reason"] == "wave_soak"
     sites.fails("probe", "two")
     assert sites.place.rotate("key", now=True, cause=Cause.COMPROMISED, patience=ENOUGH)["key"].completed
@@ -308,7 +308,7 @@ def test_now_waits_for_the_soak_and_says_so(sites: Sites) -> None:
     sites.waves(wave_soak="1h")
     before = sites.value("two")
     for _ in range(2):  # joining it does not shorten it
-        assert not sites.place.rotate("key", now=True, patience=0.5)["key"].completed
+        assert not sites.place.rotate("key", now=True, patience=6)["key"].completed
     assert (sites.value("two"), sites.value("one") == before) == (before, False)
     rotation = sites.place.status("key")["rotation"]
     assert (rotation["state"], rotation["reason"], rotation["attempt"]) == ("authenticated", "wave_soak", 0)
@@ -394,7 +394,7 @@ def test_a_wave_that_soaks_keeps_no_other_rotation_of_the_account_waiting(sites:
             for name in ("a", "b")
         },
     )
-    sites.place.rotate(patience=1)
+    sites.place.rotate(patience=6)
     assert [s["rotation"]["reason"] for s in sites.place.statuses()] == ["wave_soak"] * 2
 
 

@@ -261,3 +261,25 @@ def test_use_by_somebody_else_holds_the_retirement_until_it_ends(deployer: Deplo
     deployer.place.rotate(patience=10)
     assert body["AWS_ACCESS_KEY_ID"] not in deployer.listed()
     forgotten.close()
+
+
+def test_half_a_key_that_may_be_overwritten_is_still_half_a_key(deployer: Deployer) -> None:
+    deployer.place.rotate(patience=10)
+    old = next(iter(deployer.listed()))
+    half = {name: value for name, value in deployer.body().items() if name != "AWS_ACCESS_KEY_ID"}
+    deployer.manager.put_secret_value(SecretId=deployer.secret, SecretString=json.dumps(half))
+    with deployer.place.service() as service, service.running().hold("deployer") as work:
+        notes = adoption.allow_replacing(work, ["sm"], "it is in the way")
+        kept = {
+            p.field: p.version_id is not None
+            for p in service.store.placed(work.managed.targets[0].destination.identity).values()
+        }
+    assert "may be overwritten by the next rotation" in notes[0]
+    assert kept == {"AWS_ACCESS_KEY_ID": False, "AWS_SECRET_ACCESS_KEY": True}
+    deployer.secret += "-elsewhere"
+    deployer.manager.create_secret(Name=deployer.secret, SecretString="{}")
+    deployer.write()  # the old place is not in the configuration any more, and a person may mend it
+    deployer.place.rotate("deployer", now=True, patience=10)
+    deployer.place.rotate(patience=5)
+    assert deployer.listed()[old] == "Active"
+    assert deployer.place.status("deployer")["previous"][0]["reason"] == "destination_removed"

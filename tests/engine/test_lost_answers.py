@@ -55,7 +55,7 @@ def test_a_refused_connection_is_not_a_lost_answer(web_embedded: OpenAIWeb) -> N
     web = web_embedded
     web.place.rotate()
     with web.gate.down():
-        assert not web.place.rotate("web", now=True, patience=1)["web"].completed
+        assert not web.place.rotate("web", now=True, patience=6)["web"].completed
     assert "condemn.succeeded" not in web.place.told()
     assert web.place.rotate("web", now=True)["web"].completed
     once_per_label(web)
@@ -137,7 +137,7 @@ def test_a_labelled_key_that_the_database_does_not_know_stops_everything(web_emb
     web = web_embedded
     web.place.rotate()
     web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000000")
-    assert not web.place.rotate("web", now=True, patience=1)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=6)["web"].completed
     assert len(web.emulator.creates) == 1
     status = web.place.status("web")
     assert (status["status"], status["reason"]) == ("blocked", "reconcile")

@@ -123,7 +123,7 @@ def test_a_new_one_that_may_nothing_takes_nothing_away(ourselves: Ourselves) -> 
 
 def test_a_key_that_we_sign_with_and_read_elsewhere_is_not_touched(ourselves: Ourselves, tmp_path: Path) -> None:
     ourselves.write(str(tmp_path / "elsewhere"))
-    ourselves.place.rotate("self", now=True, patience=1)
+    ourselves.place.rotate("self", now=True, patience=6)
     found = ourselves.place.status("self")["rotation"]
     assert found["reason"] == "own_key"
     assert list(ourselves.listed()) == [ourselves.first.access_key_id]
@@ -217,7 +217,7 @@ def test_our_own_value_stays_while_it_is_what_we_read(value: OwnValue) -> None:
     value.place.policy["grace"] = "2s"
     value.write(str(value.file))
     value.place.rotate(patience=5)
-    assert value.place.rotate("self", now=True, patience=1)["self"].completed
+    assert value.place.rotate("self", now=True, patience=6)["self"].completed
     new = value.file.read_text()
     with value.place.service() as service, service.running().hold("self") as work:
         older = next(v for v in work.situation.versions if v.state is VersionState.PREVIOUS)
@@ -232,6 +232,6 @@ def test_our_own_value_stays_while_it_is_what_we_read(value: OwnValue) -> None:
 def test_our_own_value_is_written_nowhere_else(value: OwnValue, tmp_path: Path) -> None:
     value.place.rotate(patience=5)
     value.write(str(tmp_path / "elsewhere"))
-    value.place.rotate("self", now=True, patience=1)
+    value.place.rotate("self", now=True, patience=6)
     assert value.place.status("self")["rotation"]["reason"] == "own_key"
     assert value.works(value.first)

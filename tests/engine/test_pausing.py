@@ -59,10 +59,10 @@ def test_an_open_rotation_stops_at_its_next_step(web_embedded: OpenAIWeb) -> Non
     web.place.rotate()
     old = web.value(0)
     web.place.events = On("authenticate.succeeded", lambda: pause(web.place))
-    web.place.rotate("web", now=True, patience=1)
+    web.place.rotate("web", now=True, patience=6)
     assert web.value(0) == old
     assert web.place.status("web")["rotation"]["state"] == "authenticated"
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.value(0) == old
     unpause(web.place)
     web.place.rotate(patience=5)
@@ -118,9 +118,9 @@ def test_nothing_is_taken_away_while_it_is_paused(web_embedded: OpenAIWeb) -> No
 def test_a_pause_ends_by_itself(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.place.rotate()
-    pause(web.place, timedelta(seconds=1))
-    assert not web.place.rotate("web", now=True)["web"].completed
-    time.sleep(1)
+    pause(web.place, timedelta(seconds=5))
+    assert not web.place.rotate("web", now=True, patience=0.1)["web"].completed
+    time.sleep(5)
     assert web.place.rotate("web", now=True)["web"].completed
     assert reason(web.place)[0] != "paused"
 

@@ -53,7 +53,7 @@ class Env:
         text = yaml.safe_load(self.place.file.read_text())
         text["engine"]["watch"] = "1ms"
         self.place.file.write_text(yaml.safe_dump(text, sort_keys=False))
-        self.place.rotate(patience=1)
+        self.place.rotate(patience=6)
         return self.findings()
 
 

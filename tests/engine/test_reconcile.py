@@ -85,9 +85,9 @@ def nothing_happens(web: OpenAIWeb) -> None:
     """Passes, --now and --compromised leave the world as it is."""
     before = (web.live(), web.value(0), web.value(1))
     with Consumer([lambda: web.works(0), lambda: web.works(1)]) as consumer:
-        web.place.rotate(patience=1)
+        web.place.rotate(patience=6)
         for cause in (Cause.MANUAL, Cause.COMPROMISED):
-            progress: Progress = web.place.rotate("web", now=True, cause=cause, patience=1)["web"]
+            progress: Progress = web.place.rotate("web", now=True, cause=cause, patience=6)["web"]
             assert (progress.completed, getattr(progress.decision, "reason", None)) == (False, "reconcile")
     assert (web.live(), web.value(0), web.value(1)) == before
     assert consumer.dead == 0
@@ -102,7 +102,7 @@ def nothing_happens(web: OpenAIWeb) -> None:
 
 def test_a_restored_database_stops_before_it_has_done_anything(web2: OpenAIWeb) -> None:
     web, backup = web2, Backups(web2.place)
-    web.place.rotate("web", now=True, patience=0.1)
+    web.place.rotate("web", now=True, patience=6)
     backup.take()  # version 1 is about to be taken away, by these rows
     web.place.rotate(patience=2)
     web.place.rotate("web", now=True)
@@ -125,13 +125,13 @@ def test_a_key_with_our_label_and_no_row_stops_the_installation(web2: OpenAIWeb)
 def test_an_anchor_outside_tells_what_the_file_cannot(web2: OpenAIWeb) -> None:
     web, backup = web2, Backups(web2.place)
     anchored(web)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     backup.take()
     with web.place.service() as service, service.running().hold("web") as work:
         from rotator.engine import operator
 
         operator.resume(work)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     backup.restore(in_place=True)
     nothing_happens(web)
     assert "and the mark outside the database is at" in stopped(web.place)[0]
@@ -146,7 +146,7 @@ def anchored(web: OpenAIWeb) -> Path:
 def test_an_anchor_that_is_lost_or_of_another_trail_stops_as_well(web2: OpenAIWeb) -> None:
     web = web2
     anchor = anchored(web)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     mark = json.loads(anchor.read_text())
     assert mark["seq"] > 0
     anchor.unlink()
@@ -188,8 +188,8 @@ def test_a_secret_that_an_unknown_worker_of_ours_wrote_stops_the_installation(de
     deployer.place.rotate(patience=2)
     backup.restore(in_place=True)
     keys = deployer.listed()
-    deployer.place.rotate(patience=1)
-    deployer.place.rotate("deployer", now=True, patience=1)
+    deployer.place.rotate(patience=6)
+    deployer.place.rotate("deployer", now=True, patience=6)
     assert deployer.listed() == keys
     assert deployer.works() is True
     assert "was written by a worker of this service" in stopped(deployer.place)[0]
@@ -203,7 +203,7 @@ def test_a_secret_that_an_unknown_worker_of_ours_wrote_stops_the_installation(de
 def test_another_installations_label_is_a_stranger_and_stops_nothing(web2: OpenAIWeb) -> None:
     web = web2
     web.emulator.make_key(name="billing rotator/00000000-0000-4000-8000-000000000000")
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert [f["kind"] for f in findings(web.place)] == ["stranger"]
     assert web.place.rotate("web", now=True)["web"].completed
 
@@ -248,7 +248,7 @@ def test_destinations_that_serve_two_unknown_keys_end_with_the_newest(web2: Open
     assert older is not None
     web.put(older, 1)
     backup.restore()
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     confirm(web.place)
     with Consumer([lambda: web.works(0), lambda: web.works(1)]) as consumer:
         web.place.rotate(patience=3)
@@ -261,7 +261,7 @@ def test_an_unknown_key_that_nothing_serves_is_taken_away_through_all_gates(web2
     web = web2
     ours = web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000001")
     kept = web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000002")
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert len(stopped(web.place)) == 2
     confirm(web.place, keep=(kept.id,))
     web.place.rotate(patience=3)
@@ -274,7 +274,7 @@ def test_an_unknown_key_that_nothing_serves_is_taken_away_through_all_gates(web2
 def test_what_has_changed_since_it_was_shown_is_not_confirmed(web2: OpenAIWeb) -> None:
     web = web2
     web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000001")
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     with web.place.service() as service:
         shown = reconcile.pictures(service.running())
         web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000002")
@@ -309,7 +309,7 @@ def test_decisions_about_drift_wait_for_reconcile(web2: OpenAIWeb) -> None:
 
     web = web2
     web.emulator.make_key(name="web rotator/00000000-0000-4000-8000-000000000001")
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     for decision in (drift.accept, drift.overwrite):
         with pytest.raises(TemporaryError):
             decide(web.place, decision)
@@ -350,7 +350,7 @@ def test_a_dump_of_production_that_runs_elsewhere_touches_nothing(
     web.place.engine = dict(EAGER)
     web.write(policy={"grace": "0s"})
     web.place.rotate()
-    web.place.rotate("web", now=True, patience=0.1)
+    web.place.rotate("web", now=True, patience=6)
     production = load(web.place.file).store.resolve()
     copy = (staging if elsewhere == "another server" else postgres).fresh_url("staging")
     restore(copy, dump(production))
@@ -418,7 +418,7 @@ def copied_folder(web: OpenAIWeb) -> None:
     web.place.engine = dict(EAGER)
     web.write(policy={"grace": "0s"})
     web.place.rotate()
-    web.place.rotate("web", now=True, patience=0.1)
+    web.place.rotate("web", now=True, patience=6)
     elsewhere = web.place.folder.with_name(f"{web.place.folder.name}-copy")
     shutil.copytree(web.place.folder, elsewhere)
     original, web.place.folder = web.place.folder, elsewhere
@@ -447,7 +447,7 @@ def test_a_fail_over_stops_the_installation_unless_the_anchor_proves_that_nothin
         assert "timeline 1 became 2" in stopped(web.place)[0]
         confirm(web.place)
         anchored(web)
-        web.place.rotate(patience=0.2)
+        web.place.rotate(patience=6)
         promote(server)
         assert web.place.rotate("web", now=True)["web"].completed
         assert stopped(web.place) == []

@@ -420,9 +420,9 @@ def test_a_shadow_that_cannot_be_removed_holds_its_key_until_it_can(settled: Ope
 def test_a_write_that_arrives_late_leaves_no_shadow_behind(settled: OpenAIWeb, monkeypatch: pytest.MonkeyPatch) -> None:
     web, before = settled, Before(settled)
     monkeypatch.setattr(rehearsal, "LIMIT", timedelta(seconds=1))
-    web.vault_gate.on(is_shadow_write, Delay(3, late_effect=True))
-    rehearse(web.place, patience=2.5)
-    time.sleep(2)
+    web.vault_gate.on(is_shadow_write, Delay(6, late_effect=True))
+    rehearse(web.place, patience=4)
+    time.sleep(4)
     recovered(web.place, "web")
     before.unchanged()
     assert web.place.told().count("remove.succeeded") == 2
@@ -496,7 +496,7 @@ def test_it_makes_way_for_a_leak_that_needs_its_slot(deployer: Deployer) -> None
     old, stands = next(iter(deployer.listed())), names(deployer)
     deployer.place.events.clear()
     deployer.place.events = On("push.succeeded", lambda: pause(deployer.place))
-    rehearse(deployer.place, "deployer", patience=1)
+    rehearse(deployer.place, "deployer", patience=6)
     assert len(deployer.listed()) == 2, "it is paused in the middle, and both slots are taken"
     unpause(deployer.place)
     with Consumer([deployer.works]) as consumer:
@@ -538,9 +538,9 @@ def test_a_shadow_whose_place_was_taken_out_waits_for_it_or_for_a_person(session
 def test_a_pause_holds_it_at_its_next_step(session: Session) -> None:
     before = session.look()
     session.place.events = On("push.succeeded", lambda: pause(session.place))
-    rehearse(session.place, patience=1)
+    rehearse(session.place, patience=6)
     assert "a rehearsal is open" in session.place.explain("web") + str(session.place.status("web")["conditions"])
-    session.place.rotate(patience=0.5)
+    session.place.rotate(patience=6)
     assert session.look() != before
     unpause(session.place)
     recovered(session.place, "web")
@@ -561,7 +561,7 @@ def test_it_does_not_begin_beside_an_open_rotation_and_joins_one_of_its_kind(ses
         assert rehearsal.begin(work).id == first.id
     recovered(session.place, "web")
     session.place.events = On("push.succeeded", lambda: pause(session.place))
-    session.place.rotate("web", now=True, patience=0.2)
+    session.place.rotate("web", now=True, patience=6)
     unpause(session.place)
     assert refusal(session.place) == (PermanentError, "rotating")
 

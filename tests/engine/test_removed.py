@@ -47,7 +47,7 @@ def opened(web: OpenAIWeb) -> None:
     """A rotation that has come to the first of two places."""
     web.place.rotate()
     web.vault_gate.on(is_write, Refuse(), times=None)
-    web.place.rotate("web", now=True, patience=1)
+    web.place.rotate("web", now=True, until="push.delayed")
     assert web.place.status("web")["rotation"]["step"] == "push"
     assert web.value(0) != web.value(1)
 
@@ -129,7 +129,7 @@ def test_a_removed_credential_is_not_watched(web_embedded: OpenAIWeb) -> None:
     web.place.rotate("web", now=True)
     take_out(web.place, "credentials", "web")
     web.put("somebody-s-own-value")
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert "drift.found" not in web.place.told()
 
 
@@ -139,10 +139,10 @@ def test_what_watching_has_found_is_cleared_when_nobody_looks_any_more(web_embed
     web.put("a-value-that-never-worked")
     web.place.engine["watch"] = "1ms"
     web.write()
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.place.status("web")["status"] == "blocked"
     take_out(web.place, "credentials", "web")
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.place.status("web")["status"] == "unmanaged"
     cleared = [(e["credential"], e["reason"]) for e in web.place.events if e["event"] == "drift.cleared"]
     assert cleared == [("web", "unmanaged")]
@@ -200,7 +200,7 @@ def test_a_removed_provider_is_a_finding_and_the_others_go_on(fleet: Fleet) -> N
     place.rotate("web", now=True)
     take_out(place, "credentials", "web")
     provider = take_out(place, "providers", "openai")
-    results = place.rotate(patience=1)
+    results = place.rotate(patience=6)
     trouble = results["web"].trouble
     assert isinstance(trouble, PermanentError)
     assert trouble.reason == "provider_removed"
@@ -215,7 +215,7 @@ def test_a_removed_provider_is_a_finding_and_the_others_go_on(fleet: Fleet) -> N
     assert "what is open waits" in place.explain("web")
     place.policy["grace"] = "0s"
     put_back(place, "providers", "openai", provider)
-    place.rotate(patience=1)
+    place.rotate(patience=6)
     assert place.told().count("provider_removed.cleared") == 1
     assert types(place.status("web")) == ["retiring", "unmanaged"]
     place.verified()
@@ -227,13 +227,13 @@ def test_a_removed_server_is_a_finding_that_names_the_destination(fleet: Fleet) 
     place.rotate("web", now=True)
     entry = take_out(place, "credentials", "web")
     server = take_out(place, "destinations", "vault")
-    results = place.rotate(patience=1)
+    results = place.rotate(patience=6)
     assert results["web"].trouble is not None
     assert "no destination is called `vault`" in results["web"].trouble.message
     assert place.rotate("session", now=True)["session"].completed
     put_back(place, "credentials", "web", entry)
     put_back(place, "destinations", "vault", server)
-    assert place.rotate(patience=1)["web"].trouble is None
+    assert place.rotate(patience=6)["web"].trouble is None
     assert types(place.status("web")) == ["retiring"]
     assert place.told().count("provider_removed.cleared") == 1
 
@@ -245,13 +245,13 @@ def test_a_finding_about_what_was_finished_elsewhere_is_cleared(fleet: Fleet) ->
     whole = place.file.read_text()
     take_out(place, "credentials", "web")
     take_out(place, "providers", "openai")
-    place.rotate(patience=1)
+    place.rotate(patience=6)
     without = place.file.read_text()
     place.file.write_text(whole)
     place.rotate("web", now=True, cause=Cause.COMPROMISED)
     place.rotate(patience=5)
     place.file.write_text(without)
-    place.rotate(patience=1)
+    place.rotate(patience=6)
     assert place.status("web")["status"] == "unmanaged"
     assert place.told("provider_removed.found", "provider_removed.cleared") == [
         "provider_removed.found",
@@ -282,7 +282,7 @@ def test_a_key_that_was_seen_at_a_place_is_kept_when_the_place_goes(two_files: P
         place.rotate(patience=0)
         assert place.status("web")["previous"][0]["reason"] == "destination_serves_it"
     take_out_of(place, "web", "two")
-    place.rotate(patience=1)
+    place.rotate(patience=6)
     assert [row["reason"] for row in place.status("web")["previous"]] == ["destination_removed"]
     with held(place) as work:
         operator.forget_destination(work, "two", "nobody reads there")
@@ -313,7 +313,7 @@ def test_a_place_that_went_before_the_credential_can_be_forgotten(web_embedded: 
     web = web_embedded
     opened(web)
     web.write(paths=web.paths[:1])
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.place.status("web")["reason"] == "destination_removed"
     take_out(web.place, "credentials", "web")
     with web.place.service() as service, service.running().hold("web") as work:

@@ -13,7 +13,7 @@ from rotator.domain.model import Cause, Request, RequestId, RequestState
 from rotator.engine import pausing, reactivation, requests, verbs
 from rotator.engine.engine import Wish
 from rotator.store.store import open_store
-from tests.engine.place import Place, dotenv_value
+from tests.engine.place import LONG, Place, dotenv_value
 from tests.engine.test_going_back import held, unavailable
 from tests.engine.test_guards import Crash, On, Patched
 
@@ -177,8 +177,10 @@ def test_a_leak_is_on_record_once_however_many_turns_it_takes(place: Place) -> N
         turns: list[str] = []
         engine, turn = service.engine, service.engine.turn
         engine.turn = lambda *given: (turns.append(given[0]), turn(*given))[1]  # type: ignore[method-assign,func-returns-value]
-        engine.run(["web"], Wish(cause=Cause.COMPROMISED, because="seen in a paste"), timedelta(seconds=1.5))
+        place.over = lambda: len(turns) > 1
+        engine.run(["web"], Wish(cause=Cause.COMPROMISED, because="seen in a paste"), timedelta(seconds=LONG))
     assert len(turns) > 1
+    place.over = lambda: False
     assert place.told("compromised.succeeded") == ["compromised.succeeded"]
     place.rotate("web", now=True, cause=Cause.COMPROMISED, patience=0, seam=no_writes)
     assert len(place.told("compromised.succeeded")) == 2, "a person has said so again"

@@ -114,7 +114,7 @@ def test_the_current_key_dies_at_once_without_sealing_key_or_destination_and_a_n
     assert reason(web.place) == ("blocked", "revoked")
     assert "`rotate --now web`" in web.place.explain("web")
     assert web.place.status("web")["current"]["key_id"] == old, "that is what the destinations serve"
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert reason(web.place)[0] == "blocked", "no pass makes a key that nobody asked for"
     assert len(web.emulator.creates) == 1
     assert web.place.rotate("web", now=True)["web"].completed
@@ -285,7 +285,7 @@ def test_a_roll_back_is_the_other_way_out(web: Web) -> None:
     (old,) = web.live()
     web.place.rotate("web", now=True)
     revoke(web.place)
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.live() == [old], "the last key that works is kept, whatever its grace"
     with held(web.place) as work:
         rollback(work)
@@ -313,13 +313,13 @@ def test_where_it_can_be_disabled_it_is_and_it_soaks_once_it_is_replaced(deploye
     (old,) = deployer.listed()
     revoke(deployer.place, "deployer")
     assert deployer.listed() == {old: "Inactive"}
-    deployer.place.rotate(patience=1)
+    deployer.place.rotate(patience=6)
     assert reason(deployer.place, "deployer")[0] == "blocked"
     with held(deployer.place, "deployer") as work:
         assert work.situation.current is not None
         assert work.situation.current.state is VersionState.CURRENT
     assert deployer.place.rotate("deployer", now=True, patience=10)["deployer"].completed
-    deployer.place.rotate(patience=1)
+    deployer.place.rotate(patience=6)
     assert deployer.listed()[old] == "Inactive"
     status = deployer.place.status("deployer")["previous"][0]
     assert (status["state"], status["step"], status["reason"]) == ("disabled", "delete", "soak")

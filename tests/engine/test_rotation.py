@@ -139,7 +139,7 @@ def test_an_old_key_that_a_destination_serves_again_is_not_taken_away(web_embedd
     web.place.rotate()
     old = web.value(0)
     assert old is not None
-    web.place.rotate("web", now=True, patience=0.5)
+    web.place.rotate("web", now=True, patience=6)
     web.put(old, 0)
     web.place.rotate(patience=2)
     assert web.works(0) is True
@@ -196,7 +196,7 @@ def test_a_credential_in_trouble_never_stops_the_others(web_embedded: OpenAIWeb)
     text += "  session: {provider: local, destinations: ['first:secret/engine/session-beside-trouble']}\n"
     web.place.file.write_text(text)
     with web.gate.down():
-        results = web.place.rotate(patience=1)
+        results = web.place.rotate(patience=6)
     assert web.place.status("session")["status"] == "ok"
     assert results["web"].rotation is not None
     assert web.place.status("web")["status"] == "rotating"

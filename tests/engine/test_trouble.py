@@ -18,7 +18,7 @@ def refused(web: OpenAIWeb) -> dict[str, Any]:
     """`rotate --now` does not come about; what the user sees of it."""
     made = len(web.emulator.creates)
     before = [web.value(0), web.value(1)] if web.works(0) is not None else None
-    assert not web.place.rotate("web", now=True, patience=1)["web"].completed
+    assert not web.place.rotate("web", now=True, patience=6)["web"].completed
     assert len(web.emulator.creates) == made, "no key was made"
     if before is not None:
         assert [web.value(0), web.value(1)] == before
@@ -83,7 +83,7 @@ def test_an_admin_key_that_may_only_read_is_told_before_a_key_exists(web_embedde
     web_embedded.emulator.admin_key_state = "read_only"
     status = web_embedded.place.status("web")
     live = web_embedded.live()
-    assert not web_embedded.place.rotate("web", now=True, patience=1)["web"].completed
+    assert not web_embedded.place.rotate("web", now=True, patience=6)["web"].completed
     status = web_embedded.place.status("web")
     assert (status["status"], status["reason"]) == ("blocked", "access_denied")
     assert web_embedded.live() == live
@@ -106,7 +106,7 @@ def session(place: Place, path: Path) -> None:
 
 def test_an_env_file_in_a_missing_folder_is_refused_before_anything_is_made(embedded: Place) -> None:
     session(embedded, embedded.folder / "missing" / "web.env")
-    embedded.rotate(patience=1)
+    embedded.rotate(patience=6)
     status = embedded.status("session")
     assert (status["status"], status["reason"]) == ("blocked", "no_such_folder")
     assert "create.started" not in embedded.told()
@@ -144,7 +144,7 @@ def test_a_file_that_git_tracks_is_refused_before_anything_is_made(embedded: Pla
     for command in ("init -q", "add web.env"):
         assert os.system(f"git -C {embedded.folder} {command}") == 0
     session(embedded, path)
-    embedded.rotate(patience=1)
+    embedded.rotate(patience=6)
     status = embedded.status("session")
     assert (status["status"], status["reason"]) == ("blocked", "tracked_by_git")
     assert "create.started" not in embedded.told()

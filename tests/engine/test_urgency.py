@@ -102,7 +102,7 @@ def test_somebody_elses_value_is_overwritten_where_a_person_says_so(web_embedded
     web = web_embedded
     web.place.rotate()
     web.put("sk-somebody-else", 1)
-    assert not web.place.rotate("web", now=True, cause=Cause.COMPROMISED, patience=1)["web"].completed
+    assert not web.place.rotate("web", now=True, cause=Cause.COMPROMISED, patience=6)["web"].completed
     assert reason(web.place) == ("blocked", "foreign")
     assert web.value(1) == "sk-somebody-else"
     done = web.place.rotate("web", now=True, cause=Cause.COMPROMISED, overwrite=True, because="leak", patience=5)
@@ -114,7 +114,7 @@ def test_somebody_elses_value_is_overwritten_where_a_person_says_so(web_embedded
 
 def test_now_ends_a_soak_only_where_a_person_says_so(deployer: Deployer) -> None:  # noqa: F811
     old, _ = soaking(deployer)
-    refused = deployer.place.rotate("deployer", now=True, patience=1)["deployer"]
+    refused = deployer.place.rotate("deployer", now=True, patience=6)["deployer"]
     assert refused.decision is not None
     assert getattr(refused.decision, "reason", None) == "slot_in_retirement"
     assert old in deployer.listed()

@@ -54,7 +54,7 @@ def value(web: OpenAIWeb) -> str:
 
 def look(web: OpenAIWeb) -> list[str]:
     """One pass; then what stands, as which check each is of."""
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     return [f["message"].partition("; ")[0].rpartition("(")[2].rstrip(")") for f in findings(web.place, "anomaly")]
 
 
@@ -73,7 +73,7 @@ def change(web: OpenAIWeb, *statements: str) -> None:
 
 
 def test_what_the_provider_tells_is_kept_and_only_others_use_is_use(used: OpenAIWeb) -> None:
-    used.place.rotate(patience=0.2)
+    used.place.rotate(patience=6)
     assert [s for s in samples(used) if s.used] == []
     used.emulator.consume(value(used), times=3)
     used.emulator.consume(value(used), "embeddings")
@@ -116,7 +116,7 @@ def test_a_new_service_and_a_budget_that_is_passed(used: OpenAIWeb) -> None:
 
 
 def spent_this_month(web: OpenAIWeb) -> float:
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     now = datetime.now(UTC)
     return sum(s.cost for s in samples(web) if (s.at.year, s.at.month) == (now.year, now.month)) / 1_000_000
 
@@ -191,7 +191,7 @@ def test_it_is_sampled_on_its_own_schedule(used: OpenAIWeb) -> None:
     used.place.engine["sample"] = "1h"
     used.write()
     for _ in range(3):
-        used.place.rotate(patience=0.2)
+        used.place.rotate(patience=6)
     assert asked() == before
 
 
@@ -199,7 +199,7 @@ def test_the_last_use_that_iam_tells_is_kept_with_service_and_region(deployer: D
     deployer.place.engine = {**deployer.place.engine, "watch": "1ms", "sample": "1ms"}
     deployer.write()
     deployer.place.rotate()
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     with deployer.place.service(unlock=False) as service:
         found = service.store.samples(service.store.credentials()[0].id)
         assert service.store.sampling(service.store.credentials()[0].id) is not None
@@ -231,7 +231,7 @@ def test_a_day_that_costs_far_more_than_usual_is_told(used: OpenAIWeb) -> None:
 
 def test_a_key_that_nobody_uses_and_one_that_wakes(used: OpenAIWeb) -> None:
     aged(used, timedelta(days=60))
-    used.place.rotate(patience=0.2)
+    used.place.rotate(patience=6)
     assert look(used) == ["unused"]
     assert told(used, "unused")["detail"]["figures"] == {"days": 60}
     used.emulator.consume(value(used))
@@ -281,21 +281,20 @@ def test_a_region_and_a_service_of_iam_that_are_new_are_told(deployer: Deployer)
     deployer.place.engine = {**deployer.place.engine, "watch": "1ms", "sample": "1ms"}
     deployer.write()
     deployer.place.rotate()
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     with closing(sqlite3.connect(deployer.place.folder / "rotator.db", isolation_level=None)) as database:
         earlier = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds").replace("+00:00", "Z")
         database.execute("UPDATE sampling SET since = ?", (earlier,))
     body = deployer.body()
     key = AwsKey(body["AWS_ACCESS_KEY_ID"], body["AWS_SECRET_ACCESS_KEY"])
-    client = deployer.aws.client("s3", key)
+    client = deployer.aws.client("kms", key, region="eu-west-1")
     with suppress(client.exceptions.ClientError):  # it may not: that is use all the same
-        client.list_buckets()
+        client.list_keys()
     client.close()
-    deployer.place.rotate(patience=0.2)
-    reasons = {e["reason"] for e in deployer.place.events if e["event"] == "anomaly.found"}
-    assert {"new_service", "new_region"} & reasons
-    (event,) = (e for e in deployer.place.events if e["reason"] == "new_service")
-    assert event["detail"]["figures"]["service"] == "s3"
+    deployer.place.rotate(patience=6)
+    found = {e["reason"]: e["detail"]["figures"] for e in deployer.place.events if e["event"] == "anomaly.found"}
+    assert found["new_service"]["service"] == "kms"
+    assert found["new_region"]["region"] == "eu-west-1"
 
 
 def test_use_at_hours_at_which_it_never_worked_is_told(used: OpenAIWeb) -> None:
@@ -321,13 +320,13 @@ def test_use_of_a_disabled_key_of_iam_is_told(deployer: Deployer) -> None:  # no
         client.list_buckets()
     client.close()
     deployer.place.rotate("deployer", now=True, patience=2)
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     assert deployer.listed()[body["AWS_ACCESS_KEY_ID"]] == "Inactive"
     with closing(sqlite3.connect(deployer.place.folder / "rotator.db", isolation_level=None)) as database:
         (until,) = database.execute("SELECT not_before FROM retirement WHERE state = 'disabled'").fetchone()
         earlier = (datetime.fromisoformat(until) - timedelta(hours=1)).isoformat(timespec="microseconds")
         database.execute("UPDATE retirement SET not_before = ?", (earlier.replace("+00:00", "Z"),))
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     (event,) = (e for e in deployer.place.events if e["event"] == "anomaly.found")
     assert (event["reason"], event["key_id"]) == ("disabled_key", body["AWS_ACCESS_KEY_ID"])
     assert {"last_used_at", "since"} == set(event["detail"]["figures"])

@@ -80,7 +80,7 @@ def dies(web: OpenAIWeb, event: str, number: int = 1, *, now: bool = False) -> N
 def rehearsed(web: OpenAIWeb, state: str) -> str:
     current(web, state)
     web.place.events = On("push.succeeded", lambda: pause(web.place), number=3)
-    rehearse(web.place, patience=0.5)
+    rehearse(web.place, patience=6)
     unpause(web.place)
     return web.live()[-1]
 
@@ -93,7 +93,7 @@ def half_pushed(web: OpenAIWeb, state: str) -> str:
 
 def stuck(web: OpenAIWeb) -> None:
     web.vault_gate.on(is_write, Refuse(), times=None)
-    web.place.rotate("web", now=True, patience=0.5)
+    web.place.rotate("web", now=True, patience=6)
     assert web.place.status("web")["rotation"]["state"] == "authenticated"
 
 
@@ -150,7 +150,7 @@ def browned_out(iam: Deployer) -> str:
     iam.place.rotate(patience=10)
     (old,) = iam.listed()
     iam.place.rotate("deployer", now=True, patience=10)
-    iam.place.rotate(patience=0.1)
+    iam.place.rotate(patience=6)
     assert iam.listed()[old] == "Inactive"
     return old
 
@@ -355,7 +355,7 @@ def test_every_method_of_a_store_is_known_to_a_dry_run() -> None:
     methods = {name for name, member in vars(Store).items() if callable(member) and not name.startswith("_")}
     of_passes = {"enroll", "move", "settle_in", "stir", "due", "claim", "release", "credential", "pass_ended"}
     of_what_is_sent = {"followers", "note_follower", "forget_follower", "notices", "keep_notices", "last_checkpoint"}
-    counting = {"fleet", "count", "counts", "react"}
+    counting = {"fleet", "drilled", "count", "counts", "react"}
     of_use = {"sampling", "samples", "keep_samples"}
     apart = of_passes | of_what_is_sent | counting | of_use | {"ask", "sight"}
     assert methods - READS - {*vars(DryStore)} == apart, "these no verb calls; where one did, a dry run would refuse"

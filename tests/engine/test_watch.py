@@ -47,7 +47,7 @@ def watched(web_embedded: OpenAIWeb) -> OpenAIWeb:
 
 
 def only(web: OpenAIWeb, kind: str) -> dict[str, Any]:
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     found = findings(web.place)
     assert [f["kind"] for f in found] == [kind], found
     return found[0]
@@ -65,10 +65,10 @@ def test_a_strangers_key_is_reported_and_never_touched(watched: OpenAIWeb) -> No
     assert f"rotator adopt web --key {theirs.id} --as previous" in found["remedy"]
     assert theirs.id in web.live()
     assert web.place.status("web")["status"] == "ok"
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert web.place.told("stranger.found") == ["stranger.found"], "found once"
     web.emulator.revoke(theirs.id)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert findings(web.place) == []
     assert web.place.told("stranger.cleared")
 
@@ -104,11 +104,11 @@ def test_a_current_key_that_somebody_disabled_is_an_outage(deployer: Deployer) -
     deployer.place.rotate()
     key_id = deployer.body()["AWS_ACCESS_KEY_ID"]
     deployer.iam.update_access_key(UserName=deployer.user, AccessKeyId=key_id, Status="Inactive")
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     (found,) = findings(deployer.place)
     assert (found["kind"], found["urgent"]) == ("key_disabled", True)
     deployer.iam.update_access_key(UserName=deployer.user, AccessKeyId=key_id, Status="Active")
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     assert findings(deployer.place) == []
 
 
@@ -117,7 +117,7 @@ def test_a_strangers_iam_key_is_reported(deployer: Deployer) -> None:  # noqa: F
     deployer.write()
     deployer.place.rotate()
     theirs = deployer.iam.create_access_key(UserName=deployer.user)["AccessKey"]["AccessKeyId"]
-    deployer.place.rotate(patience=0.2)
+    deployer.place.rotate(patience=6)
     (found,) = findings(deployer.place)
     assert (found["kind"], found["account"]) == ("stranger", f"aws:{deployer.aws.account}")
     assert theirs in found["message"]
@@ -130,13 +130,13 @@ def test_our_own_rejected_credential_is_told_before_a_rotation_meets_it(watched:
     found = only(web, "unready")
     assert "would be stopped" in found["message"]
     web.emulator.admin_key_state = "valid"
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert findings(web.place) == []
 
 
 def test_a_provider_that_does_not_answer_for_a_while_is_no_news(watched: OpenAIWeb) -> None:
     with watched.gate.down():
-        watched.place.rotate(patience=0.2)
+        watched.place.rotate(patience=6)
     assert findings(watched.place) == []
 
 
@@ -187,7 +187,7 @@ def test_a_living_key_that_a_person_put_there_becomes_the_new_version(watched: O
     first = web.live()[0]
     theirs = web.emulator.make_key(name="by hand")
     web.put(theirs.secret, 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     (found,) = findings(web.place, "drift")
     assert f"another living key ({theirs.id})" in found["message"]
     assert "rotator drift accept web second" in found["remedy"]
@@ -264,9 +264,9 @@ def test_a_place_that_was_emptied_is_told_and_written_again_when_asked(watched: 
 def test_an_ignored_value_stays_and_is_told_again_only_when_it_changes(watched: OpenAIWeb) -> None:
     web = watched
     web.put("not-a-key-1", 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     decide(web.place, drift.ignore)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert findings(web.place) == []
     assert web.value(1) == "not-a-key-1"
     assert "already" in decide(web.place, drift.ignore)[0]
@@ -290,7 +290,7 @@ def test_a_finding_clears_by_itself_when_the_value_is_put_right(watched: OpenAIW
     web.put("sk-wrong-0123456789", 1)
     assert only(web, "drift")
     web.put(right, 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert findings(web.place) == []
     assert web.place.told("drift.cleared")
 
@@ -298,7 +298,7 @@ def test_a_finding_clears_by_itself_when_the_value_is_put_right(watched: OpenAIW
 def test_overwrite_helps_a_rotation_that_is_blocked_by_the_value(watched: OpenAIWeb) -> None:
     web = watched
     web.put("sk-wrong-0123456789", 1)
-    web.place.rotate("web", now=True, patience=1)
+    web.place.rotate("web", now=True, patience=6)
     assert web.place.status("web")["rotation"]["reason"] == "foreign"
     decide(web.place, drift.overwrite)
     web.place.rotate()
@@ -321,7 +321,7 @@ def test_only_what_was_seen_is_overwritten(watched: OpenAIWeb) -> None:
     web.put("sk-wrong-0123456789", 1)
     decide(web.place, drift.overwrite)
     web.put("sk-newer-0123456789", 1)
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     assert web.value(1) == "sk-newer-0123456789"
     assert web.place.status("web")["reason"] in ("foreign", "drift")
 
@@ -329,10 +329,10 @@ def test_only_what_was_seen_is_overwritten(watched: OpenAIWeb) -> None:
 def test_a_place_that_cannot_be_read_is_unknown(watched: OpenAIWeb) -> None:
     web = watched
     with web.vault_gate.down():
-        web.place.rotate(patience=0.2)
+        web.place.rotate(patience=6)
     assert states(web.place) == ["current", "unknown"]
     assert findings(web.place) == []
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     assert states(web.place) == ["current", "current"]
 
 
@@ -342,7 +342,7 @@ def test_a_second_writer_is_named_as_far_as_the_place_tells(deployer: Deployer) 
     deployer.place.rotate()
     refused = Patched("destination", preflight=lambda _: _second_writer)
     deployer.manager.put_secret_value(SecretId=deployer.secret, SecretString=json.dumps({"AWS_ACCESS_KEY_ID": "x"}))
-    deployer.place.rotate(patience=0.2, seam=refused)
+    deployer.place.rotate(patience=6, seam=refused)
     (found,) = findings(deployer.place, "drift")
     assert "AWS rotates this secret itself" in found["message"]
     assert findings(deployer.place, "unready")
@@ -357,7 +357,8 @@ def test_a_place_that_lacks_one_of_two_fields_is_not_taken_for_put_right(deploye
     with deployer.place.service() as service, service.running().hold("deployer") as work:
         adoption.allow_replacing(work, ["sm"], None)
         watch.watch(work)
-        assert {p.version_id for p in work.situation.placements} == {None}
+        left = {p.field: p.version_id is not None for p in work.situation.placements}
+    assert left == {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": False}
     assert findings(deployer.place, "drift") == []
 
 
@@ -379,7 +380,7 @@ def test_a_credential_is_looked_at_once_in_the_interval(web_embedded: OpenAIWeb)
     with web.place.service() as service, service.running().hold("web") as work:
         first = work.credential.watched_at
     web.put("sk-wrong-0123456789", 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     with web.place.service() as service, service.running().hold("web") as work:
         assert work.credential.watched_at == first
     assert findings(web.place) == []
@@ -388,7 +389,7 @@ def test_a_credential_is_looked_at_once_in_the_interval(web_embedded: OpenAIWeb)
 def test_looking_asks_for_the_keys_once_whatever_the_number_of_places(watched: OpenAIWeb) -> None:
     web = watched
     before = len([r for r in web.gate.requests if r.path.split("?")[0].endswith("/api_keys")])
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     listings = [r for r in web.gate.requests if r.path.split("?")[0].endswith("/api_keys")][before:]
     assert len(listings) == 1
 

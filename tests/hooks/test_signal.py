@@ -33,7 +33,7 @@ class Reader:
         self.pidfile.write_text(f"{self.process.pid}\n")
 
     def heard(self) -> bool:
-        for _ in range(100):
+        for _ in range(1000):
             if self.told.exists():
                 return True
             time.sleep(0.02)

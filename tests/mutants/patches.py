@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from rotator.engine.places import Look, Standing
 from rotator.engine.work import MOVING, Work
 from rotator.ports.destination import Reading
 from rotator.ports.provider import Issues, Key
-from rotator.ports.store import Insert, Update
+from rotator.ports.store import Insert, NewEvent, Update, Write
 from rotator.store.tables import head
 from tests.simulation.world import By, Place, World
 
@@ -216,7 +216,8 @@ def believe_acknowledgements(patch: pytest.MonkeyPatch) -> None:
 
         def blind(_work: Work, _destination: Any, _templates: Any, wanted: Any) -> Look:
             reading = Reading(fields=pushed, revision=delivery.revision or "")
-            return Look(reading, Standing.WANTED, frozenset(v.id for v in wanted.values()), Standing.WANTED)
+            held = {field: version.id for field, version in wanted.items()}
+            return Look(reading, Standing.WANTED, frozenset(held.values()), Standing.WANTED, held)
 
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(rotation, "look", blind)
@@ -276,6 +277,17 @@ def put_back_once(patch: pytest.MonkeyPatch) -> None:
 
 
 # a key is taken away
+
+
+def record_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Places that are written side by side do not wait for each other's records."""
+    real = Work.record
+
+    def record(self: Work, writes: Sequence[Write], events: Sequence[NewEvent]) -> None:
+        self._recording = nullcontext()  # type: ignore[assignment]
+        real(self, writes, events)
+
+    patch.setattr(Work, "record", record)
 
 
 def look_once(patch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from rotator.access.folder import Folder
 from rotator.domain import policy, secret
 from rotator.engine import creation, evidence, hooks, intake, retirement, rotation, threads, waves
 from rotator.engine.work import Work
-from rotator.store import audit, keyring, leases
+from rotator.store import audit, foreseen, keyring, leases
 from tests.mutants import patches
 from tests.mutants.killers import BySimulation, ByTest, Killer
 from tests.mutants.patches import TakeOut, both, not_noting_in, not_waiting_in, served, unconditional, without
@@ -103,6 +103,16 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     # one worker at a time
     "epoch": seen("stale", without(leases, "hold", patches.any_lease), "I7", store="sql", play_length=5),
+    "what others have written": tested(
+        f"{_GUARDS}test_what_places_record_side_by_side_is_all_known_afterwards",
+        patches.record_at_once,
+        "assert [",
+    ),
+    "what is read again": tested(
+        "store/test_contract.py::TestSqlStore::test_writes_that_were_never_acknowledged_are_loaded_until_their_key_is_gone[sqlite]",
+        without(foreseen, "_stays", lambda _row, _changes: True),
+        "self.store.reload(self.lease, before, writes) == self.load()",
+    ),
     "trust in the lease": seen("stale", without(Work, "_keep_lease"), "I7"),
     # a place is written
     "compare-and-set": seen("hands", patches.any_revision, "I8"),
@@ -126,7 +136,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "wait for writes": tested(
         f"{_GUARDS}test_a_place_without_conditions_waits_for_the_write_of_an_expired_worker",
         not_waiting_in("push_one"),
-        "it waits",
+        "push.delayed was never told",
     ),
     "wait for writes: fenced_at": tested(
         "store/test_contract.py::TestSqlStore::test_an_expired_lease_is_taken_over_and_fenced[sqlite]",

@@ -19,7 +19,7 @@ from rotator.domain.secret import Material
 from rotator.engine import operator
 from rotator.engine.supply import supply
 from rotator.store import schema
-from rotator.store.database import connect
+from rotator.store.database import Database, connect
 from rotator.testbed import anthropic_emulator, openai_emulator
 from rotator.testbed.anthropic_emulator import AnthropicEmulator
 from rotator.testbed.openai_emulator import OpenAIEmulator
@@ -178,7 +178,7 @@ def empty(revision: str, path: Path) -> bytes:
     config = Config()
     config.set_main_option("script_location", str(schema.migrations()))
     engine = connect(f"sqlite:///{path}")
-    with engine.begin() as connection:
+    with Database(engine).write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
     engine.dispose()  # the last connection that is closed leaves all of it in one file

@@ -22,6 +22,7 @@ from rotator.destinations.aws_secrets_manager import AwsSecretsManager
 from rotator.domain.errors import AccessDenied
 from rotator.domain.permissions import Grant
 from rotator.domain.secret import Secret
+from rotator.ports.provider import Key
 from rotator.providers.aws_iam import AwsIam, IamOptions, IamUser
 from rotator.testbed.aws import Aws
 from rotator.testbed.gate import Gate, Request
@@ -86,8 +87,8 @@ def at_iam(rotator: Rotator) -> set[str]:
     account, user, name, iam = keys_of_a_user(rotator)
     made = iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
     steps: dict[str, Callable[[], object]] = {
-        "list": user._list,
-        "evidence of use": lambda: user._key({"AccessKeyId": made, "Status": "Active"}),
+        "list": user.keys,
+        "evidence of use": lambda: user.with_use(Key(id=made, label=None, created_at=None)),
         "create": lambda: user.create("label"),
         "disable": lambda: user.disable(made),
         "enable": lambda: user.enable(made),

@@ -17,7 +17,6 @@ from rotator.testbed.anthropic_emulator import AnthropicEmulator
 from rotator.testbed.gate import Answer, Gate
 from tests.contracts.provider import CANARY, AskingContract, DisablingContract, PagingContract, ReachedContract
 
-TIMEOUT = timedelta(seconds=1.5)
 Connect = Callable[..., WorkspaceKeys]
 
 
@@ -36,7 +35,7 @@ class Console:
 
 
 @pytest.fixture
-def connect(anthropic: AnthropicEmulator, tmp_path: Path) -> Iterator[Connect]:
+def connect(anthropic: AnthropicEmulator, tmp_path: Path, patience: timedelta) -> Iterator[Connect]:
     """`connect(base_url=…, admin_key=…, workspace=…)` is a provider on the emulator; closed at the end."""
     with ExitStack() as accounts:
 
@@ -44,7 +43,7 @@ def connect(anthropic: AnthropicEmulator, tmp_path: Path) -> Iterator[Connect]:
             place = tmp_path / f"admin-key-{len(list(tmp_path.iterdir()))}"
             place.write_text((admin_key or anthropic.admin_key) + "\n")
             settings = {"admin_key": f"file:{place}", "base_url": base_url or anthropic.url}
-            account = Anthropic(Anthropic.Settings.model_validate(settings), TIMEOUT)
+            account = Anthropic(Anthropic.Settings.model_validate(settings), patience)
             accounts.callback(account.close)
             return account.bind(Anthropic.Options.model_validate({"workspace": workspace or anthropic.workspace}))
 

@@ -34,8 +34,8 @@ from rotator.domain.errors import (
     Unavailable,
     WrongAccount,
 )
-from rotator.domain.secret import Material
-from rotator.ports.provider import IssuedKey, Verdict
+from rotator.domain.secret import Material, Secret
+from rotator.ports.provider import IssuedKey, Key, Verdict
 from rotator.providers.aws_iam import AwsIam, IamOptions, IamUser
 from rotator.testbed.aws import Aws, AwsKey
 from rotator.testbed.gate import Answer, Delay, Fault, Gate, Lose, Refuse, Request
@@ -43,7 +43,6 @@ from rotator.testbed.process import free_port
 from tests.contracts.provider import CANARY, LABEL, DisablingContract, FaultContract
 
 PATIENT = timedelta(seconds=20)
-HASTY = timedelta(seconds=1.5)
 
 Account = Callable[..., AwsIam]
 
@@ -89,8 +88,8 @@ def gate(aws: Aws, gate_to: Callable[[str], Gate]) -> Gate:
 
 
 @pytest.fixture
-def gated(account: Account, gate: Gate, user: str) -> IamUser:
-    return account(timeout=HASTY, endpoint_url=gate.url).bind(IamOptions(user=user))
+def gated(account: Account, gate: Gate, user: str, patience: timedelta) -> IamUser:
+    return account(timeout=patience, endpoint_url=gate.url).bind(IamOptions(user=user))
 
 
 @pytest.fixture
@@ -134,6 +133,7 @@ class TestAwsIam(DisablingContract, FaultContract):
     """IAM keeps the contract."""
 
     unknown_id = "AKIAAAAAAAAAAAAAAAAA"
+    told_to_all = ("account",)
 
     @pytest.fixture
     def elsewhere(self, account: Account) -> IamUser:
@@ -231,7 +231,6 @@ def test_a_user_that_is_not_there_is_told_by_every_call(account: Account) -> Non
     nobody = account().bind(IamOptions(user="nobody-of-this-name"))
     key_id = TestAwsIam.unknown_id
     calls: list[Callable[[], object]] = [
-        nobody.account,
         nobody.keys,
         lambda: nobody.create(LABEL),
         lambda: nobody.delete(key_id),
@@ -265,13 +264,19 @@ def test_a_third_key_is_refused_and_nothing_is_made(provider: IamUser, console: 
     assert console.living() == made
 
 
+def used(provider: IamUser) -> Key:
+    (listed,) = provider.keys()
+    assert listed.last_used_at is None, "IAM's lists do not say"
+    return provider.with_use(listed)
+
+
 def test_a_new_key_was_never_used_and_our_own_question_counts_as_use(provider: IamUser) -> None:
     issued = provider.create(LABEL)
-    (before,) = provider.keys()
+    before = used(provider)
     assert before.last_used_at is None
     assert before.last_used_by is None
     assert provider.authenticate(issued.material).alive
-    (after,) = provider.keys()
+    after = used(provider)
     assert after.last_used_by == provider.capabilities.own_use == "sts"
     assert (before.last_used_in, after.last_used_in) == (None, "us-east-1")
     assert after.last_used_at is not None
@@ -402,11 +407,26 @@ def test_our_own_key_once_rejected_is_read_anew(account: Account, aws: Aws, user
     second = iam.create_access_key(UserName=name)["AccessKey"]
     iam.delete_access_key(UserName=name, AccessKeyId=first.access_key_id)
     with pytest.raises(AccessDenied) as told:
-        provider.account()
+        provider.keys()
     assert told.value.reason == "admin_key_rejected"
     (tmp_path / "id").write_text(second["AccessKeyId"])
     (tmp_path / "secret").write_text(second["SecretAccessKey"])
-    assert provider.account()
+    assert provider.keys() == []
+
+
+def test_whose_credential_ours_is_is_asked_once_for_each(
+    account: Account, aws: Aws, gate: Gate, user: str, tmp_path: Path
+) -> None:
+    provider = account(endpoint_url=gate.url).bind(IamOptions(user=user))
+    asked = asks_for("GetCallerIdentity")
+    for _ in range(3):
+        assert provider.account() == f"aws:{aws.account}"
+    assert [r.headers["user-agent"] for r in gate.requests if asked(r)] == ["keyturn"]
+    another = aws.user(f"rotator-{uuid4().hex[:8]}", allow=("*",))
+    (tmp_path / "id").write_text(another.access_key_id)
+    (tmp_path / "secret").write_text(another.secret_access_key)
+    assert provider.account() == f"aws:{aws.account}"
+    assert len([request for request in gate.requests if asked(request)]) == 2
 
 
 def test_a_role_is_assumed_once_for_all_calls(account: Account, aws: Aws, gate: Gate, user: str) -> None:
@@ -521,3 +541,19 @@ def test_the_adapters_are_imported_without_aws_libraries() -> None:
         "sys.exit(bool({'boto3', 'botocore'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_keys_that_are_tried_side_by_side_are_each_told_who_they_are(account: Account, aws: Aws) -> None:
+    keys = {name: aws.user(name) for name in (f"ci-{uuid4().hex[:12]}" for _ in range(3))}
+    shared = account()
+
+    def tried(name: str) -> tuple[str, str | None]:
+        key = keys[name]
+        material = Material(
+            {"access_key_id": Secret(key.access_key_id), "secret_access_key": Secret(key.secret_access_key)}
+        )
+        return name, shared.bind(IamOptions(user=name)).authenticate(material).identity
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(tried, [*keys] * 8))
+    assert all(identity is not None and identity.endswith(f"user/{name}") for name, identity in found), found

@@ -29,7 +29,6 @@ from rotator.testbed.gate import Answer, Gate, Request
 from rotator.testbed.openai_emulator import OpenAIEmulator, Restriction
 from tests.contracts.provider import CANARY, LABEL, FaultContract, LabelContract, PagingContract
 
-TIMEOUT = timedelta(seconds=1.5)
 Connect = Callable[..., ServiceAccountKeys]
 
 
@@ -48,7 +47,7 @@ class Console:
 
 
 @pytest.fixture
-def connect(openai: OpenAIEmulator, tmp_path: Path) -> Iterator[Connect]:
+def connect(openai: OpenAIEmulator, tmp_path: Path, patience: timedelta) -> Iterator[Connect]:
     """`connect(base_url=…, admin_key=…, ca_file=…, **options)` is a provider on the emulator; closed at the end."""
     with ExitStack() as accounts:
 
@@ -58,7 +57,7 @@ def connect(openai: OpenAIEmulator, tmp_path: Path) -> Iterator[Connect]:
             place = tmp_path / f"admin-key-{len(list(tmp_path.iterdir()))}"
             place.write_text((admin_key or openai.admin_key) + "\n")
             settings = {"admin_key": f"file:{place}", "organization": "org-emulated", "ca_file": ca_file}
-            account = OpenAI(OpenAI.Settings.model_validate({**settings, "base_url": base_url or openai.url}), TIMEOUT)
+            account = OpenAI(OpenAI.Settings.model_validate({**settings, "base_url": base_url or openai.url}), patience)
             accounts.callback(account.close)
             where = {"project": openai.project, "service_account": openai.service_account}
             return account.bind(OpenAI.Options.model_validate({**where, **options}))
@@ -204,7 +203,8 @@ def test_an_answer_that_is_compressed_unasked_is_not_unpacked(gated: ServiceAcco
     assert gate.requests[0].headers["accept-encoding"] == "identity"
 
 
-def test_an_answer_that_trickles_in_is_not_waited_for(connect: Connect) -> None:
+@pytest.mark.hasty
+def test_an_answer_that_trickles_in_is_not_waited_for(connect: Connect, patience: timedelta) -> None:
     def trickle() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -220,7 +220,7 @@ def test_an_answer_that_trickles_in_is_not_waited_for(connect: Connect) -> None:
         began = time.monotonic()
         with pytest.raises(Unavailable):
             connect(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}").keys()
-        assert time.monotonic() - began < 2 * TIMEOUT.total_seconds()
+        assert time.monotonic() - began < 2 * patience.total_seconds()
         ended.set()
         server.join()
 
@@ -612,7 +612,7 @@ def test_authorities_that_cannot_be_read_are_a_setup_error(tmp_path: Path) -> No
     place = tmp_path / "admin-key"
     place.write_text("sk-admin-1")
     settings = {"admin_key": f"file:{place}", "base_url": "http://127.0.0.1:1/v1", "ca_file": str(tmp_path / "no.pem")}
-    account = OpenAI(OpenAI.Settings.model_validate(settings), TIMEOUT)
+    account = OpenAI(OpenAI.Settings.model_validate(settings), timedelta(seconds=20))
     with pytest.raises(SetupError, match=r"no\.pem"):
         account.bind(OpenAI.Options.model_validate({"project": "p", "service_account": "s"})).account()
 

@@ -37,7 +37,7 @@ class Console:
 
 
 @pytest.fixture
-def connect(openai: OpenAIEmulator, tmp_path: Path) -> Iterator[Connect]:
+def connect(openai: OpenAIEmulator, tmp_path: Path, patience: timedelta) -> Iterator[Connect]:
     """`connect(base_url=…, admin_key=…, **options)` is a provider on the emulator; closed at the end."""
     with ExitStack() as accounts:
 
@@ -45,7 +45,7 @@ def connect(openai: OpenAIEmulator, tmp_path: Path) -> Iterator[Connect]:
             place = tmp_path / f"admin-key-{uuid4()}"
             place.write_text(admin_key or openai.admin_key)
             settings = {"admin_key": f"file:{place}", "base_url": base_url or openai.url}
-            account = OpenAIAdmin(OpenAIAdmin.Settings.model_validate(settings), timedelta(seconds=1.5))
+            account = OpenAIAdmin(OpenAIAdmin.Settings.model_validate(settings), patience)
             accounts.callback(account.close)
             return account.bind(OpenAIAdmin.Options.model_validate({"project": openai.project, **options}))
 

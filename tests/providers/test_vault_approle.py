@@ -76,7 +76,7 @@ def console(openbao: OpenBao) -> Role:
 
 
 @pytest.fixture
-def connect(openbao: OpenBao, console: Role, tmp_path: Path) -> Iterator[Connect]:
+def connect(openbao: OpenBao, console: Role, tmp_path: Path, patience: timedelta) -> Iterator[Connect]:
     """`connect(url=…, token=…, auth=…, **options)` is a provider of the role's secret ids; closed at the end."""
     with ExitStack() as accounts:
 
@@ -88,7 +88,7 @@ def connect(openbao: OpenBao, console: Role, tmp_path: Path) -> Iterator[Connect
                 "mount": console.mount,
                 "auth": auth or {"method": "token", "token": f"file:{file}"},
             }
-            account = VaultAppRole(VaultAppRole.Settings.model_validate(settings), timedelta(seconds=1.5))
+            account = VaultAppRole(VaultAppRole.Settings.model_validate(settings), patience)
             accounts.callback(account.close)
             return account.bind(VaultAppRole.Options.model_validate({"role": console.name, **options}))
 

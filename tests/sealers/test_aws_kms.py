@@ -88,8 +88,8 @@ class TestKms(SealerContract, FaultContract):
         return build(key, aws.user(f"nobody-{uuid4()}"))
 
     @pytest.fixture
-    def gated(self, build: Build, key: str, gate: Gate) -> Sealer:
-        return build(key, seconds=1.5, endpoint_url=gate.url)
+    def gated(self, build: Build, key: str, gate: Gate, patience: timedelta) -> Sealer:
+        return build(key, seconds=patience.total_seconds(), endpoint_url=gate.url)
 
     @pytest.fixture
     def unreachable(self, build: Build, key: str) -> Sealer:

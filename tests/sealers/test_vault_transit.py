@@ -97,8 +97,8 @@ class TestTransit(SealerContract, FaultContract):
         return gate_to(transit.url)
 
     @pytest.fixture
-    def gated(self, build: Build, key: str, gate: Gate) -> Sealer:
-        return build(key, gate.url, seconds=1.5)
+    def gated(self, build: Build, key: str, gate: Gate, patience: timedelta) -> Sealer:
+        return build(key, gate.url, seconds=patience.total_seconds())
 
     @pytest.fixture
     def unreachable(self, build: Build, key: str) -> Sealer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -35,6 +35,8 @@ from rotator.domain.model import (
     RequestId,
     RequestState,
     Retirement,
+    RetirementReason,
+    RetirementState,
     Rotation,
     RotationState,
     Sighting,
@@ -190,6 +192,15 @@ class MemoryStore:
     def fleet(self) -> Iterator[Situation]:
         for credential in self.credentials():
             yield replace(self.load(credential.id), unacknowledged={}, shadows={})
+
+    def drilled(self, credential_ids: Sequence[CredentialId]) -> Mapping[CredentialId, datetime]:
+        found: dict[CredentialId, datetime] = {}
+        every = [row for row in self.tables.rows.values() if isinstance(row, Retirement)]  # no index has closed ones
+        for row in every:
+            ended = (row.why, row.state) == (RetirementReason.REHEARSED, RetirementState.DELETED)
+            if ended and row.credential_id in credential_ids and row.closed_at is not None:
+                found[row.credential_id] = max(row.closed_at, found.get(row.credential_id, row.closed_at))
+        return found
 
     def pass_ended(self) -> None:
         self.tables.last_pass_at = self.now()
@@ -428,9 +439,16 @@ class MemoryStore:
         found = self.tables.rows.get(version_id)
         return found if isinstance(found, Version) else None
 
-    def known_keys(self, account: str) -> Mapping[str, str]:
+    def known_keys(self, account: str, among: Collection[str] | None = None) -> Mapping[str, str]:
         with self._lock:
             tables, known = self.tables, {}
+            if among is not None:
+                rows = {key_id: tables.taken.get(("key_id", account, key_id)) for key_id in among}
+                return {
+                    key_id: tables.credentials[tables.rows[row_id].credential_id].name
+                    for key_id, row_id in rows.items()
+                    if row_id is not None
+                }
             for rule, row_id in tables.taken.items():
                 if rule[:2] == ("key_id", account):
                     known[rule[2]] = tables.credentials[tables.rows[row_id].credential_id].name
@@ -700,9 +718,14 @@ class MemoryStore:
         about = (f for f in self.tables.findings.values() if f.kind == kind and f.subject == subject)
         return sum(1 for f in about if f.found_at >= since)
 
-    def findings(self) -> Sequence[Finding]:
+    def findings(self, of: CredentialId | None = None) -> Sequence[Finding]:
         standing = (f for f in self.tables.findings.values() if f.cleared_at is None)
-        return sorted(standing, key=lambda f: (f.found_at, f.id))
+        wanted = (f for f in standing if of is None or f.credential_id == of or f.kind == Subject.RECONCILE)
+        return sorted(wanted, key=lambda f: (f.found_at, f.id))
+
+    def standing(self, kind: str, subject: str | None = None) -> Finding | None:
+        found = (f for f in self.findings() if f.kind == kind and subject in (None, f.subject))
+        return next(found, None)
 
     def _standing(self, kind: str, subject: str) -> Finding | None:
         about = (f for f in self.tables.findings.values() if f.kind == kind and f.subject == subject)

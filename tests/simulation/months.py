@@ -226,8 +226,8 @@ class _Disabling(_Issuing):
 
     def enable(self, key_id: str) -> None:
         self.world.answers("provider")
-        key = self.world.keys[key_id]
-        key.enabled, key.stopped_at = True, None
+        if (key := self.world.keys.get(key_id)) is not None:
+            key.enabled, key.stopped_at = True, None
 
 
 class _Place:

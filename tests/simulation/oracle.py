@@ -276,8 +276,12 @@ class Oracle:
         assert version_id is not None
         situation, version = self.situation(credential), self.store.version(version_id)
         assert version is not None
-        self._announced(call, credential, version.number)
         self._trusted(worker, credential)
+        if self._started["revoke", credential, version.number]:  # by a person, whoever reads it
+            self.require(provider.reaches_right, "I3", f"{key_id} is revoked in an account that was not pinned")
+            self._without[key_id] = list(self.world.places)
+            return
+        self._announced(call, credential, version.number)
         apart = abs(self.world.database_time() - self.world.time() - worker.host_jump)
         sane = apart <= CLOCK_APART or self.world.jumped_at >= worker.began
         self.require(sane, "I17", f"{key_id} is taken away while the clocks are {apart} apart")
@@ -503,7 +507,7 @@ class Oracle:
         if event.credential is None or event.version is None:
             return
         match event.event:
-            case "create.started" | "delete.started" | "enable.started":
+            case "create.started" | "delete.started" | "enable.started" | "revoke.started":
                 self._started[event.event.partition(".")[0], event.credential, event.version] += 1
             case "push.started":
                 assert event.rotation is not None

@@ -12,7 +12,18 @@ from rotator.domain.errors import PermanentError, QuotaExceeded, RotatorError, S
 from rotator.domain.model import Cause, Delivery, Placement, Retirement, Rotation, VersionState
 from rotator.domain.policy import wait_for_a_key
 from rotator.domain.secret import Material
-from rotator.engine import adoption, drift, operator, pausing, reactivation, reconcile, regress, rehearsal, rollback
+from rotator.engine import (
+    adoption,
+    drift,
+    operator,
+    pausing,
+    reactivation,
+    reconcile,
+    regress,
+    rehearsal,
+    revocation,
+    rollback,
+)
 from rotator.engine.engine import Engine, Wish
 from rotator.engine.shadows import shadow_at
 from rotator.engine.supply import supply
@@ -491,12 +502,7 @@ class People:
             case "foreign" | "missing" | "destination_foreign" | "destination_missing":
                 self._replace(setting)
             case "slot_full" | "destination_serves_condemned":
-                if self.world.calm:
-                    self._put_right(setting)
-                self._delete_strangers(setting)
-                if self.world.calm and reason == "slot_full" and self._stuck_for_a_key(setting):
-                    self.abandon(self.worker, setting.name)
-                    self.roll_back(self.worker, setting.name)
+                return self._make_room(setting, full=reason == "slot_full")
             case "awaiting_human":
                 self.supply(self.worker, setting.name)
             case "destination_removed":
@@ -511,6 +517,28 @@ class People:
             case _:
                 return False
         return False
+
+    def _make_room(self, setting: Setting, *, full: bool) -> bool:
+        if self.world.calm:
+            self._put_right(setting)
+        self._delete_strangers(setting)
+        if self.world.calm and full and self._revoke_leaked(setting):
+            return True
+        if self.world.calm and full and self._stuck_for_a_key(setting):
+            self.abandon(self.worker, setting.name)
+            self.roll_back(self.worker, setting.name)
+        return False
+
+    def _revoke_leaked(self, setting: Setting) -> bool:
+        """Revoke the key that the rotation names as in its way, where that one has leaked; say whether it had."""
+        situation = self.world.oracle.situation(setting.name)
+        remedy = (situation.rotation.remedy if situation.rotation else None) or ""
+        leaked = [v.key_id for v in situation.versions if v.compromised_at and f"--key {v.key_id}`" in remedy]
+        if not leaked:
+            return False
+        with self._hold(self.worker, setting.name) as work:
+            revocation.revoke(work, key=leaked[0])
+        return True
 
     def _stuck_for_a_key(self, setting: Setting) -> bool:
         """The old key waits for a new one, and the new one for the old one's slot."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -195,8 +195,8 @@ class WorkerStore:
     def version(self, version_id: VersionId) -> Version | None:
         return self._read(lambda: self.real.version(version_id))
 
-    def known_keys(self, account: str) -> Mapping[str, str]:
-        return self._read(lambda: self.real.known_keys(account))
+    def known_keys(self, account: str, among: Collection[str] | None = None) -> Mapping[str, str]:
+        return self._read(lambda: self.real.known_keys(account, among))
 
     def sight(self, sighting: Sighting, event: NewEvent) -> bool:
         return self._call("find", lambda: self.real.sight(sighting, event))
@@ -262,8 +262,11 @@ class WorkerStore:
     def found_since(self, kind: str, subject: str, since: datetime) -> int:
         return self._read(lambda: self.real.found_since(kind, subject, since))
 
-    def findings(self) -> Sequence[Finding]:
-        return self._read(self.real.findings)
+    def findings(self, of: CredentialId | None = None) -> Sequence[Finding]:
+        return self._read(lambda: self.real.findings(of))
+
+    def standing(self, kind: str, subject: str | None = None) -> Finding | None:
+        return self._read(lambda: self.real.standing(kind, subject))
 
     def count(self, counts: Sequence[Count]) -> None:
         self.real.count(counts)
@@ -273,6 +276,9 @@ class WorkerStore:
 
     def fleet(self) -> Iterator[Situation]:
         return self.real.fleet()
+
+    def drilled(self, credential_ids: Sequence[CredentialId]) -> Mapping[CredentialId, datetime]:
+        return self._read(lambda: self.real.drilled(credential_ids))
 
     def pass_ended(self) -> None:
         self._read(self.real.pass_ended)

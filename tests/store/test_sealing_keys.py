@@ -183,8 +183,8 @@ def test_a_worker_that_is_running_seals_under_the_key_that_was_activated_meanwhi
 def test_the_proof_of_a_key_is_opened_before_work_begins(store: SqlStore, url: str) -> None:
     other = Work(store).version().id
     with store.database.write() as connection:
-        proof = connection.scalar(select(tables.sealing_key.c.proof))
-        connection.execute(update(tables.sealing_key).values(proof=bytes(proof or b"")[:-1] + b"\x00"))
+        proof = bytes(connection.scalar(select(tables.sealing_key.c.proof)) or b"")
+        connection.execute(update(tables.sealing_key).values(proof=proof[:-1] + bytes([proof[-1] ^ 1])))
     with pytest.raises(SetupError) as refused:
         open_store(url, new_id=new_id, keyring=Keyring([OLD]))
     assert refused.value.reason == "sealed_tampered"

@@ -166,7 +166,7 @@ def outlived(web: OpenAIWeb, age: timedelta) -> Iterator[None]:
     web.write(policy={"rotate_every": None, "max_age": "10h"})
     web.vault_gate.on(is_write, Refuse(), times=None)
     aged(web, age)
-    web.place.rotate(patience=1)
+    web.place.rotate(patience=6)
     yield
     web.vault_gate.clear()
     web.place.rotate()
@@ -177,25 +177,25 @@ def drift(web: OpenAIWeb) -> Iterator[None]:
     good = web.value(1)
     assert good is not None
     web.put("somebody's own", 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     yield
     web.put(good, 1)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
 
 
 def outage(web: OpenAIWeb) -> Iterator[None]:
     web.emulator.revoke(web.live()[0])
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     yield
     web.place.rotate("web", now=True)
 
 
 def stranger(web: OpenAIWeb) -> Iterator[None]:
     theirs = web.emulator.make_key(name="by hand")
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     yield
     web.emulator.revoke(theirs.id)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
 
 
 def abandoned(web: OpenAIWeb) -> Iterator[None]:
@@ -213,7 +213,7 @@ def abandoned(web: OpenAIWeb) -> Iterator[None]:
 def provider_down(web: OpenAIWeb) -> Iterator[None]:
     web.gate.on(lambda _: True, Refuse(), times=None)
     for _ in range(6):
-        web.place.rotate("web", now=True, patience=0.5)
+        web.place.rotate("web", now=True, patience=6)
     yield
     web.gate.clear()
     web.place.rotate("web", now=True)
@@ -225,9 +225,9 @@ def workers_die(web: OpenAIWeb) -> Iterator[None]:
         with web.place.service(unlock=False) as service:
             claimed = service.store.claim(web_id(web), holder_elsewhere(str(number)), timedelta(microseconds=1))
             assert isinstance(claimed, Lease)
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
     yield
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
 
 
 def receivers_silent(web: OpenAIWeb) -> Iterator[None]:
@@ -236,12 +236,12 @@ def receivers_silent(web: OpenAIWeb) -> Iterator[None]:
     content["audit"] = {"sinks": {"siem": {"type": "file", "path": "gone/audit.jsonl"}}}
     web.place.file.write_text(yaml.safe_dump(content))
     with patch.object(followers, "LONG", timedelta(0)):
-        web.place.rotate(patience=0.2)
+        web.place.rotate(patience=6)
     yield
     (web.place.folder / "gone").mkdir()
     with web.place.service() as service:
         service.store.note_follower("sink:siem", lambda row: replace(row, not_before=None))
-    web.place.rotate(patience=0.2)
+    web.place.rotate(patience=6)
 
 
 def web_id(web: OpenAIWeb) -> Any:
@@ -311,7 +311,7 @@ def test_a_database_of_the_past_is_told(watched: OpenAIWeb) -> None:
     web.place.rotate("web", now=True)
     web.place.rotate(patience=2)
     backup.restore(in_place=True)
-    web.place.rotate(patience=0.5)
+    web.place.rotate(patience=6)
     during = look(web.place)
     reaches("KeyturnReconcile", Seen(before, during, before))
 
