@@ -87,9 +87,9 @@ def test_a_key_that_shows_late_in_lists_is_waited_for(web_embedded: OpenAIWeb) -
 def test_a_key_that_shows_later_than_it_should_is_taken_away_by_the_next_rotation(web_embedded: OpenAIWeb) -> None:
     web = web_embedded
     web.place.rotate()
-    web.emulator.list_lag = 6
+    web.emulator.list_lag = 3600
     web.gate.on(is_create, Lose())
-    web.place.rotate("web", now=True, patience=4.5)
+    assert web.place.rotate("web", now=True, patience=20)["web"].completed
     web.emulator.list_lag = 0
     assert len(web.live()) > 1
     web.place.rotate("web", now=True, patience=5)
