@@ -85,6 +85,7 @@ def upgrade() -> None:
     tallies()
     notices()
     nothing_changes_the_trail()
+    records_in_one_trip()
 
 
 def sealing_keys() -> None:
@@ -504,6 +505,110 @@ def nothing_changes_the_trail() -> None:
         "CREATE TRIGGER head_stays BEFORE DELETE OR TRUNCATE ON head "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
+
+
+def records_in_one_trip() -> None:
+    """A whole record as one call: see `rotator.store.one_trip`, which makes what it is given."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(KEYTURN_RECORD)
+
+
+KEYTURN_RECORD = """
+CREATE FUNCTION keyturn_record(
+    of_credential text, of_epoch bigint, given timestamptz, writes jsonb, drafts jsonb, counts jsonb, forget boolean,
+    OUT recorded_at timestamptz, OUT first_seq bigint, OUT previous_hash text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    held lease;
+    entry jsonb;
+    given_row jsonb;
+    in_table text;
+    names text;
+    changed bigint;
+    last head;
+    body text;
+    subtrees text[];
+    subtree bytea;
+    bits bigint;
+BEGIN
+    -- Waiting for the lock may have taken as long as the lease had left, so the time is read after it.
+    SELECT * INTO held FROM lease WHERE credential_id = of_credential FOR UPDATE;
+    recorded_at := coalesce(given, clock_timestamp());
+    IF held.epoch IS DISTINCT FROM of_epoch THEN
+        RAISE 'the lease of epoch % was taken over', of_epoch USING ERRCODE = 'KT001';
+    ELSIF held.released THEN
+        RAISE 'the lease of epoch % has been released', of_epoch USING ERRCODE = 'KT001';
+    ELSIF held.until <= recorded_at THEN
+        RAISE 'the lease of epoch % has expired', of_epoch USING ERRCODE = 'KT001';
+    END IF;
+
+    FOR entry IN SELECT value FROM jsonb_array_elements(writes) LOOP
+        given_row := entry->'row';
+        IF entry ? 'at' THEN
+            given_row := given_row || jsonb_build_object(entry->>'at', recorded_at);
+        END IF;
+        in_table := quote_ident(entry->>'table');
+        SELECT string_agg(quote_ident(name), ', ') INTO names FROM jsonb_object_keys(given_row) AS name;
+        CASE entry->>'do'
+        WHEN 'insert' THEN
+            EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)',
+                in_table, names) USING given_row;
+        WHEN 'put' THEN
+            EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1) '
+                'ON CONFLICT (%3$s) DO UPDATE SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1))',
+                in_table, names, entry->>'key') USING given_row;
+        WHEN 'update' THEN
+            EXECUTE format('UPDATE %1$s SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)) '
+                'WHERE id = $2 %3$s', in_table, names, CASE WHEN entry ? 'state' THEN 'AND state = $3' END)
+                USING given_row, entry->>'id', entry->>'state';
+            GET DIAGNOSTICS changed = ROW_COUNT;
+            IF changed <> 1 THEN
+                RAISE 'the % % is no longer %', in_table, entry->>'id', entry->>'state' USING ERRCODE = 'KT001';
+            END IF;
+        WHEN 'delete' THEN
+            EXECUTE format('DELETE FROM %1$s WHERE (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1))',
+                in_table, names) USING given_row;
+        END CASE;
+    END LOOP;
+    IF forget THEN
+        DELETE FROM sealed USING version WHERE version.id = version_id AND version.credential_id = of_credential
+            AND NOT EXISTS (SELECT FROM rotation WHERE credential_id = of_credential
+                AND state NOT IN ('completed', 'abandoned'))
+            AND NOT EXISTS (SELECT FROM retirement WHERE credential_id = of_credential
+                AND state NOT IN ('deleted', 'cancelled'));
+    END IF;
+
+    IF jsonb_array_length(drafts) > 0 THEN
+        SELECT * INTO last FROM head FOR UPDATE;
+        first_seq := last.seq + 1;
+        previous_hash := last.hash;
+        subtrees := ARRAY(SELECT jsonb_array_elements_text(last.tree::jsonb));
+        FOR entry IN SELECT value FROM jsonb_array_elements(drafts) LOOP
+            bits := last.seq;
+            last.seq := last.seq + 1;
+            body := concat(
+                entry->'text'->>0, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                entry->'text'->>1, last.hash, entry->'text'->>2, last.seq, entry->'text'->>3);
+            last.hash := encode(sha256(convert_to(body, 'UTF8')), 'hex');
+            INSERT INTO event (seq, body, hash, at, event, credential, rotation) VALUES (
+                last.seq, body, last.hash, recorded_at, entry->>'event', entry->>'credential', entry->>'rotation');
+            subtree := sha256('\\x00'::bytea || convert_to(body, 'UTF8'));
+            WHILE bits & 1 = 1 LOOP
+                subtree := sha256('\\x01'::bytea || decode(subtrees[cardinality(subtrees)], 'hex') || subtree);
+                subtrees := subtrees[1:cardinality(subtrees) - 1];
+                bits := bits >> 1;
+            END LOOP;
+            subtrees := subtrees || encode(subtree, 'hex');
+        END LOOP;
+        UPDATE head SET seq = last.seq, hash = last.hash, tree = to_jsonb(subtrees)::text;
+    END IF;
+    INSERT INTO tally (what, labels, value)
+        SELECT sum->>0, sum->>1, (sum->>2)::float8
+        FROM jsonb_array_elements(counts) WITH ORDINALITY AS sums (sum, place) ORDER BY place
+        ON CONFLICT (what, labels) DO UPDATE SET value = tally.value + excluded.value;
+END
+$$
+"""
 
 
 def downgrade() -> None:

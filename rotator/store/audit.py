@@ -27,29 +27,46 @@ _MOVE_HEAD = update(head_table)
 _APPEND = insert(event_table)
 
 
-def line(event: NewEvent, *, seq: int, at: datetime, previous_hash: str) -> StoredEvent:
-    """The stored form of an event: RFC 8785 JSON, and the SHA-256 of exactly those bytes.
+@dataclass(frozen=True)
+class Draft:
+    """An event without what is known only once its turn has come: when it is, where it stands and after what."""
+
+    text: tuple[str, str, str, str]
+    """What stands before, between and after its time, the hash before it and its number."""
+
+    def stored(self, *, seq: int, at: datetime, previous_hash: str) -> StoredEvent:
+        """The event at its place, with the SHA-256 of exactly its bytes."""
+        front, middle, late, end = self.text
+        body = f"{front}{moment_text(at)}{middle}{previous_hash}{late}{seq}{end}"
+        return StoredEvent(seq=seq, body=body, hash=hashlib.sha256(body.encode()).hexdigest())
+
+
+def draft(event: NewEvent) -> Draft:
+    """The RFC 8785 JSON of an event, whose keys stand in their order, in four parts.
 
     Raises TypeError or ValueError where `detail` holds what JSON cannot carry the same way everywhere (floats).
     """
-    body = rfc8785.dumps(
-        {
-            "seq": seq,
-            "at": moment_text(at),
-            "actor": _plain(event.actor),
-            "event": _plain(event.event),
-            "credential": _plain(event.credential),
-            "rotation": _plain(event.rotation),
-            "version": event.version,
-            "key_id": _plain(event.key_id),
-            "destination": _plain(event.destination),
-            "attempt": event.attempt,
-            "reason": _plain(event.reason),
-            "detail": _plain(event.detail),
-            "previous_hash": previous_hash,
-        }
+    front = _inner(actor=event.actor)
+    middle = _inner(
+        attempt=event.attempt,
+        credential=event.credential,
+        destination=event.destination,
+        detail=event.detail,
+        event=event.event,
+        key_id=event.key_id,
     )
-    return StoredEvent(seq=seq, body=body.decode(), hash=hashlib.sha256(body).hexdigest())
+    late = _inner(reason=event.reason, rotation=event.rotation)
+    end = _inner(version=event.version)
+    return Draft((f'{{{front},"at":"', f'",{middle},"previous_hash":"', f'",{late},"seq":', f",{end}}}"))
+
+
+def _inner(**values: Any) -> str:
+    return rfc8785.dumps(_plain(values))[1:-1].decode()
+
+
+def line(event: NewEvent, *, seq: int, at: datetime, previous_hash: str) -> StoredEvent:
+    """The stored form of an event. Raises as `draft`."""
+    return draft(event).stored(seq=seq, at=at, previous_hash=previous_hash)
 
 
 @dataclass(frozen=True)
@@ -79,23 +96,40 @@ def append(
         tallies.add(connection, counts)
         return ()
     head = lock(connection)
-    seq, previous_hash = head.seq, head.hash
-    stored, rows, proof = [], [], connection.info.get(PROOF)
-    for event in (_proved(event, proof) for event in events):
-        seq += 1
-        written = line(event, seq=seq, at=at, previous_hash=previous_hash)
-        previous_hash = written.hash
-        stored.append(written)
-        rows.append(_row(written, event, at))
+    events = [proved(event, connection.info.get(PROOF)) for event in events]
+    stored = chained(map(draft, events), seq=head.seq + 1, at=at, previous_hash=head.hash)
+    rows = [
+        {"seq": of.seq, "body": of.body, "hash": of.hash, "at": at, **searched(event)}
+        for of, event in zip(stored, events, strict=True)
+    ]
     connection.execute(_APPEND, rows)
-    tree = merkle.grown(head.tree, head.seq, [written.body for written in stored])
-    connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous_hash, "tree": tree})
-    tallies.add(connection, [*(Count("events", (_plain(event.event),)) for event in events), *counts])
+    tree = merkle.grown(head.tree, head.seq, [of.body for of in stored])
+    connection.execute(_MOVE_HEAD, {"seq": stored[-1].seq, "hash": stored[-1].hash, "tree": tree})
+    tallies.add(connection, [*counted(events), *counts])
     connection.info.setdefault(TOLD, []).extend(stored)
     return stored
 
 
-def _proved(event: NewEvent, proof: Proof | None) -> NewEvent:
+def chained(drafts: Iterable[Draft], *, seq: int, at: datetime, previous_hash: str) -> Sequence[StoredEvent]:
+    """The drafts at their places, the first at `seq`."""
+    found: list[StoredEvent] = []
+    for number, of in enumerate(drafts, seq):
+        found.append(of.stored(seq=number, at=at, previous_hash=found[-1].hash if found else previous_hash))
+    return found
+
+
+def searched(event: NewEvent) -> Mapping[str, str | None]:
+    """What the trail is searched by: the columns that repeat what is in the body."""
+    columns = {"event": event.event, "credential": event.credential, "rotation": event.rotation}
+    return {name: _plain(value) for name, value in columns.items()}
+
+
+def counted(events: Iterable[NewEvent]) -> Iterator[Count]:
+    """What events add to the sums."""
+    return (Count("events", (_plain(event.event),)) for event in events)
+
+
+def proved(event: NewEvent, proof: Proof | None) -> NewEvent:
     """With how it is known who acts. Whoever asked for it by a request has proved that where it was asked for."""
     if proof is None:
         return event
@@ -120,18 +154,6 @@ def exported(events: Iterable[StoredEvent]) -> Iterator[str]:
     """Events as the lines of an export."""
     for event in events:
         yield export_line(event)
-
-
-def _row(written: StoredEvent, event: NewEvent, at: datetime) -> dict[str, Any]:
-    return {
-        "seq": written.seq,
-        "body": written.body,
-        "hash": written.hash,
-        "at": at,
-        "event": _plain(event.event),
-        "credential": _plain(event.credential),
-        "rotation": _plain(event.rotation),
-    }
 
 
 def _plain(value: Any) -> Any:

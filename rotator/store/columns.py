@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _MILLISECOND = timedelta(milliseconds=1)
+_WITHOUT_TIMES = sqlite.dialect()
 
 
 def moment_text(moment: datetime) -> str:
@@ -20,6 +22,13 @@ def moment_text(moment: datetime) -> str:
         message = f"{moment} has no time zone"
         raise ValueError(message)
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def json_value(kind: TypeEngine[Any], value: Any) -> Any:
+    """A column's value as JSON from which PostgreSQL makes it again."""
+    if isinstance(kind, TypeDecorator):
+        value = kind.process_bind_param(value, _WITHOUT_TIMES)
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 class Moment(TypeDecorator[datetime]):

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rotator.domain.errors import SetupError, StoreUnavailable
@@ -33,6 +33,12 @@ PROOF = "proof"
 """And where it finds how its actor is known."""
 
 _KNOWS_SYSTEM_AUTHORITIES = 160_000  # `sslrootcert=system`, of libpq 16
+_LEFT = "left"
+"""When a connection was last given back, by the monotonic clock: in its record's `info`."""
+
+_IDLE_SECONDS = 5
+"""A connection that was used so short a time ago is taken as it is; an older one is tried first."""
+
 _LOCK_SECONDS = 10
 _STATEMENT_SECONDS = 60
 _POSTGRES = {
@@ -148,11 +154,12 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _postgres(url: URL) -> Engine:
+    import psycopg
+
     arguments = {name: value for name, value in {**_POSTGRES, **_tls(url)}.items() if name not in url.query}
     engine = create_engine(
         url,
         connect_args=arguments,
-        pool_pre_ping=True,
         pool_size=10,
         max_overflow=20,
         pool_timeout=_LOCK_SECONDS,
@@ -167,7 +174,22 @@ def _postgres(url: URL) -> Engine:
         connection.execute(f"SET idle_in_transaction_session_timeout = '{_STATEMENT_SECONDS}s'")
         connection.commit()
 
+    def try_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+        # SQLAlchemy's own pre-ping would be a journey to the server before each of the many that are made one after
+        # the other; what breaks within these seconds is noticed by the next statement, and the pool thrown away then.
+        left = record.info.get(_LEFT)
+        if left is not None and time.monotonic() - left >= _IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg.Error:
+                raise InvalidatePoolError from None
+
+    def leave(_connection: Any, record: Any) -> None:
+        record.info[_LEFT] = time.monotonic()
+
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "checkout", try_if_idle)
+    event.listen(engine, "checkin", leave)
     return engine
 
 
@@ -211,7 +233,7 @@ class Database:
 
     @contextmanager
     def ask(self) -> Iterator[Connection]:
-        """For one statement that reads: it needs no transaction around it, which PostgreSQL would be told of twice.
+        """For one statement: it needs no transaction around it, which PostgreSQL would be told of twice.
 
         Raises StoreUnavailable.
         """
@@ -231,18 +253,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, at_once: bool = False) -> Iterator[Connection]:
         """One transaction that may write, committed at the end; then its events are told. Raises StoreUnavailable.
 
-        Where the failure came with the commit, the outcome is unknown.
+        Where the failure came with the commit, the outcome is unknown. `at_once`: for a single statement, which
+        PostgreSQL commits by itself.
         """
         told: list[StoredEvent] = []
-        with self.answering(), self._group.write() if self._group is not None else self._transaction() as connection:
+        with self.answering(), self._writing(at_once=at_once) as connection:
             connection.info[PROOF] = self._proof
             connection.info[TOLD] = told
             yield connection
         for stored in told:
             self._observe(stored)
+
+    def _writing(self, *, at_once: bool) -> AbstractContextManager[Connection]:
+        if self._group is not None:
+            return self._group.write()
+        return self.ask() if at_once else self._transaction()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

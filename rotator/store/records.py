@@ -27,7 +27,7 @@ from rotator.domain.model import CredentialId, Delivery, Request, Retirement, Ro
 from rotator.ports.store import Count, DropSealed, Insert, Place, Room, Row, Seal, Unplace, Update, Watched, Write
 from rotator.store import accounts, material, tables
 
-_TABLES: Mapping[type[Row], Table] = {
+TABLES: Mapping[type[Row], Table] = {
     Version: tables.version,
     Rotation: tables.rotation,
     Retirement: tables.retirement,
@@ -36,11 +36,14 @@ _TABLES: Mapping[type[Row], Table] = {
 }
 _FIXED = {"id", "credential_id"}
 
+NOT_HERE = "material is sealed before the transaction begins, and what is counted is added at its end"
+"""Of a write that is none of the rows."""
+
 # Built once, as in `reading`. What an update sets is what else is given to it.
-_INSERT = {kind: insert(table) for kind, table in _TABLES.items()}
+_INSERT = {kind: insert(table) for kind, table in TABLES.items()}
 _GUARDED = {
     kind: update(table).where(table.c.id == bindparam("row"), table.c.state == bindparam("from_state"))
-    for kind, table in _TABLES.items()
+    for kind, table in TABLES.items()
 }
 _UNPLACE = delete(tables.placement).where(
     tables.placement.c.identity == bindparam("at"),
@@ -76,28 +79,25 @@ def apply(connection: Connection, credential_id: CredentialId, writes: list[Writ
         try:
             _apply(connection, credential_id, write, now)
         except IntegrityError as problem:
-            rule = violated_rule(problem)
-            if rule is None:
-                raise
-            message = f"another row stands in the way ({rule})"
-            raise StaleLease(message) from None
+            raise in_the_way(problem) from None
 
 
 def _apply(connection: Connection, credential_id: CredentialId, write: Write | Keep, now: datetime) -> None:
     match write:
         case Insert(row):
-            _check_owner(row.credential_id, credential_id)
-            connection.execute(_INSERT[type(row)], _values(row))
+            check_owner(row.credential_id, credential_id)
+            connection.execute(_INSERT[type(row)], values(row))
         case Update(row, changes):
-            _check_owner(row.credential_id, credential_id)
+            check_owner(row.credential_id, credential_id)
+            check_changes(row, changes)
             _update(connection, row, changes)
         case Keep(version_id, blob):
             material.keep(connection, version_id, blob, at=now)
         case DropSealed(version_id):
             material.forget(connection, version_id)
         case Place(placement):
-            _check_owner(placement.credential_id, credential_id)
-            connection.execute(_PLACE[connection.dialect.name], _values(placement))
+            check_owner(placement.credential_id, credential_id)
+            connection.execute(_PLACE[connection.dialect.name], values(placement))
         case Unplace(identity, field):
             connection.execute(_UNPLACE, {"at": identity, "named": field, "mine": credential_id})
         case Watched(at):
@@ -105,32 +105,43 @@ def _apply(connection: Connection, credential_id: CredentialId, write: Write | K
         case Room():
             accounts.require_room(connection, write, now)
         case Seal() | Count():
-            message = "material is sealed before the transaction begins, and what is counted is added at its end"
-            raise TypeError(message)
+            raise TypeError(NOT_HERE)
 
 
 def _update(connection: Connection, row: Row, changes: Mapping[str, Any]) -> None:
-    table = _TABLES[type(row)]
-    wrong = [name for name in changes if name in _FIXED or name not in table.c]
-    if wrong:
-        message = f"{', '.join(wrong)} of a {table.name} cannot be set"
-        raise ValueError(message)
     # Nothing to set is still a guard: the row must be where we think it is.
     values = {"row": row.id, "from_state": row.state, **(changes or {"state": row.state})}
     changed = connection.execute(_GUARDED[type(row)], values)
     if changed.rowcount != 1:
-        message = f"the {table.name} {row.id} is no longer {row.state}"
+        message = f"the {TABLES[type(row)].name} {row.id} is no longer {row.state}"
         raise StaleLease(message)
 
 
-def _values(row: Any) -> dict[str, Any]:
+def check_changes(row: Row, changes: Mapping[str, Any]) -> None:
+    """Raise ValueError where one of the changes is not to be made."""
+    table = TABLES[type(row)]
+    wrong = [name for name in changes if name in _FIXED or name not in table.c]
+    if wrong:
+        message = f"{', '.join(wrong)} of a {table.name} cannot be set"
+        raise ValueError(message)
+
+
+def values(row: Any) -> dict[str, Any]:
+    """A row's columns."""
     return {column.name: getattr(row, column.name) for column in fields(row)}
 
 
-def _check_owner(owner: CredentialId, leased: CredentialId) -> None:
+def check_owner(owner: CredentialId, leased: CredentialId) -> None:
+    """Raise ValueError unless a row's owner is the one whose lease is held."""
     if owner != leased:
         message = f"a row of credential {owner} is not written under the lease of {leased}"
         raise ValueError(message)
+
+
+def in_the_way(problem: IntegrityError) -> StaleLease | IntegrityError:
+    """What a violated rule of uniqueness means; the problem itself where it was another kind of rule."""
+    rule = violated_rule(problem)
+    return problem if rule is None else StaleLease(f"another row stands in the way ({rule})")
 
 
 def violated_rule(problem: IntegrityError) -> str | None:

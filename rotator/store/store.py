@@ -55,6 +55,7 @@ from rotator.store import (
     leases,
     material,
     notices,
+    one_trip,
     reading,
     records,
     requests,
@@ -369,12 +370,18 @@ class SqlStore:
         previous, the rotation that closes) stands before what takes it, and a row before those that name it.
         """
         ready = [self._encrypted(write) for write in writes if not isinstance(write, Count)]
-        with self.database.write() as connection:
-            now = leases.hold(self.database, connection, lease)
+        counts = [write for write in writes if isinstance(write, Count)]
+        database = self.database
+        if one_trip.possible(database, ready):
+            with database.write(at_once=True) as connection:
+                given = database.time()
+                return one_trip.record(connection, lease, ready, events, counts, given=given, forget=not self._keeps)
+        with database.write() as connection:
+            now = leases.hold(database, connection, lease)
             records.apply(connection, lease.credential_id, ready, now)
             if not self._keeps:
                 material.forget_at_rest(connection, lease.credential_id)
-            return audit.append(connection, now, events, [write for write in writes if isinstance(write, Count)])
+            return audit.append(connection, now, events, counts)
 
     def _encrypted(self, write: Write) -> Write | records.Keep:
         if isinstance(write, Seal):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,13 +22,17 @@ _ADD = {"sqlite": _adding(sqlite.insert(table)), "postgresql": _adding(postgresq
 
 def add(connection: Connection, counts: Iterable[Count]) -> None:
     """Add to the sums. To be a transaction's last act, after the lock of the trail's head: others wait for the rows."""
+    rows = [{"what": what, "labels": labels, "value": value} for what, labels, value in summed(counts)]
+    if rows:
+        connection.execute(_ADD[connection.dialect.name], rows)
+
+
+def summed(counts: Iterable[Count]) -> Sequence[tuple[str, Sequence[str], float]]:
+    """What, labels and by how much: in one order for all, so that no two wait for each other."""
     sums: defaultdict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
     for count in counts:
         sums[count.what, count.labels] += count.by
-    # In one order for all, so that no two wait for each other.
-    rows = [{"what": what, "labels": list(labels), "value": sums[what, labels]} for what, labels in sorted(sums)]
-    if rows:
-        connection.execute(_ADD[connection.dialect.name], rows)
+    return [(what, list(labels), sums[what, labels]) for what, labels in sorted(sums)]
 
 
 def all_of(connection: Connection) -> Counts:
