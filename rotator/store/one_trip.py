@@ -23,6 +23,7 @@ from rotator.ports.store import (
     NewEvent,
     Place,
     Room,
+    Seal,
     StoredEvent,
     Unplace,
     Update,
@@ -93,36 +94,38 @@ def _called(connection: Connection, values: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _write(write: Write | records.Keep, leased: CredentialId) -> Mapping[str, Any]:
-    """What the function does for a write: `do` it in a `table` with a `row` of its columns."""
+    """What the function does for a write: insert, put (in place of what is there), update or delete a row."""
     match write:
         case Insert(row):
             records.check_owner(row.credential_id, leased)
-            return _of(records.TABLES[type(row)], "insert", records.values(row))
+            done = _done("insert", records.TABLES[type(row)], records.values(row))
         case Update(row, changes):
             records.check_owner(row.credential_id, leased)
             records.check_changes(row, changes)
             # Nothing to set is still a guard: the row must be where we think it is.
-            guard = {"id": row.id, "state": row.state}
-            return {**_of(records.TABLES[type(row)], "update", changes or {"state": row.state}), **guard}
+            set_ = changes or {"state": row.state}
+            done = _done("update", records.TABLES[type(row)], set_, id=row.id, state=row.state)
         case records.Keep(version_id, blob):
-            sealed = {"version_id": version_id, "material": blob, "sealed_under": key_of(blob)}
-            return {**_of(tables.sealed, "put", sealed), "key": "version_id", "at": "sealed_at"}
+            values = {"version_id": version_id, "material": blob, "sealed_under": key_of(blob)}
+            done = _done("put", tables.sealed, values, key="version_id", at="sealed_at")
         case DropSealed(version_id):
-            return _of(tables.sealed, "delete", {"version_id": version_id})
+            done = _done("delete", tables.sealed, {"version_id": version_id})
         case Place(placement):
             records.check_owner(placement.credential_id, leased)
-            return {**_of(tables.placement, "put", records.values(placement)), "key": "identity, field"}
+            done = _done("put", tables.placement, records.values(placement), key="identity, field")
         case Unplace(identity, field):
-            return _of(tables.placement, "delete", {"identity": identity, "field": field, "credential_id": leased})
+            values = {"identity": identity, "field": field, "credential_id": leased}
+            done = _done("delete", tables.placement, values)
         case Watched(at):
-            return {**_of(tables.credential, "update", {"watched_at": at}), "id": leased}
-        case _:
+            done = _done("update", tables.credential, {"watched_at": at}, id=leased)
+        case Seal() | Room() | Count():
             raise TypeError(records.NOT_HERE)
+    return done
 
 
-def _of(table: Table, do: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _done(do: str, table: Table, values: Mapping[str, Any], **more: str) -> Mapping[str, Any]:
     row = {name: json_value(table.c[name].type, value) for name, value in values.items()}
-    return {"do": do, "table": table.name, "row": row}
+    return {"do": do, "table": table.name, "row": row, **more}
 
 
 def _draft(event: NewEvent, draft: audit.Draft) -> Mapping[str, Any]:

@@ -50,6 +50,12 @@ def tested(test: str, take_out: TakeOut, says: str) -> Mutant:
     return Mutant(take_out=take_out, killer=ByTest(test=f"tests/{test}", says=says), slow=slow)
 
 
+def recorded(test: str, guard: str, instead: str = "false", says: str = "DID NOT RAISE") -> Mutant:
+    """A guard of PostgreSQL's own function; it takes a server to see that it is not there."""
+    take_out = patches.in_one_trip(guard, instead)
+    return replace(tested(f"store/{test}[postgres]", take_out, says), slow=True)
+
+
 _CALM = PROFILES["calm"]
 
 OWN: Mapping[str, Profile] = {
@@ -74,6 +80,7 @@ def _adapter(path: str, name: str) -> Callable[[], Any]:
     return lambda: getattr(import_module(f"rotator.destinations.{path}"), name)
 
 
+_CONTRACT = "test_contract.py::TestSqlStore::"
 _OLD_REVISION = "test_a_write_over_somebody_elses_change_changes_nothing"
 _GUARDS, _BACK = "engine/test_guards.py::", "engine/test_going_back.py::"
 
@@ -103,6 +110,30 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     # one worker at a time
     "epoch": seen("stale", without(leases, "hold", patches.any_lease), "I7", store="sql", play_length=5),
+    "epoch: on PostgreSQL": recorded(
+        f"{_CONTRACT}test_a_worker_whose_lease_was_taken_over_writes_nothing", "held.epoch IS DISTINCT FROM of_epoch"
+    ),
+    "epoch: a released lease on PostgreSQL": recorded(
+        f"{_CONTRACT}test_a_worker_that_released_its_lease_writes_nothing", "held.released"
+    ),
+    "epoch: an expired lease on PostgreSQL": recorded(
+        f"{_CONTRACT}test_a_worker_whose_lease_expired_writes_nothing", "held.until <= recorded_at"
+    ),
+    "epoch: the time after the lock on PostgreSQL": recorded(
+        "test_database.py::test_a_record_that_waited_until_its_lease_ended_writes_nothing",
+        "coalesce(given, clock_timestamp())",
+        "coalesce(given, statement_timestamp())",
+        "assert 'expired' in",
+    ),
+    "rows as they were: on PostgreSQL": recorded(
+        f"{_CONTRACT}test_an_update_that_sets_nothing_is_still_a_guard", "changed <> 1"
+    ),
+    "one chain: on PostgreSQL": recorded(
+        "test_appends.py::test_eight_writers_make_one_trail",
+        "SELECT * INTO last FROM head FOR UPDATE;",
+        "SELECT * INTO last FROM head;",
+        "another row stands in the way",
+    ),
     "what others have written": tested(
         f"{_GUARDS}test_what_places_record_side_by_side_is_all_known_afterwards",
         patches.record_at_once,

@@ -6,12 +6,15 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
 
 import pytest
 
+from rotator.domain.model import Lease
 from rotator.ports.store import NewEvent
 from rotator.store.store import open_store
 from rotator.verifier.trail import verify_store
+from tests.contracts.store import this_process
 from tests.store.conftest import NewUrl, Stores, new_id
 
 WRITERS = 8
@@ -19,10 +22,18 @@ APPENDS = int(os.environ.get("APPENDS", "50"))
 
 
 def append(url: str, writer: int) -> None:
-    """One process: every event is a transaction of its own."""
+    """One process: every event is a transaction of its own, of statements and of a record in turn."""
     store = open_store(url, new_id=new_id)
+    credential = store.credential(f"w{writer}")
+    assert credential is not None
+    lease = store.claim(credential.id, this_process(credential.name), timedelta(hours=1))
+    assert isinstance(lease, Lease)
     for number in range(APPENDS):
-        store.note([NewEvent(event="push.succeeded", actor=f"writer-{writer}", attempt=number)])
+        event = NewEvent(event="push.succeeded", actor=credential.name, attempt=number)
+        if number % 2:
+            store.note([event])
+        else:
+            store.record(lease, [], [event])
     store.close()
 
 
@@ -31,10 +42,13 @@ def append(url: str, writer: int) -> None:
 def test_eight_writers_make_one_trail(new_url: NewUrl, opened: Stores) -> None:
     url = new_url()
     store = opened(url)
+    store.enroll({f"w{writer}": "openai" for writer in range(WRITERS)}, "test")
+    before = store.head()[0]
     began = time.monotonic()
     with ProcessPoolExecutor(WRITERS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(append, [url] * WRITERS, range(WRITERS)))
+        writers = [pool.submit(append, url, writer) for writer in range(WRITERS)]
     took = time.monotonic() - began
+    assert [str(problem) for writer in writers if (problem := writer.exception())] == []
     found = verify_store(store)
     print(f"\n{WRITERS} writers appended {APPENDS} events each in {took:.1f} s; {found.count} events verified")  # noqa: T201
-    assert (found.count, found.problem) == (1 + WRITERS * APPENDS, None)
+    assert (found.count, found.problem) == (before + WRITERS * APPENDS, None)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
@@ -33,7 +34,7 @@ from tests.contracts.store import (
     happened,
     holder_elsewhere,
 )
-from tests.store.conftest import NewUrl, Stores
+from tests.store.conftest import NewUrl, Stores, plain
 
 
 def test_a_take_over_waits_for_a_record_that_has_begun(new_url: NewUrl, opened: Stores) -> None:
@@ -53,15 +54,17 @@ def test_a_take_over_waits_for_a_record_that_has_begun(new_url: NewUrl, opened: 
 
 
 def test_a_record_that_waited_until_its_lease_ended_writes_nothing(new_url: NewUrl, opened: Stores) -> None:
-    clock = VirtualClock()
-    store = opened(new_url(), clock)
+    store = opened(new_url())
     work = Work(store)
     with ThreadPoolExecutor(1) as pool:
         with store.database.write() as connection:
-            leases.hold(store.database, connection, work.lease)
-            late = pool.submit(work.record, Insert(work.rotation()))
-            time.sleep(0.2)
-            clock.advance(HOUR)
+            leases.lock(store.database, connection, work.id)
+            connection.execute(update(tables.lease).values(until=store.now() + timedelta(seconds=1)))
+        with store.database.write() as connection:
+            leases.lock(store.database, connection, work.id)
+            late = pool.submit(store.record, work.lease, [Insert(work.rotation())], [])
+            time.sleep(1.2)
+            assert not late.done()
         assert "expired" in str(late.exception(10))
     assert work.load().rotation is None
 
@@ -203,6 +206,18 @@ def test_a_server_that_stops_and_comes_back_is_an_outage_in_between(server: Post
     server.start()
     assert work.load() == before
     work.insert(work.rotation())
+
+
+def test_a_connection_that_has_been_idle_is_tried_before_it_is_used(
+    postgres: Postgres, opened: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rotator.store.database._IDLE_SECONDS", 0)
+    store = opened(postgres.fresh_url("idle"))
+    with store.database.ask() as connection:
+        victim = connection.scalar(text("SELECT pg_backend_pid()"))
+    with psycopg.connect(plain(postgres.url())) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (victim,))
+    assert store.installation().environment
 
 
 def test_a_server_that_ends_a_connection_in_a_transaction_is_an_outage(postgres: Postgres, opened: Stores) -> None:
