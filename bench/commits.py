@@ -1,4 +1,4 @@
-"""Transactions that append to the trail, from many threads of one process at once: one chain is the end of all of them.
+"""Records, each with an event, from many threads of one process at once: one chain is the end of all of them.
 
 On SQLite those that meet share a commit; beside it stands what each with a commit of its own would do, which wait for
 each other by SQLite's own lock. On PostgreSQL the head of the trail is locked until the commit.
@@ -12,13 +12,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 from bench import fleet
 from bench.measure import Goals, Results, parser
 from rotator import wiring
 from rotator.config import load
-from rotator.ports.store import NewEvent
+from rotator.domain.model import Lease
+from rotator.ports.store import Held, NewEvent
+from rotator.store.holder import this_process
 from rotator.store.store import SqlStore
 from rotator.testbed.postgres import Postgres
 
@@ -29,21 +32,29 @@ GOALS: Goals = {PACE: None, WAIT: None}
 TINY = ("--events", "8", "--threads", "1", "2", "--rounds", "1")
 
 
-def written(store: SqlStore, threads: int, events: int) -> tuple[float, float]:
-    """How many a second, and how long the slowest took, in seconds."""
-    event = NewEvent(event="push.succeeded", actor="bench", credential="key-0", detail={"message": "read back"})
+LEASED = timedelta(hours=1)
 
-    def some(_: int) -> float:
+
+def written(store: SqlStore, threads: int, events: int) -> tuple[float, float]:
+    """How many records a second, each of an event, and how long the slowest took, in seconds."""
+    leases = [store.claim(credential.id, this_process("bench"), LEASED) for credential in store.credentials()[:threads]]
+
+    assert len(leases) == threads
+
+    def some(lease: Lease | Held) -> float:
+        assert isinstance(lease, Lease)
+        event = NewEvent(event="push.succeeded", actor="bench", credential="key-0", detail={"message": "read back"})
         longest = 0.0
         for _ in range(events // threads):
             began = time.perf_counter()
-            store.note([event])
+            store.record(lease, [], [event])
             longest = max(longest, time.perf_counter() - began)
+        store.release(lease)
         return longest
 
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
-        longest = max(pool.map(some, range(threads)))
+        longest = max(pool.map(some, leases))
         return events // threads * threads / (time.perf_counter() - began), longest
 
 
@@ -87,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, url in (("SQLite", fleet.EMBEDDED), ("PostgreSQL", postgres.fresh_url())):
             place = Path(folder) / name
             place.mkdir()
-            file = fleet.write(place, {"aws": ["key-0"]}, {"aws": "http://localhost"}, store=url)
+            file = fleet.write(place, {"aws": fleet.names(max(asked.threads))}, {"aws": "http://localhost"}, store=url)
             with wiring.opened(load(file), wiring.surroundings()) as service:
                 assert isinstance(service.store, SqlStore)
                 measure(results, name, service.store, asked.threads, asked.events, asked.rounds)

@@ -81,9 +81,12 @@ class Tally:
         statements = f"{each['statements']:.0f} statements in {each['transactions']:.0f} transactions"
         return f"{statements}, {each['commits']:.0f} of which write"
 
-    def _executed(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def _executed(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         self._add("statements")
-        if statement.lstrip().upper().startswith("INSERT INTO EVENT"):
+        if "keyturn_record(" in statement:  # which is a transaction by itself
+            self._add("commits")
+            self.counts["appends"] += parameters["drafts"] != "[]"
+        elif statement.lstrip().upper().startswith("INSERT INTO EVENT"):
             self._add("appends")
 
     def _add(self, what: str) -> None:

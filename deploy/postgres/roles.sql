@@ -30,6 +30,13 @@ $$;
 GRANT SELECT, INSERT ON event TO keyturn_app;
 GRANT SELECT, UPDATE ON head TO keyturn_app;
 
+-- Records are written by a function, with the rights of who calls it.
+DO $$
+BEGIN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %I.keyturn_record TO keyturn_app', current_schema());
+END
+$$;
+
 -- What is made once, by `rotator init` or `rotator db upgrade`.
 GRANT SELECT ON alembic_version TO keyturn_app;
 GRANT SELECT, UPDATE ON install TO keyturn_app;

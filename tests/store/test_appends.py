@@ -12,9 +12,9 @@ import pytest
 
 from rotator.domain.model import Lease
 from rotator.ports.store import NewEvent
+from rotator.store.holder import this_process
 from rotator.store.store import open_store
 from rotator.verifier.trail import verify_store
-from tests.contracts.store import this_process
 from tests.store.conftest import NewUrl, Stores, new_id
 
 WRITERS = 8

@@ -26,6 +26,7 @@ from rotator.ports.store import (
     Unplace,
     Update,
     Watched,
+    Write,
 )
 from rotator.store import audit, one_trip, tables
 from rotator.store.columns import moment_text
@@ -106,14 +107,21 @@ def test_it_writes_what_the_statements_write(new_url: NewUrl, opened: Stores, mo
 def test_it_is_one_statement_outside_of_a_transaction(new_url: NewUrl, opened: Stores) -> None:
     store = opened(new_url())
     work = Work(store)
-    version, asked = work.version(), []
+    version = work.version()
+    asked: list[tuple[str, bool]] = []
     store.record(work.lease, [], [])  # whatever is done once
 
     @event.listens_for(store.database.engine, "before_cursor_execute")
     def note(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         asked.append((statement, connection.connection.driver_connection.autocommit))
 
-    writes = [Insert(version), Insert(work.rotation()), Update(version, {}), Place(work.placement()), Count("calls")]
+    writes: list[Write] = [
+        Insert(version),
+        Insert(work.rotation()),
+        Update(version, {}),
+        Place(work.placement()),
+        Count("calls"),
+    ]
     store.record(work.lease, writes, TOLD)
     [(statement, by_itself)] = asked
     assert "keyturn_record(" in statement
