@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from rotator.domain.errors import (
 from rotator.domain.events import Outcome, Subject
 from rotator.domain.model import (
     Cause,
-    Delivery,
     Retirement,
     RetirementReason,
     RotationState,
@@ -73,17 +71,15 @@ def preflight(work: Work) -> None:
     permissions.require(work)
     if rehearsal.is_open(work.situation):
         rehearsal.preflight(work)
-    given = [delivery for delivery in work.situation.deliveries if not delivery.without]
-    work.around.threads.side_by_side([functools.partial(_can_be_put, work, delivery) for delivery in given])
+    for delivery in work.situation.deliveries:
+        if delivery.without:
+            continue
+        destination = reach(work, delivery)
+        seen = look(work, destination, templates_of(delivery))
+        refuse_foreign(work, delivery.to, destination, seen)
+        work.call(destination.preflight, delivery.templates)
     if work.situation.target is None:  # else what was sent before is sent again, which makes no other key
         _keep_create_limits(work)
-
-
-def _can_be_put(work: Work, delivery: Delivery) -> None:
-    destination = reach(work, delivery)
-    seen = look(work, destination, templates_of(delivery))
-    refuse_foreign(work, delivery.to, destination, seen)
-    work.call(destination.preflight, delivery.templates)
 
 
 def _keep_current(work: Work) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -235,16 +234,11 @@ class Survey:
 
 def survey(work: Work) -> Survey:
     """Read all of the credential's places, as configured today. Never raises for a place that does not answer."""
-    found: dict[int, Look | RotatorError] = {}
-
-    def read(number: int, target: Target) -> None:
+    looks: dict[str, Look] = {}
+    problems: list[tuple[Target, RotatorError]] = []
+    for target in work.managed.targets:
         try:
-            found[number] = look(work, target.destination, target.templates)
+            looks[target.destination.address] = look(work, target.destination, target.templates)
         except (TemporaryError, PermanentError) as error:
-            found[number] = error
-
-    targets = work.managed.targets
-    work.around.threads.side_by_side([functools.partial(read, *numbered) for numbered in enumerate(targets)])
-    each = [(target, found[number]) for number, target in enumerate(targets)]
-    looks = {target.destination.address: seen for target, seen in each if isinstance(seen, Look)}
-    return Survey(looks, [(target, error) for target, error in each if isinstance(error, RotatorError)])
+            problems.append((target, error))
+    return Survey(looks, problems)

@@ -14,7 +14,7 @@ from rotator.domain.errors import LostAnswer, RotatorError
 T = TypeVar("T")
 
 _AT_ONCE = 8
-"""How many places of one credential are read or written side by side."""
+"""How many places of one credential are written side by side."""
 
 
 class Concurrency(Protocol):

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from rotator.destinations.vault_kv import VaultPlace
 from rotator.domain.errors import (
     Busy,
     LostAnswer,
@@ -27,7 +26,6 @@ from rotator.domain.errors import (
 )
 from rotator.domain.model import Cause
 from rotator.engine import adoption, evidence, operator
-from rotator.engine.places import survey
 from rotator.engine.work import Work
 from rotator.ports.provider import Answer as Verdicts
 from rotator.ports.provider import IssuedKey, Key
@@ -864,33 +862,3 @@ def test_an_old_key_that_stays_in_use_beyond_hold_alarm_is_for_a_person(web_embe
         web.place.rotate(patience=10)
     assert old in web.live()
     assert reason(web.place) == ("blocked", "old_key_in_use")
-
-
-@pytest.mark.parametrize("asked", ["read", "preflight"])
-def test_the_places_of_a_credential_are_asked_side_by_side(
-    web_embedded: OpenAIWeb, monkeypatch: pytest.MonkeyPatch, asked: str
-) -> None:
-    web, both = web_embedded, threading.Barrier(2)
-    web.place.rotate()
-    true: Callable[[VaultPlace, Any], Any] = getattr(VaultPlace, asked)
-
-    def ask(self: VaultPlace, *given: Any) -> Any:
-        both.wait(10)  # for the other place: one after the other, nobody would come
-        return true(self, *given)
-
-    monkeypatch.setattr(VaultPlace, asked, ask)
-    assert web.place.rotate("web", now=True, patience=60)["web"].completed
-    assert not both.broken
-
-
-def test_of_places_that_cannot_be_read_the_first_is_told(web_embedded: OpenAIWeb) -> None:
-    web = web_embedded
-    web.place.rotate()
-    with web.place.service() as service, service.running().hold("web") as work:
-        first, second = (target.destination.address for target in work.managed.targets)
-        with web.vault_gate.down():
-            seen = survey(work)
-        assert list(seen.looks) == [first]
-        assert [target.destination.address for target, _ in seen.problems] == [second]
-        work.managed = replace(work.managed, targets=work.managed.targets[::-1])
-        assert list(survey(work).looks) == [second, first]
