@@ -403,7 +403,7 @@ class Oracle:
         self.paused.clear()
         for place in self.world.places.values():
             keys = [key for value in place.fields.values() if (key := self.world.by_secret.get(value)) is not None]
-            recorded = {p.version_id for p in self.store.placed(place.identity).values()}
+            recorded = {p.version_id for p in self.store.placed(place.identity).values()} - {None}  # a person's values
             lost = [key for key in keys if self._version_of.get(key.id) not in recorded]
             self._forgotten |= {(key.id, place.identity) for key in lost}
         for name, credential_id in self.ids.items():
