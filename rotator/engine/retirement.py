@@ -243,7 +243,8 @@ def right_account(work: Work, version: Version) -> None:
 
 def _clock_is_sane(work: Work) -> None:
     """Nothing is taken away by a clock that may be wrong. Records or clears the finding `clock`."""
-    now, last = work.now(), work.store.last_event_at()
+    last = work.store.last_event_at()  # before the time: others append meanwhile, and are not of a time to come
+    now = work.now()
     apart = abs(now - work.around.host_time())
     message = ""
     if apart > CLOCK_APART:

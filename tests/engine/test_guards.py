@@ -25,11 +25,11 @@ from rotator.domain.errors import (
     Unavailable,
 )
 from rotator.domain.model import Cause
-from rotator.engine import adoption, evidence, operator
+from rotator.engine import adoption, evidence, operator, retirement
 from rotator.engine.work import Work
 from rotator.ports.provider import Answer as Verdicts
 from rotator.ports.provider import IssuedKey, Key
-from rotator.ports.store import Update
+from rotator.ports.store import NewEvent, Update
 from rotator.testbed.aws import AwsKey
 from rotator.testbed.gate import Answer, Lose, Refuse, Request
 from rotator.wiring import Seam
@@ -862,3 +862,20 @@ def test_an_old_key_that_stays_in_use_beyond_hold_alarm_is_for_a_person(web_embe
         web.place.rotate(patience=10)
     assert old in web.live()
     assert reason(web.place) == ("blocked", "old_key_in_use")
+
+
+def test_what_others_tell_meanwhile_is_no_clock_that_was_set_back(web_embedded: OpenAIWeb) -> None:
+    web = web_embedded
+    web.place.rotate()
+
+    def make(last: Callable[[], Any]) -> Callable[[], Any]:
+        def asked() -> Any:
+            with web.place.service() as other:  # another worker, at this very moment
+                other.store.note([NewEvent(event="push.succeeded", actor="another")])
+            return last()
+
+        return asked
+
+    with web.place.service(Patched("store", last_event_at=make)) as service, service.running().hold("web") as work:
+        retirement._clock_is_sane(work)
+    assert "clock.found" not in web.place.told()
